@@ -1,0 +1,61 @@
+"""Train or evaluate a person search model.
+
+python main.py --config config/demo.yaml
+torchrun --nproc_per_node=4 main.py --simplified data.annotation_file=... data.image_root=...
+python main.py --evaluate runs/demo-...
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import options
+from errors import InputError
+
+
+def main() -> None:
+    """The command line: a user's mistake is one sentence and exit status 2."""
+    try:
+        run(options.parse())
+    except InputError as error:
+        if error.in_one_process or os.environ.get("RANK", "0") == "0":
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def run(command: options.Command) -> None:
+    """Do what the command line says, here and in the processes that torchrun started beside."""
+    # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
+    from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint
+    from misc.distributed import processes
+    from misc.job import Job
+
+    start = None
+    if command.evaluate:
+        start = find_checkpoint(Path(command.evaluate), BEST, LAST)
+    elif command.resume == "auto":
+        start = newest_checkpoint(command)
+    elif command.resume:
+        start = find_checkpoint(Path(command.resume), LAST)
+    checkpoint = read_checkpoint(start) if start else None
+    config = command.configure(checkpoint["config"] if checkpoint else None)
+    recipe = checkpoint["recipe"] if checkpoint else command.recipe
+    with processes(command.device, config.distributed.backend) as own:
+        job = Job(config, recipe, own, checkpoint, start)
+        if command.evaluate:
+            job.evaluate(command.output)
+        else:
+            job.train(command.output)
+
+
+def newest_checkpoint(command: options.Command) -> Path | None:
+    """Where `--resume auto` goes on: the run in --output, or the recipe's newest, if any."""
+    from misc.checkpoint import LAST
+
+    folders = [command.output] if command.output else Path("runs").glob(f"{command.recipe}-2*")
+    found = [folder / LAST for folder in folders if (folder / LAST).is_file()]
+    return max(found, key=lambda file: file.stat().st_mtime, default=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""From the configuration to data, stages and evaluations."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from errors import InputError
+from misc.data import CaptionDataset, TextAugmentation, find_image_root, train_loader
+from misc.datasets.annotations import Picture, read_annotations
+from misc.distributed import Processes
+from misc.engine import Stage
+from misc.optim import build_adamw, freeze, warmup_cosine
+from misc.retrieval import Loading, TextRetrieval
+from misc.samplers import GlobalBatchSampler
+from misc.transforms import EvaluationTransform, TrainTransform
+from model.criterion import Criterion
+from model.tbps_clip import TBPSCLIP
+from options import Config, Schedule
+from text_utils.tokenizer import ClipTokenizer
+
+
+@dataclass(frozen=True)
+class TextPersonData:
+    """The splits of a text-to-person dataset and where its pictures lie."""
+
+    splits: dict[str, list[Picture]]
+    image_root: Path
+
+    def describe(self) -> str:
+        """Pictures, captions and identities of every split, in one line."""
+        return "; ".join(
+            f"{split} {len(pictures)} pictures, {sum(len(p.captions) for p in pictures)} captions, "
+            f"{len({p.identity for p in pictures})} identities"
+            for split, pictures in self.splits.items()
+        )
+
+
+def build_data(config: Config) -> TextPersonData:
+    """Read the annotations that the configuration names.
+
+    Raises:
+        InputError: if a path is not set, missing or not what it should be.
+    """
+    if config.data.annotation_file is None or config.data.image_root is None:
+        key = "annotation_file" if config.data.annotation_file is None else "image_root"
+        raise InputError(
+            f"data.{key} is not set: give data.annotation_file=FILE data.image_root=FOLDER, or try "
+            "--config config/demo.yaml after `make demo`"
+        )
+    splits = read_annotations(config.data.annotation_file)
+    first = next(iter(splits.values()))
+    return TextPersonData(splits, find_image_root(Path(config.data.image_root), first))
+
+
+def build_retrieval(
+    config: Config, data: TextPersonData, split: str, tokenizer: ClipTokenizer
+) -> TextRetrieval:
+    """One split, ready to be evaluated."""
+    return TextRetrieval(
+        data.splits[split],
+        data.image_root,
+        EvaluationTransform(config.data.image_size, config.data.normalize),
+        tokenizer,
+        config.experiment.text_length,
+        Loading(config.data.test_batch_size, config.data.num_workers, config.evaluation.chunk),
+    )
+
+
+def build_stages(
+    config: Config,
+    data: TextPersonData,
+    tokenizer: ClipTokenizer,
+    criterion: Criterion,
+    processes: Processes,
+) -> list[Stage]:
+    """The stages of the training, in order.
+
+    Raises:
+        InputError: if there is nothing to train on, or less than a batch.
+    """
+    if "train" not in data.splits:
+        raise InputError(f"data.annotation_file: {config.data.annotation_file} has no train split")
+    experiment = config.experiment
+    dataset = CaptionDataset(
+        data.splits["train"],
+        data.image_root,
+        TrainTransform(config.data.image_size, config.data.normalize, experiment.augment_image),
+        TextAugmentation(
+            backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
+            deletion=experiment.eda_alpha,
+        ),
+        tokenizer,
+        experiment.text_length,
+        views=2 if experiment.mvs_image and experiment.nitc else 1,
+        seed=config.misc.seed,
+    )
+    sampler = GlobalBatchSampler(
+        len(dataset),
+        config.data.batch_size,
+        processes.rank,
+        processes.world_size,
+        config.misc.seed,
+    )
+    on_gpu = processes.device.type == "cuda"
+    loader = train_loader(dataset, sampler, config.data.num_workers, pin_memory=on_gpu)
+    stages = []
+    for stage in config.stages:
+        schedule = config.stage_schedule(stage)
+        stages.append(
+            Stage(
+                name=stage.name,
+                criterion=criterion,
+                loader=loader,
+                prepare=partial(
+                    _prepare, frozen=(*config.model.freeze, *stage.freeze), schedule=schedule
+                ),
+                schedule=partial(
+                    warmup_cosine,
+                    total=schedule.epoch * len(loader),
+                    warmup=schedule.epoch_warmup * len(loader),
+                    base=schedule.lr,
+                    start=schedule.lr_start,
+                    end=schedule.lr_end,
+                ),
+                epochs=schedule.epoch,
+                clip_grad=schedule.clip_grad,
+            )
+        )
+    return stages
+
+
+def _prepare(model: TBPSCLIP, frozen: tuple[str, ...], schedule: Schedule) -> torch.optim.Optimizer:
+    """Freeze what the stage freezes, and make its optimizer over the rest."""
+    try:
+        freeze(model.clip, frozen)
+    except ValueError as error:
+        raise InputError(f"model.freeze: {error}") from None
+    return build_adamw(model, schedule.lr, schedule.betas, schedule.eps, schedule.weight_decay)

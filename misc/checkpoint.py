@@ -1,0 +1,78 @@
+"""What a run leaves on the disk to go on from: tensors and plain types, written whole or not at
+all.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from errors import InputError
+
+LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
+PARTS = {
+    "model",
+    "architecture",
+    "config",
+    "recipe",
+    "epoch",
+}  # what every checkpoint of ours holds
+
+Checkpoint = dict[str, Any]
+
+
+def save_checkpoint(content: Checkpoint, file: Path) -> None:
+    """Write under a temporary name, then rename: there is always the old file or the new one."""
+    partial = file.with_name(file.name + ".partial")
+    torch.save(content, partial)
+    os.replace(partial, file)
+
+
+def read_checkpoint(file: Path) -> Checkpoint:
+    """The content of a checkpoint, on the CPU; only tensors and plain types are ever unpickled.
+
+    Raises:
+        InputError: if there is no such file, or this project did not write it.
+    """
+    if not file.is_file():
+        raise InputError(f"there is no checkpoint {file}")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises nearly any type on a file that is not its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{file} is not a checkpoint that can be read safely: {reason}") from None
+    if not isinstance(content, dict) or not content.keys() >= PARTS:
+        raise InputError(
+            f"{file} is not a checkpoint of this project: it holds no {', '.join(sorted(PARTS))}"
+        )
+    return content
+
+
+def load_model(model: nn.Module, checkpoint: Checkpoint, file: Path) -> None:
+    """Put a checkpoint's weights into a model.
+
+    Raises:
+        InputError: if they do not fit; the tensors are named.
+    """
+    try:
+        model.load_state_dict(checkpoint["model"])
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file} does not fit the model of its configuration: {reason}") from None
+
+
+def find_checkpoint(place: Path, *names: str) -> Path:
+    """`place` itself if it is a file, else the first of `names` that the run folder `place` holds.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if place.is_file():
+        return place
+    for name in names:
+        if (place / name).is_file():
+            return place / name
+    found = f"{place} holds neither" if place.is_dir() else f"there is no {place}, so neither"
+    raise InputError(f"{found} {' nor '.join(names)}; give a checkpoint or a run's folder")

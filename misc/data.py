@@ -1,0 +1,219 @@
+"""Pictures and captions on their way from the disk to the network."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from errors import InputError
+from misc.datasets.annotations import Picture
+from misc.samplers import GlobalBatchSampler, Place
+from misc.seeding import Purpose, generator
+from misc.transforms import EvaluationTransform, TrainTransform
+from model.interface import Batch
+from text_utils.augment import random_deletion
+from text_utils.captions import clean_caption
+from text_utils.tokenizer import ClipTokenizer
+
+Sample = tuple[Tensor, Tensor, int]  # views (V, 3, rows, columns), tokens (L,), identity
+
+
+def read_picture(file: Path) -> Image.Image:
+    """The picture in RGB.
+
+    Raises:
+        InputError: if it is missing or cannot be decoded.
+    """
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("RGB")
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no picture {file}, which the annotations name; check data.image_root"
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"the picture {file} cannot be read ({error}); replace it") from None
+
+
+def find_image_root(image_root: Path, pictures: Sequence[Picture]) -> Path:
+    """The folder that the annotations' paths start from: `image_root`, or its `imgs`.
+
+    Raises:
+        InputError: if the first picture is in neither.
+    """
+    first = pictures[0].path
+    for root in (image_root, image_root / "imgs"):
+        if (root / first).exists():
+            return root
+    raise InputError(
+        f"data.image_root: neither {image_root} nor its folder imgs holds {first}, the first "
+        "picture that the "
+        "annotations name; give the folder that their paths start from"
+    )
+
+
+@dataclass(frozen=True)
+class TextAugmentation:
+    """What may happen to a caption in training (Cao et al. 2024, section 3.2).
+
+    Args:
+        backtranslation: probability that the caption is replaced by its back-translation, where it
+            has one.
+        deletion: probability that a word is deleted.
+    """
+
+    backtranslation: float
+    deletion: float
+
+    def __call__(self, caption: str, back_translation: str | None, rng: Any) -> str:
+        replace = rng.random() < self.backtranslation
+        text = clean_caption(back_translation if replace and back_translation else caption)
+        return random_deletion(text, self.deletion, rng)
+
+
+class CaptionDataset(Dataset[Sample]):
+    """The training set: an item is one caption with `views` draws of its picture.
+
+    It is asked for by (epoch, index), and every draw comes from the generator of (seed, epoch,
+    index, view).
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        image_root: Path,
+        transform: TrainTransform,
+        augment_text: TextAugmentation,
+        tokenizer: ClipTokenizer,
+        text_length: int = 77,
+        views: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.pictures = list(pictures)
+        self.captions = [
+            (p, c) for p, picture in enumerate(self.pictures) for c in range(len(picture.captions))
+        ]
+        self.image_root, self.transform, self.augment_text = image_root, transform, augment_text
+        self.tokenizer, self.text_length, self.views, self.seed = (
+            tokenizer,
+            text_length,
+            views,
+            seed,
+        )
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, place: Place) -> Sample:
+        epoch, index = place
+        picture_index, caption_index = self.captions[index]
+        picture = self.pictures[picture_index]
+        pixels = read_picture(self.image_root / picture.path)
+        views = [
+            self.transform(pixels, generator(self.seed, Purpose.IMAGE, epoch, index, view))
+            for view in range(self.views)
+        ]
+        caption = self.augment_text(
+            picture.captions[caption_index],
+            picture.back_translations[caption_index],
+            generator(self.seed, Purpose.TEXT, epoch, index),
+        )
+        tokens = self.tokenizer([caption], self.text_length)[0]
+        return torch.stack(views), tokens, picture.identity
+
+
+class PictureDataset(Dataset[Tensor]):
+    """The gallery: every picture once, (3, rows, columns)."""
+
+    def __init__(self, files: Sequence[Path], transform: EvaluationTransform) -> None:
+        self.files, self.transform = list(files), transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.transform(read_picture(self.files[index]))
+
+
+class TokenDataset(Dataset[Tensor]):
+    """The queries: every caption once, as it is, (L,)."""
+
+    def __init__(self, captions: Sequence[str], tokenizer: ClipTokenizer, text_length: int) -> None:
+        self.captions, self.tokenizer, self.text_length = list(captions), tokenizer, text_length
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.tokenizer([clean_caption(self.captions[index])], self.text_length)[0]
+
+
+class Loader:
+    """A DataLoader that hands a user's error on as the one sentence it is, also out of a worker
+    process.
+    """
+
+    def __init__(self, loader: DataLoader[Any], sampler: GlobalBatchSampler | None = None) -> None:
+        self.loader, self.sampler = loader, sampler
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self.loader
+        except InputError as error:
+            # The loader wraps a worker's error into its traceback, the sentence last.
+            sentence = str(error).strip().splitlines()[-1]
+            sentence = sentence.removeprefix("errors.InputError: ")
+            raise InputError(sentence, in_one_process=True) from None
+
+
+def train_loader(
+    dataset: CaptionDataset, sampler: GlobalBatchSampler, num_workers: int, pin_memory: bool
+) -> Loader:
+    """The batches of an epoch; `sampler.start` says which."""
+    loader = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=partial(collate, tokenizer=dataset.tokenizer),
+        pin_memory=pin_memory,
+        persistent_workers=num_workers > 0,
+    )
+    return Loader(loader, sampler)
+
+
+def evaluation_loader(
+    dataset: Dataset[Tensor],
+    batch_size: int,
+    num_workers: int,
+    pin_memory: bool,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Loader:
+    """The items `rank`, `rank + world_size`, ... of a dataset, in order: the ranks see each item
+    once.
+    """
+    own = torch.utils.data.Subset(dataset, range(rank, len(dataset), world_size))  # type: ignore[arg-type]
+    return Loader(
+        DataLoader(own, batch_size, num_workers=num_workers, pin_memory=pin_memory, shuffle=False)
+    )
+
+
+def collate(samples: Sequence[Sample], tokenizer: ClipTokenizer) -> Batch:
+    """Samples -> batch; the text is cut to the longest caption, which causal attention does not
+    notice.
+    """
+    views, tokens, ids = zip(*samples, strict=True)
+    return Batch(
+        images=torch.stack(views, dim=1),
+        tokens=tokenizer.trim(torch.stack(tokens)),
+        ids=torch.tensor(ids),
+    )

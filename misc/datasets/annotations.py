@@ -1,0 +1,142 @@
+"""The annotations of text-to-person datasets: which picture shows whom, and what people wrote about
+it.
+
+CUHK-PEDES (Li et al., CVPR 2017), ICFG-PEDES (Ding et al. 2021, arXiv 2107.12666) and RSTPReid (Zhu
+et al., ACM MM 2021) are read from their owners' files, or from a folder of `{split}_reid.json`.
+Which of them a file is, is seen from its records.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture with its captions.
+
+    `back_translations` runs beside `captions`; None stands where a caption has none.
+    """
+
+    path: str
+    identity: int
+    captions: tuple[str, ...]
+    back_translations: tuple[str | None, ...]
+
+
+def read_annotations(source: str | Path) -> dict[str, list[Picture]]:
+    """The pictures of every split that the dataset has.
+
+    Training identities are renumbered 0, 1, ... in the order in which they first appear; the others
+    are kept.
+
+    Args:
+        source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, or a folder with
+            `train_reid.json`,
+            `val_reid.json`, `test_reid.json`.
+
+    Raises:
+        InputError: if there is no such file, or it is not such a file; the record is named.
+    """
+    source = Path(source)
+    if source.is_dir():
+        files = {split: source / f"{split}_reid.json" for split in SPLITS}
+        records: list[tuple[Path, int, Mapping[str, Any]]] = [
+            (file, number, {"split": split, **record})
+            for split, file in files.items()
+            if file.exists()
+            for number, record in enumerate(_read_list(file))
+        ]
+        if not records:
+            raise InputError(
+                f"data.annotation_file: the folder {source} holds none of train_reid.json, "
+                "val_reid.json, test_reid.json; "
+                "name one of the datasets' own files, or a folder with these"
+            )
+    else:
+        records = [(source, number, record) for number, record in enumerate(_read_list(source))]
+
+    splits: dict[str, list[Picture]] = {}
+    for file, number, record in records:
+        picture = _picture(record, f"{file}, record {number}")
+        splits.setdefault(_split(record, f"{file}, record {number}"), []).append(picture)
+    if "train" in splits:
+        splits["train"] = _renumbered(splits["train"])
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _read_list(file: Path) -> list[Mapping[str, Any]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"data.annotation_file: there is no file {file}; the dataset's owners give it out on "
+            "request, and "
+            "`python -m misc.datasets.synthetic --help` draws pedestrians in the same layout"
+        ) from None
+    except OSError as error:
+        raise InputError(f"data.annotation_file: {file} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"data.annotation_file: {file} is not JSON ({error}); give the dataset's annotation "
+            "file"
+        ) from None
+    if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
+        raise InputError(
+            f"data.annotation_file: {file} is not a list of records; give the dataset's annotation "
+            "file"
+        )
+    if not content:
+        raise InputError(f"data.annotation_file: {file} lists no pictures")
+    return content
+
+
+def _split(record: Mapping[str, Any], place: str) -> str:
+    split = record.get("split")
+    if split not in SPLITS:
+        raise InputError(f"{place}: the split is {split!r}, expected one of {', '.join(SPLITS)}")
+    return str(split)
+
+
+def _picture(record: Mapping[str, Any], place: str) -> Picture:
+    path = record.get("file_path", record.get("img_path"))
+    if not isinstance(path, str) or not path:
+        raise InputError(f"{place}: no `file_path` (RSTPReid: `img_path`) names the picture")
+    captions = record.get("captions")
+    if isinstance(captions, str):
+        captions = [captions]
+    if not isinstance(captions, list) or not _are_sentences(captions):
+        raise InputError(f"{place} ({path}): `captions` is not a list of sentences")
+    back = record.get("captions_bt") or []
+    if not isinstance(back, list):
+        raise InputError(f"{place} ({path}): `captions_bt` is not a list of sentences")
+    paired = [text if isinstance(text, str) and text.strip() else None for text in back]
+    paired = paired[: len(captions)] + [None] * (len(captions) - len(paired))
+    try:
+        identity = int(record["id"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{place} ({path}): `id` is not a number: {record.get('id')!r}") from None
+    return Picture(path, identity, tuple(captions), tuple(paired))
+
+
+def _are_sentences(items: list[Any]) -> bool:
+    return bool(items) and all(isinstance(item, str) for item in items)
+
+
+def _renumbered(pictures: list[Picture]) -> list[Picture]:
+    numbers: dict[int, int] = {}
+    return [
+        Picture(
+            picture.path,
+            numbers.setdefault(picture.identity, len(numbers)),
+            picture.captions,
+            picture.back_translations,
+        )
+        for picture in pictures
+    ]

@@ -1,0 +1,52 @@
+"""Seeded chance: one generator for each thing that is drawn, and the few draws that the pedestrians need."""
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import TypeVar
+
+import numpy as np
+from numpy.random import Generator
+
+T = TypeVar("T")
+
+
+class Stream(IntEnum):
+    """What a generator is for, so that an identity and a camera of the same number do not share their draws."""
+
+    IDENTITY = 0
+    FAMILY = 1
+    CAMERA = 2
+    PICTURE = 3
+    CAPTION = 4
+
+
+def generator(seed: int, stream: Stream, *numbers: int) -> Generator:
+    """The generator of one thing: it depends on its arguments alone, never on what was drawn before."""
+    return np.random.default_rng([seed, int(stream), *numbers])
+
+
+def happens(rng: Generator, probability: float) -> bool:
+    return float(rng.random()) < probability
+
+
+def pick(rng: Generator, choices: Sequence[T]) -> T:
+    return choices[int(rng.random() * len(choices))]
+
+
+def pick_weighted(rng: Generator, weights: Mapping[T, float]) -> T:
+    """One key, in proportion to its weight."""
+    mark = float(rng.random()) * sum(weights.values())
+    for choice, weight in weights.items():
+        mark -= weight
+        if mark < 0:
+            return choice
+    return choice
+
+
+def between(rng: Generator, low: float, high: float) -> float:
+    return low + (high - low) * float(rng.random())
+
+
+def around(rng: Generator, spread: float) -> float:
+    """A number of [-spread, spread]."""
+    return spread * (2.0 * float(rng.random()) - 1.0)

@@ -1,0 +1,138 @@
+"""The processes of a run: one, or as many as torchrun starts, on GPUs (nccl) or CPUs (gloo)."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from errors import InputError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among the others of the run."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that prints and writes."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a tensor over the processes."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+            values = values / self.world_size
+        return values
+
+    def collect(self, rows: Tensor) -> list[Tensor]:
+        """The rows of each process, which may be of different number, on the CPU, by rank."""
+        if self.world_size == 1:
+            return [rows.cpu()]
+        counts = [
+            torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(self.world_size)
+        ]
+        dist.all_gather(counts, torch.tensor([len(rows)], device=self.device))
+        most = int(torch.cat(counts).max())
+        padded = rows.new_zeros(most, *rows.shape[1:], device=self.device)
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in range(self.world_size)]
+        dist.all_gather(parts, padded)
+        return [part[: int(count)].cpu() for part, count in zip(parts, counts, strict=True)]
+
+    def share(self, value: Any) -> Any:
+        """The main process's value, in every process."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def align(self, model: nn.Module) -> None:
+        """Give every process the main one's weights."""
+        if self.world_size > 1:
+            for tensor in model.state_dict().values():
+                dist.broadcast(tensor, src=0)
+
+
+@contextmanager
+def processes(device: str | None = None, backend: str = "auto") -> Iterator[Processes]:
+    """Join the processes that torchrun started, or be the only one; leave them at the end.
+
+    Args:
+        device: `cuda`, `cuda:1`, `cpu`, ...; when None, a GPU of one's own where there are GPUs,
+            else the CPU.
+        backend: `nccl`, `gloo`, or `auto`: nccl on GPUs, gloo elsewhere.
+
+    Raises:
+        InputError: if there is no such device, or there are more processes on this machine than
+        GPUs.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", 1))
+    place = _device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    if world_size == 1:
+        yield Processes(rank=0, world_size=1, device=place)
+        return
+    if backend == "auto":
+        backend = "nccl" if place.type == "cuda" else "gloo"
+    dist.init_process_group(backend, device_id=place if backend == "nccl" else None)
+    try:
+        yield Processes(dist.get_rank(), world_size, place)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(name: str | None, local_rank: int, world_size: int) -> torch.device:
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        raise InputError(f"--device {name}: no such device; give cpu, cuda or cuda:N") from None
+    if device.type != "cuda":
+        return device
+    if device.index is None or world_size > 1:
+        device = torch.device("cuda", local_rank)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"--device {device}: this machine shows {torch.cuda.device_count()} GPUs; start at "
+            "most one process "
+            "for each of them, or give --device cpu"
+        )
+    return device
+
+
+class AllGather:
+    """A differentiable gather: rows of all processes forward, the sum of their gradients backward.
+
+    With it the mean over the processes of a loss of local rows against gathered columns has the
+    gradient of the loss of the global batch. Every process must bring the same number of rows.
+    """
+
+    def __init__(self) -> None:
+        self.rank = dist.get_rank()
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return _AllGather.apply(rows)
+
+
+class _AllGather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
+        dist.all_gather_into_tensor(gathered, rows.contiguous())
+        return gathered
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone(memory_format=torch.contiguous_format)  # autograd may share it
+        dist.all_reduce(gradient)
+        return gradient.chunk(dist.get_world_size())[dist.get_rank()]

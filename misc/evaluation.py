@@ -1,0 +1,122 @@
+"""Retrieval, measured: ranks, mean average precision and inverse negative penalty, in bounded
+memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from errors import InputError
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How the gallery came out for each query, (Q,) each; a query without a match has `matches` 0
+    and no meaning else.
+    """
+
+    matches: Tensor  # gallery items that show the query's identity
+    first: Tensor  # rank of the first match, from 1
+    average_precision: Tensor  # mean precision at the matches
+    inverse_negative_penalty: (
+        Tensor  # matches / rank of the last match (Ye et al. 2021, arXiv 2001.04193)
+    )
+
+    def metrics(self, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+        """Percentages over the queries that have a match; the others are counted in `unmatched`."""
+        matched = self.matches > 0
+        if not matched.any():
+            raise InputError(
+                f"none of the {len(matched)} queries has a match in the gallery: their identities "
+                "do not meet; "
+                "check that both come from the same split"
+            )
+        first = self.first[matched]
+        metrics = {f"R{rank}": 100 * int((first <= rank).sum()) / len(first) for rank in ranks}
+        metrics["mAP"] = 100 * self.average_precision[matched].mean().item()
+        metrics["mINP"] = 100 * self.inverse_negative_penalty[matched].mean().item()
+        metrics["unmatched"] = int((~matched).sum())
+        return metrics
+
+
+def retrieval_metrics(
+    similarity: Tensor,
+    query_ids: Tensor,
+    gallery_ids: Tensor,
+    query_cams: Tensor | None = None,
+    gallery_cams: Tensor | None = None,
+    ranks: Sequence[int] = (1, 5, 10),
+) -> dict[str, float]:
+    """R1 R5 R10 mAP mINP in percent, and the number of `unmatched` queries, which are left out of
+    them.
+
+    Args:
+        similarity: (Q, G), larger is nearer; ties go to the lower gallery index.
+        query_ids: (Q,), int64.
+        gallery_ids: (G,), int64.
+        query_cams, gallery_cams: (Q,), (G,); when given, a gallery item with the query's identity
+            and camera is not
+            counted (Zheng et al. 2015, the protocol of Market-1501).
+
+    Raises:
+        ValueError: if a similarity is not a number.
+        InputError: if no query has a match.
+    """
+    return rank_rows(similarity, query_ids, gallery_ids, query_cams, gallery_cams).metrics(ranks)
+
+
+def rank_features(
+    query: Tensor,
+    gallery: Tensor,
+    query_ids: Tensor,
+    gallery_ids: Tensor,
+    query_cams: Tensor | None = None,
+    gallery_cams: Tensor | None = None,
+    chunk: int = 1024,
+) -> Ranking:
+    """Rank the gallery by cosine similarity for `chunk` queries at a time; the whole matrix never
+    exists.
+
+    Args:
+        query: (Q, D), L2-normalised.
+        gallery: (G, D), L2-normalised.
+
+    The other arguments and the errors are those of `retrieval_metrics`.
+    """
+    parts = []
+    for rows in torch.arange(len(query)).split(chunk):
+        cams = None if query_cams is None else query_cams[rows]
+        similarity = query[rows] @ gallery.T
+        parts.append(rank_rows(similarity, query_ids[rows], gallery_ids, cams, gallery_cams))
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Ranking(*(torch.cat(column) for column in columns))
+
+
+def rank_rows(
+    similarity: Tensor,
+    query_ids: Tensor,
+    gallery_ids: Tensor,
+    query_cams: Tensor | None = None,
+    gallery_cams: Tensor | None = None,
+) -> Ranking:
+    """Rank the gallery for every row of a similarity matrix; see `retrieval_metrics`."""
+    if similarity.isnan().any():
+        raise ValueError("a similarity is not a number: the features hold NaN")
+    order = similarity.argsort(dim=1, descending=True, stable=True)  # (Q, G)
+    same_identity = query_ids[:, None] == gallery_ids[None, :]
+    counted = torch.ones_like(same_identity)
+    if query_cams is not None and gallery_cams is not None:
+        counted = ~(same_identity & (query_cams[:, None] == gallery_cams[None, :]))
+    match = (same_identity & counted).gather(1, order)
+    rank = counted.gather(1, order).cumsum(dim=1)  # among the counted ones, from 1
+    matches = match.sum(dim=1)
+    precision = match.cumsum(dim=1).double() / rank.clamp(min=1)
+    at_least_one = matches.clamp(min=1)
+    return Ranking(
+        matches=matches,
+        first=rank.masked_fill(~match, rank.shape[1] + 1).amin(dim=1),
+        average_precision=(precision * match).sum(dim=1) / at_least_one,
+        inverse_negative_penalty=matches / (rank * match).amax(dim=1).clamp(min=1).double(),
+    )

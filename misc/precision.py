@@ -1,0 +1,37 @@
+"""The number format of the forward pass; the weights stay float32."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from errors import InputError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """What `experiment.precision` means on a device.
+
+    Args:
+        name: `fp32`, `bf16`, `fp16`, or `auto`: bf16 on a GPU that has it, fp16 on an older one,
+            fp32 on a CPU.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        if name == "auto":
+            name = "fp32" if device.type == "cpu" else "bf16" if _has_bf16(device) else "fp16"
+        if name == "bf16" and device.type == "cuda" and not _has_bf16(device):
+            raise InputError("experiment.precision=bf16: this GPU has no bf16; give fp16 or fp32")
+        self.name, self.device_type = name, device.type
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Run what is within in this precision, where that is safe."""
+        return torch.autocast(self.device_type, DTYPES[self.name], enabled=self.name != "fp32")
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Keeps fp16 gradients from vanishing by a larger loss; does nothing in other formats."""
+        return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
+
+
+def _has_bf16(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)

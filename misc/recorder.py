@@ -1,0 +1,87 @@
+"""What a run tells: lines on the screen and in log.txt, metrics.jsonl, TensorBoard curves."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+OURS = ("misc", "model", "text_utils")
+
+
+class _Screen(logging.Handler):
+    """Prints above the progress bar, not through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record))
+
+
+def start_logging(active: bool) -> None:
+    """Show what the project has to say on the screen; warnings only in all processes but the main
+    one.
+    """
+    for name in OURS:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO if active else logging.WARNING)
+        logger.handlers = [_Screen()]
+        logger.propagate = False
+
+
+class Recorder:
+    """The record of a run in its folder; silent in all processes but the main one.
+
+    `metrics.jsonl` has one JSON object a line: rows with `loss` for training steps, rows with
+    `split` for evaluations.
+
+    Args:
+        folder: created when missing.
+        active: whether this is the main process.
+        resume_step: when a run goes on from this step, what it recorded beyond is struck out.
+    """
+
+    def __init__(self, folder: Path, active: bool = True, resume_step: int | None = None) -> None:
+        self.folder, self.active = folder, active
+        if not active:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._log = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        for name in OURS:
+            logging.getLogger(name).addHandler(self._log)
+        self._metrics = folder / "metrics.jsonl"
+        rows = [] if resume_step is None or not self._metrics.exists() else self._rows()
+        kept = [row for row in rows if row["step"] <= (resume_step or 0)]
+        self._metrics.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        purge_step = None if resume_step is None else resume_step + 1
+        self._curves = SummaryWriter(str(folder), purge_step=purge_step)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        lines = self._metrics.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.jsonl, and its numbers to the curves at the row's `step`."""
+        if not self.active:
+            return
+        with self._metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        group = " ".join(str(row[key]) for key in ("split", "direction") if key in row) or "train"
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._curves.add_scalar(f"{group}/{name}", value, row["step"])
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a whole file into the run's folder."""
+        if self.active:
+            (self.folder / name).write_text(text, encoding="utf-8")
+
+    def close(self) -> None:
+        """Finish the files."""
+        if not self.active:
+            return
+        self._curves.close()
+        for name in OURS:
+            logging.getLogger(name).removeHandler(self._log)
+        self._log.close()

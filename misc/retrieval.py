@@ -1,0 +1,134 @@
+"""Text-to-person retrieval on one split: encode its pictures and captions, rank, report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from prettytable import PrettyTable
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from misc.data import PictureDataset, TokenDataset, evaluation_loader
+from misc.datasets.annotations import Picture
+from misc.distributed import Processes
+from misc.evaluation import rank_features
+from misc.precision import Precision
+from misc.transforms import EvaluationTransform
+from model.tbps_clip import TBPSCLIP
+from text_utils.tokenizer import ClipTokenizer
+
+METRICS = ("R1", "R5", "R10", "mAP", "mINP")
+Results = dict[str, dict[str, float]]  # direction -> metric -> percent
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a split is read and encoded."""
+
+    batch_size: int
+    num_workers: int
+    chunk: int  # queries ranked at once
+
+
+class TextRetrieval:
+    """One split of a dataset, ready to be searched with any model.
+
+    Args:
+        pictures: the gallery; all their captions are the queries.
+        image_root: the folder their paths start from.
+        text_length: tokens of a caption at most.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        image_root: Path,
+        transform: EvaluationTransform,
+        tokenizer: ClipTokenizer,
+        text_length: int,
+        loading: Loading,
+    ) -> None:
+        self.images = PictureDataset([image_root / p.path for p in pictures], transform)
+        captions = [caption for p in pictures for caption in p.captions]
+        self.texts = TokenDataset(captions, tokenizer, text_length)
+        self.image_ids = torch.tensor([p.identity for p in pictures])
+        self.text_ids = torch.tensor([p.identity for p in pictures for _ in p.captions])
+        self.trim, self.loading = tokenizer.trim, loading
+
+    def evaluate(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Results:
+        """Metrics of both directions, the same in every process. The model is left in evaluation
+        mode.
+        """
+        model.eval()
+
+        def features(items: Dataset[Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:
+            return encode_items(items, encode, processes, precision, self.loading)
+
+        image = features(self.images, model.encode_image)
+        text = features(self.texts, lambda tokens: model.encode_text(self.trim(tokens)))
+        results: Results = {}
+        if processes.is_main:
+            image, text = image.to(processes.device), text.to(processes.device)
+            image_ids, text_ids = self.image_ids.to(image.device), self.text_ids.to(image.device)
+            chunk = self.loading.chunk
+            results = {
+                "text to image": rank_features(
+                    text, image, text_ids, image_ids, chunk=chunk
+                ).metrics(),
+                "image to text": rank_features(
+                    image, text, image_ids, text_ids, chunk=chunk
+                ).metrics(),
+            }
+        return processes.share(results)
+
+
+@torch.inference_mode()
+def encode_items(
+    items: Dataset[Tensor],
+    encode: Callable[[Tensor], Tensor],
+    processes: Processes,
+    precision: Precision,
+    loading: Loading,
+) -> Tensor:
+    """Normalised features of all items, (N, D) on the CPU, in order; the processes share the work,
+    each item once.
+    """
+    total = len(items)  # type: ignore[arg-type]
+    rank, world_size = processes.rank, processes.world_size
+    loader = evaluation_loader(
+        items,
+        loading.batch_size,
+        loading.num_workers,
+        processes.device.type == "cuda",
+        rank,
+        world_size,
+    )
+    own = []
+    for batch in tqdm(
+        loader, desc="encode", leave=False, disable=None if processes.is_main else True
+    ):
+        with precision.autocast():
+            features = encode(batch.to(processes.device, non_blocking=True))
+        own.append(F.normalize(features.float(), dim=-1))
+    parts = processes.collect(torch.cat(own))
+    features = torch.empty(total, parts[0].shape[1])
+    for part_rank, part in enumerate(parts):
+        features[part_rank::world_size] = part
+    return features
+
+
+def format_table(title: str, results: Mapping[str, Mapping[str, float]]) -> str:
+    """The metrics as a table, a row a direction."""
+    table = PrettyTable(["", *METRICS], title=title, align="r")
+    table.align[""] = "l"
+    for name, metrics in results.items():
+        table.add_row([name, *(f"{metrics[key]:.2f}" for key in METRICS)])
+    notes = [
+        f"{int(metrics['unmatched'])} queries ({name}) have no match and are not counted"
+        for name, metrics in results.items()
+        if metrics["unmatched"]
+    ]
+    return "\n".join([table.get_string(), *notes])

@@ -1,0 +1,146 @@
+"""From the configuration to a model, its tokenizer and its criterion."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+from errors import InputError
+from model.clip import CLIP, TextShape
+from model.criterion import Criterion
+from model.tbps_clip import TBPSCLIP
+from model.vit import VisionShape
+from model.weights import load_clip
+from options import Config
+from text_utils.tokenizer import ClipTokenizer
+
+Architecture = dict[str, Any]
+
+
+def build_tokenizer(config: Config) -> ClipTokenizer:
+    """The tokenizer that the backbone was made for."""
+    return ClipTokenizer()
+
+
+def build_model(config: Config, architecture: Architecture | None = None) -> TBPSCLIP:
+    """The model, with pretrained weights or random ones.
+
+    Args:
+        architecture: of a checkpoint that will be loaded; then nothing pretrained is read.
+
+    Raises:
+        InputError: if weights or checkpoint do not fit the configuration.
+    """
+    if architecture is not None:
+        return TBPSCLIP(_clip_of_checkpoint(config, architecture))
+    return TBPSCLIP(BACKBONES[config.model.backbone](config))
+
+
+def describe_architecture(model: TBPSCLIP) -> Architecture:
+    """What a checkpoint says of its model, in plain types; `build_model` makes the like of it
+    again.
+    """
+    clip = model.clip
+    return {
+        "vision": asdict(clip.visual.shape),
+        "text": asdict(clip.text.shape),
+        "embed_dim": clip.embed_dim,
+        "activation": clip.activation,
+    }
+
+
+def build_criterion(config: Config) -> Criterion:
+    """The losses that are switched on, with their weights."""
+    experiment = config.experiment
+    switches = {
+        "nitc": (experiment.nitc, experiment.nitc_ratio),
+        "ritc": (experiment.ritc, experiment.ritc_ratio),
+        "itc": (experiment.itc, experiment.itc_ratio),
+    }
+    weights = {name: weight for name, (on, weight) in switches.items() if on}
+    return Criterion(weights, config.model.softlabel_ratio, experiment.ritc_eps)
+
+
+def _build_clip(config: Config) -> CLIP:
+    if config.model.clip_pretrained is None:
+        return _clip_from_scratch(config)
+    clip = load_clip(
+        config.model.clip_pretrained,
+        config.data.image_size,
+        config.model.stride,
+        config.experiment.text_length,
+        activation=config.model.activation,
+        dropout=config.experiment.dropout,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+    )
+    if clip.embed_dim != config.model.embed_dim:
+        raise InputError(
+            f"model.embed_dim is {config.model.embed_dim}, but the joint space of "
+            f"{config.model.clip_pretrained} has {clip.embed_dim} dimensions: set "
+            f"model.embed_dim={clip.embed_dim}"
+        )
+    return clip
+
+
+def _shapes_from_scratch(config: Config) -> tuple[VisionShape, TextShape]:
+    vision, text = config.model.vision, config.model.text
+    return (
+        VisionShape(
+            width=vision.width,
+            layers=vision.layers,
+            heads=vision.heads,
+            patch_size=vision.patch_size,
+            stride=config.model.stride or vision.patch_size,
+            image_size=config.data.image_size,
+        ),
+        TextShape(
+            width=text.width,
+            layers=text.layers,
+            heads=text.heads,
+            context_length=config.experiment.text_length,
+            vocab_size=build_tokenizer(config).vocab_size,
+            dropout=config.experiment.dropout,
+        ),
+    )
+
+
+def _clip_from_scratch(config: Config) -> CLIP:
+    activation = "quickgelu" if config.model.activation == "auto" else config.model.activation
+    return CLIP(
+        *_shapes_from_scratch(config),
+        config.model.embed_dim,
+        activation,
+        config.model.gradient_checkpointing,
+    )
+
+
+def _clip_of_checkpoint(config: Config, architecture: Architecture) -> CLIP:
+    vision = VisionShape(**architecture["vision"])
+    rows, columns = vision.image_size
+    vision = replace(vision, image_size=(rows, columns))  # a list in the checkpoint
+    text = replace(TextShape(**architecture["text"]), dropout=config.experiment.dropout)
+    wanted: dict[str, tuple[Any, Any]] = {
+        "data.image_size": (vision.image_size, config.data.image_size),
+        "model.stride": (vision.stride, config.model.stride or vision.patch_size),
+        "model.embed_dim": (architecture["embed_dim"], config.model.embed_dim),
+        "experiment.text_length": (text.context_length, config.experiment.text_length),
+    }
+    if config.model.clip_pretrained is None:
+        own_vision, own_text = _shapes_from_scratch(config)
+        wanted |= {"model.vision": (vision, own_vision), "model.text": (text, own_text)}
+    for key, (held, asked) in wanted.items():
+        if held != asked:
+            raise InputError(
+                f"the checkpoint is of another architecture: {key} is {held} in it and {asked} in "
+                "the configuration; "
+                "leave the configuration out, the one saved with the checkpoint is used then"
+            )
+    return CLIP(
+        vision,
+        text,
+        architecture["embed_dim"],
+        architecture["activation"],
+        config.model.gradient_checkpointing,
+    )
+
+
+BACKBONES: dict[str, Callable[[Config], CLIP]] = {"clip": _build_clip}

@@ -1,0 +1,122 @@
+"""CLIP's dual encoder (Radford et al., 2021, arXiv 2103.00020)."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from model.transformer import Activation, Transformer
+from model.vit import VisionShape, VisionTransformer
+
+
+@dataclass(frozen=True)
+class TextShape:
+    """Sizes of the text tower; `dropout` is that of its attention weights."""
+
+    width: int
+    layers: int
+    heads: int
+    context_length: int
+    vocab_size: int
+    dropout: float = 0.0
+
+
+class TextTransformer(nn.Module):
+    """A causal transformer over token ids; a caption's feature stands at its end-of-text token."""
+
+    def __init__(
+        self,
+        shape: TextShape,
+        embed_dim: int,
+        activation: Activation = "quickgelu",
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        width = shape.width
+        self.token_embedding = nn.Embedding(shape.vocab_size, width)
+        self.positional_embedding = nn.Parameter(0.01 * torch.randn(shape.context_length, width))
+        self.transformer = Transformer(
+            width,
+            shape.layers,
+            shape.heads,
+            activation,
+            causal=True,
+            dropout=shape.dropout,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        self.ln_final = nn.LayerNorm(width)
+        self.projection = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Ids (B, L), L up to the context length -> (B, L, width)."""
+        return self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+
+    def project(self, x: Tensor) -> Tensor:
+        """Tokens (..., width) -> the joint space (..., embed_dim)."""
+        return self.ln_final(x) @ self.projection
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Ids (B, L) -> tokens after the last block (B, L, width)."""
+        return self.transformer(self.embed(tokens))
+
+
+class CLIP(nn.Module):
+    """The two towers, and `logit_scale`, the logarithm of the factor of their similarities.
+
+    Random weights are drawn as in OpenAI's code (github.com/openai/CLIP, clip/model.py,
+    `initialize_parameters`); see `Transformer.init_weights`.
+
+    Args:
+        embed_dim: D, the width of the joint space.
+        activation: of both towers' MLPs.
+        gradient_checkpointing: recompute the blocks in the backward: less memory, more time.
+    """
+
+    def __init__(
+        self,
+        vision: VisionShape,
+        text: TextShape,
+        embed_dim: int,
+        activation: Activation = "quickgelu",
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.embed_dim, self.activation = embed_dim, activation
+        self.visual = VisionTransformer(vision, embed_dim, activation, gradient_checkpointing)
+        self.text = TextTransformer(text, embed_dim, activation, gradient_checkpointing)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    @overload
+    def encode_image(self, images: Tensor, dense: Literal[False] = False) -> Tensor: ...
+    @overload
+    def encode_image(self, images: Tensor, dense: Literal[True]) -> tuple[Tensor, Tensor]: ...
+    def encode_image(self, images: Tensor, dense: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) -> features (B, D) of the class token, not normalised.
+
+        With `dense`, also every token's, the class token first: (B, D), (B, 1+N, D).
+        """
+        x = self.visual(images)  # (B, 1+N, width)
+        if not dense:
+            return self.visual.project(x[:, 0])
+        every = self.visual.project(x)  # (B, 1+N, D)
+        return every[:, 0], every
+
+    @overload
+    def encode_text(self, tokens: Tensor, dense: Literal[False] = False) -> Tensor: ...
+    @overload
+    def encode_text(self, tokens: Tensor, dense: Literal[True]) -> tuple[Tensor, Tensor]: ...
+    def encode_text(self, tokens: Tensor, dense: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Ids (B, L) -> features (B, D) of the end-of-text token (the highest id), not normalised.
+
+        With `dense`, also every token's: (B, D), (B, L, D).
+        """
+        x = self.text(tokens)  # (B, L, width)
+        rows, ends = torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=1)
+        if not dense:
+            return self.text.project(x[rows, ends])
+        every = self.text.project(x)  # (B, L, D)
+        return every[rows, ends], every

@@ -1,0 +1,128 @@
+"""Every loss of the project: pure functions of features, identities and a scale.
+
+Features are float (B, D) and L2-normalised unless said otherwise; `ids` is int64 (B,); `scale` is
+the exponentiated logit scale, a scalar. A contrastive loss compares the rows of this process with
+the columns of all processes: `gathered` holds those columns, and the default, None, means that this
+process is the only one. With a gather whose backward sums over the processes, the mean of the
+losses over the processes is the loss of the global batch, and so are the gradients that DDP
+averages.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Pairs(NamedTuple):
+    """Pictures and captions of a batch, paired by row."""
+
+    image: Tensor  # (B, D)
+    text: Tensor  # (B, D)
+    ids: Tensor  # (B,)
+
+
+def identity_targets(ids: Tensor, all_ids: Tensor) -> Tensor:
+    """1 / n for the n columns of the row's identity, 0 elsewhere: (B, B'), rows sum to one."""
+    same = (ids[:, None] == all_ids[None, :]).float()
+    return same / same.sum(dim=1, keepdim=True)
+
+
+def n_itc(
+    image: Tensor,
+    text: Tensor,
+    ids: Tensor,
+    scale: Tensor | float,
+    alpha: float = 0.0,
+    soft_image: Tensor | None = None,
+    soft_text: Tensor | None = None,
+    *,
+    gathered: Pairs | None = None,
+    gathered_soft: Pairs | None = None,
+) -> Tensor:
+    """Normalised image-text contrast with soft labels (Cao et al. 2024, section 3.3; arXiv
+    2308.10045).
+
+    Cross-entropy between the softmax of the similarities and `alpha * softmax(soft similarities) +
+    (1 - alpha) * H`, where H is the identity equality divided by its row sum; the mean of both
+    directions.
+
+    Args:
+        alpha: weight of the soft labels, 0 to 1.
+        soft_image, soft_text: (B, D), the features that the soft labels are computed from, without
+            gradient;
+            `image` and `text` themselves, detached, when not given.
+        gathered: the pairs of all processes.
+        gathered_soft: the soft features of all processes; needed with `gathered` when soft features
+            are given.
+    """
+    assert (soft_image is None) == (soft_text is None), "give both soft features or none"
+    every = gathered or Pairs(image, text, ids)
+    targets = identity_targets(ids, every.ids)
+    if soft_image is None or soft_text is None:
+        soft_image, soft_text, soft_every = image, text, every
+    else:
+        assert gathered is None or gathered_soft, "gathered features need gathered soft ones"
+        soft_every = gathered_soft or Pairs(soft_image, soft_text, ids)
+
+    def one_way(
+        anchors: Tensor, columns: Tensor, soft_anchors: Tensor, soft_columns: Tensor
+    ) -> Tensor:
+        labels = targets
+        if alpha > 0:
+            with torch.no_grad():
+                softened = (scale * soft_anchors @ soft_columns.T).softmax(dim=1)
+            labels = alpha * softened + (1 - alpha) * targets
+        return F.cross_entropy(scale * anchors @ columns.T, labels)
+
+    image_to_text = one_way(image, every.text, soft_image, soft_every.text)
+    text_to_image = one_way(text, every.image, soft_text, soft_every.image)
+    return (image_to_text + text_to_image) / 2
+
+
+def r_itc(
+    image: Tensor,
+    text: Tensor,
+    ids: Tensor,
+    scale: Tensor | float,
+    eps: float = 1e-2,
+    *,
+    gathered: Pairs | None = None,
+) -> Tensor:
+    """Reversed image-text contrast (Cao et al. 2024, section 3.3): KL(p || H + eps), the mean of
+    both directions.
+
+    p is the softmax of the similarities; H, the identity equality divided by its row sum, is not
+    renormalised after `eps` has been added.
+    """
+    every = gathered or Pairs(image, text, ids)
+    log_targets = (identity_targets(ids, every.ids) + eps).log()
+
+    def one_way(anchors: Tensor, columns: Tensor) -> Tensor:
+        log_p = (scale * anchors @ columns.T).log_softmax(dim=1)
+        return (log_p.exp() * (log_p - log_targets)).sum(dim=1).mean()
+
+    return (one_way(image, every.text) + one_way(text, every.image)) / 2
+
+
+def itc(
+    image: Tensor,
+    text: Tensor,
+    scale: Tensor | float,
+    *,
+    gathered: Pairs | None = None,
+    first: int = 0,
+) -> Tensor:
+    """Plain image-text contrast (Radford et al. 2021, figure 3): cross-entropy to the own pair.
+
+    The mean of both directions.
+
+    Args:
+        first: row of `gathered` that this process's first row is.
+    """
+    every_image, every_text = (gathered.image, gathered.text) if gathered else (image, text)
+    own = torch.arange(first, first + len(image), device=image.device)
+    image_to_text = F.cross_entropy(scale * image @ every_text.T, own)
+    text_to_image = F.cross_entropy(scale * text @ every_image.T, own)
+    return (image_to_text + text_to_image) / 2

@@ -1,0 +1,148 @@
+"""The pre-LN transformer that both towers of CLIP are made of.
+
+Two slots are empty unless a method fills them: `Block.adapter`, a branch beside the MLP, and
+`Transformer.prompts`, which renews tokens between blocks.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+Activation = Literal["quickgelu", "gelu"]
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x), the approximation of GELU that OpenAI's weights were trained with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"quickgelu": QuickGELU, "gelu": nn.GELU}
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (Vaswani et al., 2017, section 3.2).
+
+    Args:
+        width: D, a multiple of `heads`.
+        causal: a token sees itself and the tokens before it only.
+        dropout: probability that an attention weight is dropped, in training only.
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        assert width % heads == 0, f"width {width} is not a multiple of {heads} heads"
+        self.heads = heads
+        self.causal = causal
+        self.dropout = dropout
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, L, D = x.shape
+        split = (B, L, self.heads, D // self.heads)
+        q = self.q_proj(x).view(split).transpose(1, 2)  # (B, heads, L, D / heads)
+        k = self.k_proj(x).view(split).transpose(1, 2)
+        v = self.v_proj(x).view(split).transpose(1, 2)
+        dropout = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=self.causal)
+        return self.out_proj(y.transpose(1, 2).reshape(B, L, D))
+
+
+class MLP(nn.Module):
+    def __init__(self, width: int, activation: Activation) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.act = ACTIVATIONS[activation]()
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.act(self.c_fc(x)))
+
+
+class Block(nn.Module):
+    """Attention, then MLP, each added to the stream; an `adapter` in its slot adds a third branch.
+
+    x = x + attn(ln_1 x);  x = x + mlp(ln_2 x) + adapter(x)
+    """
+
+    def __init__(
+        self, width: int, heads: int, activation: Activation, causal: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads, causal, dropout)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, activation)
+        self.adapter: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.ln_1(x))
+        branch = self.mlp(self.ln_2(x))
+        if self.adapter is not None:
+            branch = branch + self.adapter(x)
+        return x + branch
+
+
+class Transformer(nn.Module):
+    """Blocks over (B, L, width); under autocast the stream between them stays float32.
+
+    `prompts`, when set, is called as `x = prompts(i, x)` before every block i >= 1 (deep prompts);
+    what enters block 0 is the tower's own.
+
+    Args:
+        dropout: of the attention weights, in training only.
+        gradient_checkpointing: recompute each block in the backward: less memory, more time.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        activation: Activation = "quickgelu",
+        causal: bool = False,
+        dropout: float = 0.0,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(width, heads, activation, causal, dropout) for _ in range(layers)
+        )
+        self.prompts: Callable[[int, Tensor], Tensor] | None = None
+        self.gradient_checkpointing = gradient_checkpointing
+        self.init_weights(width, layers)
+
+    def init_weights(self, width: int, layers: int) -> None:
+        """Normal weights scaled by width, and by depth where a branch joins the stream.
+
+        OpenAI's code (github.com/openai/CLIP, clip/model.py, `initialize_parameters`) does so in
+        the text tower, and leaves the image tower to torch; here both do, with zero biases.
+        """
+        residual_std = (2 * layers * width) ** -0.5
+        for name, parameter in self.named_parameters():
+            if name.endswith(("out_proj.weight", "c_proj.weight")):
+                nn.init.normal_(parameter, std=residual_std)
+            elif name.endswith("c_fc.weight"):
+                nn.init.normal_(parameter, std=(2 * width) ** -0.5)
+            elif name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+                nn.init.normal_(parameter, std=width**-0.5)
+            elif name.endswith(".bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, block in enumerate(self.blocks):
+            if i > 0 and self.prompts is not None:
+                x = self.prompts(i, x)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x

@@ -1,0 +1,84 @@
+"""CLIP's image tower: a vision transformer over patches of a picture of any size and stride."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from errors import InputError
+from model.transformer import Activation, Transformer
+
+
+@dataclass(frozen=True)
+class VisionShape:
+    """Sizes of the image tower: `patch_size`, `stride`, `image_size` (rows, columns) in pixels.
+
+    Raises:
+        InputError: not one patch fits into the image.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    patch_size: int
+    stride: int
+    image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if min(self.grid) < 1:
+            raise InputError(
+                f"an image of {self.image_size} has no room for a patch of {self.patch_size} "
+                "pixels: set a larger image size"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across; pixels beyond the last whole patch are not seen."""
+        rows, columns = self.image_size
+        return (
+            (rows - self.patch_size) // self.stride + 1,
+            (columns - self.patch_size) // self.stride + 1,
+        )
+
+
+class VisionTransformer(nn.Module):
+    """ViT with a LayerNorm before the blocks (Radford et al., 2021, section 2.4), and a projection."""
+
+    def __init__(
+        self,
+        shape: VisionShape,
+        embed_dim: int,
+        activation: Activation = "quickgelu",
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        width, scale = shape.width, shape.width**-0.5
+        rows, columns = shape.grid
+        self.conv1 = nn.Conv2d(3, width, shape.patch_size, shape.stride, bias=False)
+        self.class_embedding = nn.Parameter(scale * torch.randn(width))
+        self.positional_embedding = nn.Parameter(scale * torch.randn(1 + rows * columns, width))
+        self.ln_pre = nn.LayerNorm(width)
+        self.transformer = Transformer(
+            width,
+            shape.layers,
+            shape.heads,
+            activation,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        self.ln_post = nn.LayerNorm(width)
+        self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> the class token and the N patches, row by row: (B, 1+N, width)."""
+        patches = self.conv1(images).flatten(2).transpose(1, 2)  # (B, N, width)
+        class_token = self.class_embedding.expand(len(images), 1, -1)
+        return torch.cat([class_token, patches], dim=1) + self.positional_embedding
+
+    def project(self, x: Tensor) -> Tensor:
+        """Tokens (..., width) -> the joint space (..., embed_dim)."""
+        return self.ln_post(x) @ self.proj
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> tokens after the last block (B, 1+N, width), class token first."""
+        return self.transformer(self.ln_pre(self.embed(images)))

@@ -1,0 +1,219 @@
+"""Where CLIP's weights come from: files, folders, the Hugging Face hub, open_clip.
+
+Nothing is unpickled but tensors and plain types; OpenAI's TorchScript archives, which
+`torch.load(weights_only=True)` refuses, are read by `torch.jit.load`, and only their tensors kept.
+"""
+
+import json
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from errors import InputError
+from model.transformer import Activation
+
+State = dict[str, Tensor]
+# What archives keep among the weights: OpenAI's three numbers, and the causal mask once traced.
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a source holds, under the names of its format; what it does not tell is None."""
+
+    state: State
+    format: Literal["openai", "huggingface"] = "openai"
+    activation: Activation | None = None
+    heads: tuple[int, int] | None = None  # vision, text
+
+
+def read_weights(source: str | Path) -> Weights:
+    """The weights of a file, a folder, `hf:ORG/NAME` or `open_clip:ARCH/TAG`, on the CPU.
+
+    Raises:
+        InputError: there is no such source, or it cannot be read as weights.
+    """
+    name, path = str(source), Path(source).expanduser()
+    if name.startswith("hf:"):
+        return _read_folder(_download(name.removeprefix("hf:")))
+    if name.startswith("open_clip:"):
+        return _read_open_clip(name.removeprefix("open_clip:"))
+    if path.is_dir():
+        return _read_folder(_find_snapshot(path))
+    if path.is_file():
+        return _read_file(path)
+    raise InputError(
+        f"there are no weights at {name}: give a file, a folder, hf:ORG/NAME or open_clip:ARCH/TAG"
+    )
+
+
+def shorten(names: Collection[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(sorted(names)[:most]) + more
+
+
+def _read_file(path: Path) -> Weights:
+    content = _load(path)
+    for key in ("state_dict", "model"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+    state = {k: v for k, v in content.items() if isinstance(v, Tensor) and k not in NO_WEIGHTS}
+    if any(name.startswith("visual.layer1.") for name in state):
+        raise InputError(
+            f"{path} has a ResNet image tower, which is not supported yet: "
+            "give a ViT, such as ViT-B-16.pt"
+        )
+    if any(name.startswith("vision_model.") for name in state):
+        raise InputError(f"{path} is in Hugging Face's names: give its folder, with config.json")
+    return Weights(state, activation="quickgelu" if _is_torchscript(path) else None)
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    """What one weight file holds."""
+    with path.open("rb") as file:
+        head = file.read(512).lstrip().lower()
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a git-LFS pointer, not the weights: run `git lfs pull` there")
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise InputError(f"{path} is a web page, not weights: its download failed, repeat it")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content = load_file(path)
+        elif _is_torchscript(path):
+            content = torch.jit.load(path, map_location="cpu").state_dict()
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a foreign file makes its reader raise
+        raise InputError(
+            f"{path} cannot be read as weights, it is damaged or holds more than tensors and plain "
+            "types: give a TorchScript archive, a state dict or safetensors"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path} holds a {type(content).__name__}: give a file with a state dict")
+    return content
+
+
+def _read_folder(folder: Path) -> Weights:
+    """A Hugging Face folder: config.json, and one or several weight files."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise InputError(f"{folder} has no config.json: give the folder of a Hugging Face CLIP")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON: download it again") from error
+    kind = content.get("model_type")
+    if kind != "clip":
+        raise InputError(f"{file} describes a model of type {kind}: give one of type clip")
+    from transformers import CLIPConfig  # knows the values that the file leaves out
+
+    config: Any = CLIPConfig.from_dict(content)
+    vision, text = config.vision_config, config.text_config
+    told = {(tower.hidden_act, tower.layer_norm_eps) for tower in (vision, text)}
+    activations: dict[str, Activation] = {"quick_gelu": "quickgelu", "gelu": "gelu"}
+    if told not in [{(name, 1e-5)} for name in activations]:
+        raise InputError(
+            f"{file} asks for (hidden_act, layer_norm_eps) {sorted(told)}: "
+            "one of quick_gelu and gelu, with 1e-05, is supported"
+        )
+    state = {
+        name: tensor
+        for shard in _weight_files(folder)
+        for name, tensor in _load(shard).items()
+        if not name.endswith(".position_ids")  # a buffer that older versions saved
+    }
+    heads = (vision.num_attention_heads, text.num_attention_heads)
+    return Weights(state, "huggingface", activations[vision.hidden_act], heads)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        files = [folder / shard for shard in sorted(set(shards))]
+    else:
+        whole = [folder / name for name in ("model.safetensors", "pytorch_model.bin")]
+        files = [file for file in whole if file.is_file()][:1]
+    absent = [file.name for file in files if not file.is_file()]
+    if absent or not files:
+        lacks = shorten(absent) or "model.safetensors or pytorch_model.bin"
+        raise InputError(f"{folder} has no {lacks}: download the whole model")
+    return files
+
+
+def _find_snapshot(folder: Path) -> Path:
+    """The model's own folder, where `folder` may be the root of a Hugging Face cache."""
+    if (folder / "config.json").is_file():
+        return folder
+    models = [folder] if (folder / "snapshots").is_dir() else sorted(folder.glob("models--*"))
+    found = [snapshot for model in models for snapshot in _snapshots(model)]
+    if len(found) > 1:
+        several = shorten([str(snapshot) for snapshot in found])
+        raise InputError(f"{folder} is a cache of several models: give one of {several}")
+    return found[0] if found else folder
+
+
+def _snapshots(model: Path) -> list[Path]:
+    """The snapshot that a cached model's `main` names, or all of them."""
+    main = model / "refs" / "main"
+    if main.is_file():
+        return [model / "snapshots" / main.read_text(encoding="utf-8").strip()]
+    return sorted((model / "snapshots").glob("*"))
+
+
+def _download(repository: str) -> Path:
+    """The local folder of a model on the Hugging Face hub, fetched unless it is cached."""
+    from huggingface_hub import snapshot_download
+
+    safetensors = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
+    try:
+        folder = snapshot_download(repository, allow_patterns=["config.json", *safetensors])
+        if not any(Path(folder).glob("model*.safetensors")):
+            folder = snapshot_download(repository, allow_patterns=["pytorch_model.bin"])
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"hf:{repository} is not cached and cannot be fetched ({type(error).__name__}): run "
+            f"`hf download {repository}` where there is a network and give the folder it prints"
+        ) from error
+    return Path(folder)
+
+
+def _read_open_clip(name: str) -> Weights:
+    """`ARCH/TAG` in open_clip's names; TAG may be a file too."""
+    import open_clip
+
+    arch, _, tag = name.partition("/")
+    if arch not in open_clip.list_models():
+        raise InputError(f"open_clip has no {arch}: open_clip.list_pretrained() lists what it has")
+    if not tag:
+        tags = shorten(open_clip.list_pretrained_tags_by_model(arch))
+        raise InputError(f"open_clip:{arch} lacks a tag: give open_clip:{arch}/TAG, of {tags}")
+    config = open_clip.get_model_config(arch)
+    vision = open_clip.CLIPVisionCfg(**config["vision_cfg"])
+    text = open_clip.CLIPTextCfg(**config["text_cfg"])
+    if (vision.pool_type, text.pool_type, text.no_causal_mask) != ("tok", "argmax", False):
+        raise InputError(f"open_clip's {arch} pools unlike CLIP: give one that does not")
+    try:
+        state = open_clip.create_model(arch, pretrained=tag).state_dict()
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(f"open_clip cannot give {arch} with {tag}: {reason}") from error
+    # Where the two differ, the tag knows how its weights were trained.
+    quickgelu = (open_clip.get_pretrained_cfg(arch, tag) or config).get("quick_gelu", False)
+    heads = (vision.width // vision.head_width, text.heads)
+    return Weights(state, "openai", "quickgelu" if quickgelu else "gelu", heads)

@@ -1,0 +1,285 @@
+"""CLIP's weights: published names to ours and back, and the model that they make."""
+
+import logging
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from errors import InputError
+from model.clip import CLIP, TextShape
+from model.transformer import Activation
+from model.vit import VisionShape
+from model.weight_sources import State, Weights, read_weights, shorten
+
+logger = logging.getLogger(__name__)
+
+# (ours, theirs): how a name begins or, where both start with a dot, a part of it.
+Names = tuple[tuple[str, str], ...]
+OPENAI: Names = (
+    ("visual.transformer.blocks.", "visual.transformer.resblocks."),
+    ("text.transformer.blocks.", "transformer.resblocks."),
+    ("text.token_embedding.", "token_embedding."),
+    ("text.positional_embedding", "positional_embedding"),
+    ("text.ln_final.", "ln_final."),
+    ("text.projection", "text_projection"),
+)
+HUGGINGFACE: Names = (
+    ("visual.class_embedding", "vision_model.embeddings.class_embedding"),
+    ("visual.conv1.", "vision_model.embeddings.patch_embedding."),
+    ("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
+    ("visual.ln_pre.", "vision_model.pre_layrnorm."),
+    ("visual.transformer.blocks.", "vision_model.encoder.layers."),
+    ("visual.ln_post.", "vision_model.post_layernorm."),
+    ("visual.proj", "visual_projection.weight"),
+    ("text.token_embedding.", "text_model.embeddings.token_embedding."),
+    ("text.positional_embedding", "text_model.embeddings.position_embedding.weight"),
+    ("text.transformer.blocks.", "text_model.encoder.layers."),
+    ("text.ln_final.", "text_model.final_layer_norm."),
+    ("text.projection", "text_projection.weight"),
+    (".ln_1.", ".layer_norm1."),
+    (".attn.", ".self_attn."),
+    (".ln_2.", ".layer_norm2."),
+    (".mlp.c_fc.", ".mlp.fc1."),
+    (".mlp.c_proj.", ".mlp.fc2."),
+)
+PROJECTIONS = ("visual.proj", "text.projection")  # (width, D) here, (D, width) in Hugging Face's
+POSITIONS = ("visual.positional_embedding", "text.positional_embedding")
+# The tensors that the architecture is read from, and their dimensions.
+LANDMARKS = {
+    "visual.conv1.weight": 4,
+    "text.token_embedding.weight": 2,
+    **dict.fromkeys(PROJECTIONS + POSITIONS, 2),
+}
+
+
+def _rename(name: str, names: Names) -> str:
+    for old, new in names:
+        if name.startswith(old) or (old.startswith(".") and old in name):
+            name = name.replace(old, new, 1)
+    return name
+
+
+def _back(names: Names) -> Names:
+    return tuple((theirs, ours) for ours, theirs in names)
+
+
+def from_openai(state: Mapping[str, Tensor]) -> State:
+    """OpenAI's names to ours; `in_proj` (3D, ...) is split into `q_proj`, `k_proj`, `v_proj`."""
+    ours = {}
+    for name, tensor in state.items():
+        name = _rename(name, _back(OPENAI))
+        if ".attn.in_proj_" in name:
+            for part, piece in zip("qkv", tensor.tensor_split(3), strict=True):
+                ours[name.replace("in_proj_", f"{part}_proj.")] = piece
+        else:
+            ours[name] = tensor
+    return ours
+
+
+def to_openai(state: Mapping[str, Tensor]) -> State:
+    """Our names to OpenAI's, the inverse of `from_openai`."""
+    theirs = {}
+    for name, tensor in state.items():
+        if ".attn.q_proj." in name:
+            tensor = torch.cat([state[name.replace("q_proj", f"{p}_proj")] for p in "qkv"])
+            name = name.replace("q_proj.", "in_proj_")
+        elif ".attn.k_proj." in name or ".attn.v_proj." in name:
+            continue
+        theirs[_rename(name, OPENAI)] = tensor
+    return theirs
+
+
+def from_huggingface(state: Mapping[str, Tensor]) -> State:
+    """The names of `transformers.CLIPModel` to ours; the two projections are transposed."""
+    renamed = {_rename(name, _back(HUGGINGFACE)): tensor for name, tensor in state.items()}
+    return _transpose_projections(renamed)
+
+
+def to_huggingface(state: Mapping[str, Tensor]) -> State:
+    """Our names to those of `transformers.CLIPModel`, the inverse of `from_huggingface`."""
+    transposed = _transpose_projections(state)
+    return {_rename(name, HUGGINGFACE): tensor for name, tensor in transposed.items()}
+
+
+def _transpose_projections(state: Mapping[str, Tensor]) -> State:
+    return {k: v.t().contiguous() if k in PROJECTIONS else v for k, v in state.items()}
+
+
+class Format(NamedTuple):
+    names: Names
+    to_ours: Callable[[Mapping[str, Tensor]], State]
+    from_ours: Callable[[Mapping[str, Tensor]], State]
+
+
+FORMATS = {
+    "openai": Format(OPENAI, from_openai, to_openai),
+    "huggingface": Format(HUGGINGFACE, from_huggingface, to_huggingface),
+}
+
+
+def resize_position_embedding(
+    embedding: Tensor, grid: tuple[int, int], mode: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Tensor:
+    """Interpolate an image tower's position embedding to another grid; the class row stays.
+
+    Args:
+        embedding: (1+N, D), N the patches of a square, row by row. A rectangle cannot tell its
+            sides: it is returned as it is if N is `rows * columns` already.
+        grid: rows and columns of patches wanted.
+        mode: "bilinear" as TBPS-CLIP and IRRA, "bicubic" as transformers; corners not aligned.
+
+    Returns:
+        (1 + rows * columns, D), float32 if interpolated.
+
+    Raises:
+        InputError: N is neither a square nor what is wanted.
+    """
+    rows, columns = grid
+    patches = len(embedding) - 1
+    side = math.isqrt(patches)
+    if (side, side) == grid or (side**2 != patches == rows * columns):
+        return embedding
+    if side**2 != patches:
+        raise InputError(
+            f"a position embedding of {patches} patches is neither square nor {rows} x {columns}: "
+            "set the image size and the stride that the weights were made for"
+        )
+    square = embedding[1:].float().t().reshape(1, -1, side, side)  # (1, D, side, side)
+    resized = F.interpolate(square, size=grid, mode=mode, align_corners=False)
+    return torch.cat([embedding[:1].float(), resized[0].flatten(1).t()])
+
+
+def resize_text_positions(embedding: Tensor, length: int) -> Tensor:
+    """Interpolate text positions (L, D) to (length, D), length >= 3, as TBPS-CLIP does.
+
+    The first and the last row are kept, those between linearly interpolated; float32 then.
+    """
+    if len(embedding) == length:
+        return embedding
+    embedding = embedding.float()
+    middle = F.interpolate(embedding[1:-1].t()[None], size=length - 2, mode="linear")[0].t()
+    return torch.cat([embedding[:1], middle, embedding[-1:]])
+
+
+def load_clip(
+    source: str | Path,
+    image_size: int | tuple[int, int] | None = None,
+    stride: int | None = None,
+    context_length: int = 77,
+    *,
+    activation: Activation | Literal["auto"] = "auto",
+    dropout: float = 0.0,
+    gradient_checkpointing: bool = False,
+) -> CLIP:
+    """CLIP with the weights of `source`, in float32; the architecture is read from the weights.
+
+    Args:
+        source: a file (OpenAI's TorchScript archive, or a state dict in OpenAI's names as .pt, .pth
+            or .safetensors), a Hugging Face folder or the root of its cache, `hf:ORG/NAME`, or
+            `open_clip:ARCH/TAG`.
+        image_size: (rows, columns) in pixels, or the side of a square; None: that of the weights.
+        stride: pixels from patch to patch; None: the patch size.
+        context_length: tokens of the longest caption.
+        activation: "auto" is what the source tells; a plain state dict tells nothing: QuickGELU
+            then, and a line in the log.
+        dropout: of the text tower's attention weights, in training only.
+
+    Raises:
+        InputError: there is no such source, it cannot be read, or its tensors do not fit.
+    """
+    weights = read_weights(source)
+    _check_landmarks(source, weights)
+    ours = FORMATS[weights.format].to_ours(weights.state)
+    if activation == "auto":
+        activation = weights.activation or _assume_quickgelu(source)
+    vision, text = _read_shapes(ours, weights.heads)
+    if image_size is not None:
+        sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+        vision = replace(vision, image_size=sides)
+    vision = replace(vision, stride=stride or vision.patch_size)
+    text = replace(text, context_length=context_length, dropout=dropout)
+    embed_dim = ours["visual.proj"].shape[1]
+    with torch.device("meta"):  # shapes alone: every value comes from the source
+        clip = CLIP(vision, text, embed_dim, activation, gradient_checkpointing)
+    _check_fit(source, weights, clip)
+
+    vision_positions, text_positions = POSITIONS
+    ours[vision_positions] = resize_position_embedding(ours[vision_positions], vision.grid)
+    ours[text_positions] = resize_text_positions(ours[text_positions], context_length)
+    clip = clip.to_empty(device="cpu")
+    clip.load_state_dict(ours)  # copies, into float32
+    return clip
+
+
+def _assume_quickgelu(source: str | Path) -> Activation:
+    logger.info(
+        "%s does not tell its activation: QuickGELU, as OpenAI's weights (model.activation)", source
+    )
+    return "quickgelu"
+
+
+def _read_shapes(state: State, heads: tuple[int, int] | None) -> tuple[VisionShape, TextShape]:
+    """The architecture of tensors in our names; heads are 64 wide, as OpenAI's, if not told."""
+    width, _, _, patch = state["visual.conv1.weight"].shape
+    vocab_size, text_width = state["text.token_embedding.weight"].shape
+    positions, context_length = (len(state[name]) for name in POSITIONS)
+    side = math.isqrt(positions - 1) * patch
+    vision_heads, text_heads = heads or (max(1, width // 64), max(1, text_width // 64))
+    layers, text_layers = (_count_blocks(state, tower) for tower in ("visual", "text"))
+    return (
+        VisionShape(width, layers, vision_heads, patch, patch, (side, side)),
+        TextShape(text_width, text_layers, text_heads, context_length, vocab_size),
+    )
+
+
+def _count_blocks(state: State, tower: str) -> int:
+    prefix = f"{tower}.transformer.blocks."
+    return len({name.split(".")[3] for name in state if name.startswith(prefix)})
+
+
+def _check_landmarks(source: str | Path, weights: Weights) -> None:
+    names, state = FORMATS[weights.format].names, weights.state
+    landmarks = {_rename(name, names): dimensions for name, dimensions in LANDMARKS.items()}
+    missing = landmarks.keys() - state.keys()
+    known = ("visual.", "logit_scale", *(theirs for _, theirs in names))
+    strange = [name for name in state if not name.startswith(known)] if missing else []
+    wrong = [
+        f"{name} {tuple(state[name].shape)} instead of {dimensions} dimensions"
+        for name, dimensions in landmarks.items()
+        if name in state and state[name].ndim != dimensions
+    ]
+    _refuse_if_any(source, missing, strange, wrong)
+
+
+def _check_fit(source: str | Path, weights: Weights, clip: CLIP) -> None:
+    """The source's tensors against `clip` as the source would name it; positions may differ."""
+    names, _, from_ours = FORMATS[weights.format]
+    expected, state = from_ours(clip.state_dict()), weights.state
+    for name in (_rename(name, names) for name in POSITIONS):
+        expected[name] = expected[name][:1].expand(len(state[name]), -1)
+    wrong = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & state.keys()
+        if state[name].shape != expected[name].shape
+    ]
+    _refuse_if_any(source, expected.keys() - state.keys(), state.keys() - expected.keys(), wrong)
+
+
+def _refuse_if_any(
+    source: str | Path,
+    missing: Collection[str],
+    unexpected: Collection[str],
+    wrong: Collection[str],
+) -> None:
+    found = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
+    told = "; ".join(f"{kind} {shorten(names)}" for kind, names in found.items() if names)
+    if told:
+        raise InputError(
+            f"{source} does not fit CLIP with a ViT image tower ({told}): give weights that do"
+        )

@@ -1,0 +1,506 @@
+"""The configuration: YAML recipes and the command line become one typed, frozen, checked `Config`.
+
+`config/config.yaml` is the one place of the default values; the classes here say which keys there
+are and what they may hold. A recipe is a delta on the file that its `base:` names. Nothing heavy is
+imported, so that `--help` answers at once.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, Self, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from errors import InputError
+
+RECIPES = Path(__file__).resolve().parent / "config"
+COMMAND_LINE = "command line"
+
+Tree = dict[str, Any]
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _square(size: Any) -> Any:
+    """One number is a square; YAML's lists become tuples."""
+    if isinstance(size, list):
+        return tuple(size)
+    return (size, size) if type(size) is int else size
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, strictly typed, finite numbers, no undeclared key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    annotation_file: Text | None
+    image_root: Text | None
+    image_size: Annotated[tuple[Count, Count], BeforeValidator(_square)]  # rows, columns
+    batch_size: Count
+    test_batch_size: Count
+    num_workers: Natural
+    normalize: Literal["imagenet", "clip"]
+
+
+class TextTower(Section):
+    width: Count
+    layers: Count
+    heads: Count
+
+    @model_validator(mode="after")
+    def _divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads")
+        return self
+
+
+class VisionTower(TextTower):
+    patch_size: Count
+
+
+class Model(Section):
+    backbone: Literal["clip"]
+    clip_pretrained: Text | None
+    activation: Literal["auto", "quickgelu", "gelu"]
+    embed_dim: Count
+    stride: Count | None
+    gradient_checkpointing: bool
+    freeze: tuple[Text, ...]
+    use_gather: bool
+    softlabel_ratio: Probability
+    vision: VisionTower
+    text: TextTower
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _announce_altclip(cls, backbone: Any) -> Any:
+        if backbone == "altclip":
+            raise ValueError("altclip is not there yet, use clip")
+        return backbone
+
+
+class Experiment(Section):
+    nitc: bool
+    nitc_ratio: NonNegative
+    ritc: bool
+    ritc_ratio: NonNegative
+    ritc_eps: Positive
+    itc: bool
+    itc_ratio: NonNegative
+    mvs_image: bool
+    augment_image: bool
+    back_trans: bool
+    backtrans_p: Probability
+    eda_alpha: Probability
+    text_length: Annotated[int, Field(ge=3, le=77)]
+    dropout: BelowOne
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    select_on: Literal["val", "test", "last"]
+
+    @model_validator(mode="after")
+    def _train_something(self) -> Self:
+        weights = (
+            self.nitc * self.nitc_ratio,
+            self.ritc * self.ritc_ratio,
+            self.itc * self.itc_ratio,
+        )
+        if not any(weights):
+            raise ValueError("no loss is left to train, set nitc, ritc or itc to true")
+        return self
+
+
+class Stage(Section):
+    """One stage of training: what it overrides in `schedule` and adds to `model.freeze`."""
+
+    name: Text
+    schedule: dict[str, Any] = {}
+    freeze: tuple[Text, ...] = ()
+
+
+class Schedule(Section):
+    lr: Positive
+    lr_start: NonNegative
+    lr_end: NonNegative
+    epoch: Count
+    epoch_warmup: Natural
+    weight_decay: NonNegative
+    betas: tuple[BelowOne, BelowOne]
+    eps: Positive
+    clip_grad: Positive | None
+
+    @model_validator(mode="after")
+    def _end_warmup(self) -> Self:
+        if self.epoch_warmup > self.epoch:
+            raise ValueError(f"epoch_warmup {self.epoch_warmup} is more than epoch {self.epoch}")
+        return self
+
+
+class Evaluation(Section):
+    period: Count
+    chunk: Count
+
+
+class Log(Section):
+    print_period: Count
+    save_period: Natural
+
+
+class Distributed(Section):
+    backend: Literal["auto", "nccl", "gloo"]
+
+
+class Misc(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Config(Section):
+    """The resolved configuration, one attribute a section of `config/config.yaml`."""
+
+    data: Data
+    model: Model
+    experiment: Experiment
+    stages: tuple[Stage, ...]
+    schedule: Schedule
+    evaluation: Evaluation
+    log: Log
+    distributed: Distributed
+    misc: Misc
+
+    @field_validator("stages")
+    @classmethod
+    def _name_stages_apart(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if not stages:
+            raise ValueError("there is no stage to train, name one")
+        if len({stage.name for stage in stages}) < len(stages):
+            raise ValueError("two stages have the same name, give each its own")
+        return stages
+
+    def stage_schedule(self, stage: Stage) -> Schedule:
+        """The configuration's schedule with the stage's own keys laid over it."""
+        return Schedule.model_validate_json(json.dumps(to_tree(self.schedule) | stage.schedule))
+
+
+def to_tree(config: Section) -> Tree:
+    """The configuration as plain dicts, lists and scalars, as a checkpoint holds it."""
+    return config.model_dump(mode="json")
+
+
+def dump(config: Config) -> str:
+    """The configuration as YAML that `--config` reads back to an equal one."""
+    return yaml.dump(
+        to_tree(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6
+    )
+
+
+# ---- YAML 1.2 ------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's core schema: `1e-5` is a number, `no` and dates are words; no key comes twice."""
+
+    def construct_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+    def construct_map(self, node: yaml.MappingNode) -> Tree:
+        tree: Tree = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            fault = "is not a word" if not isinstance(key, str) else "comes twice"
+            if not isinstance(key, str) or key in tree:
+                raise yaml.MarkedYAMLError(None, None, f"key {key} {fault}", key_node.start_mark)
+            tree[key] = self.construct_object(value_node, deep=True)
+        return tree
+
+    def construct_seq(self, node: yaml.SequenceNode) -> list[Any]:
+        return [self.construct_object(item, deep=True) for item in node.value]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would not read as a word; lists of scalars stand on one line."""
+
+    def represent_sequence(self, tag: str, items: Any, flow_style: bool | None = None) -> Any:
+        flow_style = not any(isinstance(item, dict) for item in items)
+        return super().represent_sequence(tag, items, flow_style)
+
+
+_Loader.yaml_implicit_resolvers = {}  # without YAML 1.1's: `no`, dates, 1:30 as a number
+for _kind, _pattern, _first_letters in (
+    ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", [*"-+0123456789"]),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", [*"-+.0123456789"]),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", [*"-+."]),
+):
+    _regexp = re.compile(rf"({_pattern})\Z")
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", _regexp, _first_letters)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_map)
+_Loader.add_constructor("tag:yaml.org,2002:seq", _Loader.construct_seq)
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def _read_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{source}{where}: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
+
+
+# ---- From layers to a configuration --------------------------------------------------------------
+
+Layer = tuple[Mapping[str, Any], str]  # keys, and where they stand
+
+
+def _read_file(path: Path, named_by: str) -> Layer:
+    source = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        why = f"cannot read {source} ({error.strerror})"
+        raise InputError(f"{named_by}: {why}, give the path of a YAML recipe") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{named_by}: {source} is not a text file in UTF-8") from None
+    tree = _read_yaml(text, source)
+    if not isinstance(tree, dict | None):
+        raise InputError(f"{source}: a recipe is sections of keys, not {json.dumps(tree)[:40]}")
+    return tree or {}, source
+
+
+def _read_recipe(path: Path, named_by: str, above: tuple[Path, ...] = ()) -> list[Layer]:
+    """The layers of a recipe, its deepest base first."""
+    if path.resolve() in above:
+        raise InputError(f"{named_by}: {path} leads back to this recipe, take one `base:` out")
+    tree, source = _read_file(path, named_by)
+    delta = {key: value for key, value in tree.items() if key != "base"}
+    base = tree.get("base")
+    if base is None:
+        return [(delta, source)]
+    if not isinstance(base, str):
+        raise InputError(f"{source}: base is {json.dumps(base)}, expected the name of a YAML file")
+    below = _read_recipe(path.parent / base, f"{source}: base", (*above, path.resolve()))
+    return [*below, (delta, source)]
+
+
+def _merge(tree: Tree, layer: Layer, sources: dict[str, str], prefix: str = "") -> None:
+    """Lays a layer over `tree`: sections merge, all else replaces; `sources` learns from where."""
+    delta, source = layer
+    for key, value in delta.items():
+        sources[prefix + key] = source
+        if isinstance(value, Mapping):
+            if not isinstance(tree.get(key), dict):
+                tree[key] = {}
+            _merge(tree[key], (value, source), sources, f"{prefix}{key}.")
+        else:
+            tree[key] = value
+
+
+def _resolve(layers: Sequence[Layer]) -> Config:
+    tree: Tree = {}
+    sources = {"": layers[0][1]}
+    for layer in layers:
+        _merge(tree, layer, sources)
+    try:
+        # Through JSON, because from there pydantic's strict mode takes a list for a tuple.
+        config = Config.model_validate_json(json.dumps(tree))
+        problems = list(_disagreements(config))
+    except ValidationError as error:
+        problems = list(error.errors())
+    if problems:
+        raise InputError("\n".join(_sentence(problem, sources) for problem in problems))
+    return config
+
+
+def _disagreements(config: Config) -> Iterator[Any]:
+    """What is wrong between sections that are each right, in the form of pydantic's errors."""
+    patch, size = config.model.vision.patch_size, config.data.image_size
+    if config.model.clip_pretrained is None and min(size) < patch:
+        fault = ValueError(f"{list(size)} has no room for model.vision.patch_size {patch}")
+        yield {"type": "value_error", "loc": ("data", "image_size"), "ctx": {"error": fault}}
+    for index, stage in enumerate(config.stages):
+        try:
+            config.stage_schedule(stage)
+        except ValidationError as error:
+            for problem in error.errors():
+                yield {**problem, "loc": ("stages", index, "schedule", *problem["loc"])}
+
+
+EXPECTED = {  # by the type of pydantic's error; its own words do for the others
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text (a number is text in quotes)",
+    "string_too_short": "text that is not empty",
+    "tuple_type": "a list in [ ]",
+    "model_type": "a section of keys",
+    "dict_type": "a section of keys",
+    "too_long": "at most {max_length} values",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+}
+
+
+def _sentence(problem: Any, sources: Mapping[str, str]) -> str:
+    """One of pydantic's errors in the user's words: where it stands, key, value, expectation."""
+    kind, loc, context = problem["type"], problem["loc"], problem.get("ctx", {})
+    key = re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, loc)))
+    prefixes = (".".join(map(str, loc[:length])) for length in range(len(loc), -1, -1))
+    source = next(sources[prefix] for prefix in prefixes if prefix in sources)
+    match kind:
+        case "extra_forbidden":
+            return f"{source}: there is no key {key}, did you mean {_nearest(key)}?"
+        case "missing" if "[" in key:  # within a list, which comes whole from one place
+            return f"{source}: {key} is missing"
+        case "missing":
+            return f"{sources['']}: {key} is missing, begin the recipe with `base: config.yaml`"
+        case "value_error":
+            return f"{source}: {key}: {context['error']}"
+    expected = EXPECTED.get(kind, problem["msg"].removeprefix("Input should be "))
+    value = json.dumps(problem["input"], ensure_ascii=False)
+    return f"{source}: {key} is {value}, expected {expected.format(**context)}"
+
+
+def _nearest(key: str) -> str:
+    """The known key most like `key`, as a whole and in its last word, whatever its section."""
+
+    def likeness(known: str) -> float:
+        last_words = SequenceMatcher(None, key.split(".")[-1], known.split(".")[-1])
+        return SequenceMatcher(None, key, known).ratio() + last_words.ratio()
+
+    return max(_known_keys(Config), key=likeness)
+
+
+def _known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _known_keys(kind, f"{prefix}{name}.")
+
+
+# ---- Command line --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the command line asks for; `configure` makes the configuration of it."""
+
+    config: Path | None
+    simplified: bool
+    backbone: str | None
+    evaluate: str | None  # a checkpoint or the folder of a run
+    resume: str | None  # "auto" or a checkpoint
+    output: Path | None
+    device: str | None
+    overrides: tuple[Layer, ...]
+
+    @property
+    def recipe(self) -> str:
+        """A name for the recipe, from its file."""
+        names = {"config": "tbps_clip", "s.config": "tbps_clip-simplified"}
+        stem = self.config.stem if self.config else "config"
+        return names.get(stem, stem) + ("-simplified" if self.simplified else "")
+
+    def configure(self, saved: Mapping[str, Any] | None = None) -> Config:
+        """The recipe, then `--simplified`, `--backbone` and `key=value` laid over it, checked.
+
+        Args:
+            saved: the `to_tree` of a run's configuration. It takes the recipe's place, unless the
+                command line names one.
+
+        Raises:
+            InputError: a line for each thing that is wrong, with the place where it stands.
+        """
+        if saved is not None and not (self.config or self.simplified or self.backbone):
+            layers: list[Layer] = [(saved, "the configuration saved with the run")]
+        else:
+            layers = _read_recipe(self.config or RECIPES / "config.yaml", "--config")
+        if self.simplified:
+            layers.append(_read_recipe(RECIPES / "s.config.yaml", "--simplified")[-1])
+        if self.backbone is not None:
+            layers.append(({"model": {"backbone": self.backbone}}, COMMAND_LINE))
+        return _resolve([*layers, *self.overrides])
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        hint = "--help lists the options, and settings are written section.key=value"
+        raise InputError(f"{COMMAND_LINE}: {message}; {hint}")
+
+
+def _override(word: str) -> Layer:
+    """`section.key=value` as a layer; the value is YAML."""
+    key, equals, text = word.partition("=")
+    if not (key and equals):
+        raise InputError(f"{COMMAND_LINE}: {word!r} is neither an option nor section.key=value")
+    tree = _read_yaml(text, f"{COMMAND_LINE}: {word}")
+    for name in reversed(key.split(".")):
+        tree = {name: tree}
+    return tree, COMMAND_LINE
+
+
+EPILOG = """\
+every key of config/config.yaml can be set by section.key=value (the value is YAML):
+  python main.py data.annotation_file=CUHK-PEDES/reid_raw.json data.image_root=CUHK-PEDES/imgs \\
+                 model.clip_pretrained=ViT-B-16.pt
+  torchrun --nproc_per_node=4 main.py --simplified schedule.lr=5e-5 'data.image_size=[384, 128]'
+  python main.py --config config/demo.yaml --output runs/demo
+  python main.py --evaluate runs/demo
+"""
+
+
+def parse(argv: Sequence[str] | None = None) -> Command:
+    """Reads the command line, `sys.argv` unless given.
+
+    Raises:
+        InputError: an option that is not there, or a setting that cannot be read.
+    """
+    parser = _Parser(
+        prog="main.py",
+        description="Train or evaluate text-to-person search, on one process or under torchrun.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="recipe (default: config/config.yaml)")
+    add("--simplified", action="store_true", help="the simplified method, laid over the recipe")
+    add("--backbone", metavar="NAME", help="sets model.backbone over the recipe: clip")
+    add("--evaluate", metavar="PATH", help="only evaluate this checkpoint, or a run's folder")
+    add("--resume", metavar="PATH", help="continue this run; auto: the last of --output")
+    add("--output", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE-TIME)")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
+    add("overrides", nargs="*", metavar="section.key=value", help="settings over the recipe")
+    arguments = vars(parser.parse_intermixed_args(argv))
+    if arguments["evaluate"] is not None and arguments["resume"] is not None:
+        parser.error("--evaluate and --resume do not go together, give one of them")
+    overrides = tuple(map(_override, arguments.pop("overrides")))
+    return Command(**arguments, overrides=overrides)

@@ -1,0 +1,87 @@
+"""Weights in OpenAI's published format, written by open_clip and torch alone, for tests."""
+
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+
+VIT_B_16 = {
+    "image_size": 224,
+    "patch_size": 16,
+    "width": 768,
+    "layers": 12,
+    "text_width": 512,
+    "text_layers": 12,
+    "embed_dim": 512,
+}
+
+
+def random_open_clip(
+    *,
+    image_size: int = 32,
+    patch_size: int = 8,
+    width: int = 64,
+    layers: int = 2,
+    text_width: int = 64,
+    text_layers: int = 2,
+    context_length: int = 77,
+    vocab_size: int = 49408,
+    embed_dim: int = 32,
+    quick_gelu: bool = True,
+    head_width: int = 64,
+    seed: int = 0,
+) -> open_clip.CLIP:
+    """open_clip's CLIP in evaluation mode; biases and norms are random too, so that none can hide."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        vision = open_clip.CLIPVisionCfg(
+            layers=layers,
+            width=width,
+            head_width=head_width,
+            patch_size=patch_size,
+            image_size=image_size,
+        )
+        text = open_clip.CLIPTextCfg(
+            context_length=context_length,
+            vocab_size=vocab_size,
+            width=text_width,
+            heads=text_width // head_width,
+            layers=text_layers,
+        )
+        model = open_clip.CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.data += 0.1 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def write_openai_archive(path: str | Path, **sizes: Any) -> open_clip.CLIP:
+    """A TorchScript archive as OpenAI's `ViT-B-16.pt`: fp16 tensors and three scalars.
+
+    Args:
+        sizes: of `random_open_clip`; `**VIT_B_16` for the full size.
+
+    Returns:
+        open_clip's model of the same (rounded) weights in float32.
+    """
+    model = random_open_clip(**sizes).half()
+    size, length = model.visual.image_size[0], model.context_length
+    for name, value in (
+        ("input_resolution", size),
+        ("context_length", length),
+        ("vocab_size", model.vocab_size),
+    ):
+        if hasattr(model, name):
+            delattr(model, name)
+        model.register_buffer(name, torch.tensor(value))
+    image = torch.zeros(1, 3, size, size, dtype=torch.half)
+    tokens = torch.zeros(1, length, dtype=torch.long)
+    inputs = {
+        "forward": (image, tokens),
+        "encode_image": (image,),
+        "encode_text": (tokens,),
+    }
+    archive = torch.jit.trace_module(model, inputs, check_trace=False)
+    torch.jit.save(archive, str(path))
+    return model.float()
