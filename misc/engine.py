@@ -72,6 +72,16 @@ class Position:
     best_epoch: int = 0
 
 
+def distribute(model: nn.Module, processes: Processes) -> nn.Module:
+    """The model as it trains among its processes: wrapped in DDP when there are several."""
+    if processes.world_size == 1:
+        return model
+    own = [processes.device] if processes.device.type == "cuda" else None
+    return DistributedDataParallel(
+        model, device_ids=own, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
+
+
 class Engine:
     """Trains a model through its stages.
 
@@ -121,7 +131,14 @@ class Engine:
         if resume and self.position.step > first_step:  # else the stage before has ended with it
             optimizer.load_state_dict(resume["optimizer"])
             scaler.load_state_dict(resume["scaler"])
-        trainer = Trainer(stage, self._wrapped(), optimizer, scaler, self.gather, self.precision)
+        trainer = Trainer(
+            stage,
+            distribute(self.model, self.processes),
+            optimizer,
+            scaler,
+            self.gather,
+            self.precision,
+        )
         trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         log.info(
             "stage %s: %d epochs of %d steps, %s trainable parameters, %s",
@@ -136,14 +153,6 @@ class Engine:
             if last or (epoch + 1) % self.selection.period == 0:
                 self._select()
             self._save(trainer)
-
-    def _wrapped(self) -> nn.Module:
-        if self.processes.world_size == 1:
-            return self.model
-        own = [self.processes.device] if self.processes.device.type == "cuda" else None
-        return DistributedDataParallel(
-            self.model, device_ids=own, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
 
     def _train_epoch(self, trainer: "Trainer", epoch: int, first_step: int) -> None:
         """Train from the current position to the end of the epoch."""

@@ -42,7 +42,7 @@ class VisionShape:
 
 
 class VisionTransformer(nn.Module):
-    """ViT with a LayerNorm before the blocks (Radford et al., 2021, section 2.4), and a projection."""
+    """ViT with a LayerNorm before its blocks and a projection (Radford et al., 2021, section 2)."""
 
     def __init__(
         self,

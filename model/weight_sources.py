@@ -185,7 +185,7 @@ def _download(repository: str) -> Path:
         folder = snapshot_download(repository, allow_patterns=["config.json", *safetensors])
         if not any(Path(folder).glob("model*.safetensors")):
             folder = snapshot_download(repository, allow_patterns=["pytorch_model.bin"])
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever the network makes the client raise
         raise InputError(
             f"hf:{repository} is not cached and cannot be fetched ({type(error).__name__}): run "
             f"`hf download {repository}` where there is a network and give the folder it prints"

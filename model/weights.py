@@ -143,13 +143,14 @@ def resize_position_embedding(
     rows, columns = grid
     patches = len(embedding) - 1
     side = math.isqrt(patches)
-    if (side, side) == grid or (side**2 != patches == rows * columns):
-        return embedding
-    if side**2 != patches:
+    is_square = side**2 == patches
+    if not is_square and patches != rows * columns:
         raise InputError(
             f"a position embedding of {patches} patches is neither square nor {rows} x {columns}: "
             "set the image size and the stride that the weights were made for"
         )
+    if not is_square or (rows, columns) == (side, side):
+        return embedding
     square = embedding[1:].float().t().reshape(1, -1, side, side)  # (1, D, side, side)
     resized = F.interpolate(square, size=grid, mode=mode, align_corners=False)
     return torch.cat([embedding[:1].float(), resized[0].flatten(1).t()])

@@ -1,5 +1,6 @@
 """Weights in OpenAI's published format, written by open_clip and torch alone, for tests."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def random_open_clip(
     head_width: int = 64,
     seed: int = 0,
 ) -> open_clip.CLIP:
-    """open_clip's CLIP in evaluation mode; biases and norms are random too, so that none can hide."""
+    """open_clip's CLIP in evaluation mode; biases and norms are random too, so that none hides."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         vision = open_clip.CLIPVisionCfg(
@@ -82,6 +83,7 @@ def write_openai_archive(path: str | Path, **sizes: Any) -> open_clip.CLIP:
         "encode_image": (image,),
         "encode_text": (tokens,),
     }
-    archive = torch.jit.trace_module(model, inputs, check_trace=False)
-    torch.jit.save(archive, str(path))
+    with warnings.catch_warnings():  # of sizes that the trace makes constant, of TorchScript's age
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace_module(model, inputs, check_trace=False), str(path))
     return model.float()

@@ -10,7 +10,13 @@ import options
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {"errors": 0, "text_utils": 1, "model": 2, "misc": 3, "options": 4, "main": 5, "search": 5}
-READERS = ("main.py", "search.py", "model/build.py", "misc/build.py", "misc/job.py")  # they may know `options`
+READERS = (
+    "main.py",
+    "search.py",
+    "model/build.py",
+    "misc/build.py",
+    "misc/job.py",
+)  # they may know `options`
 
 
 def sources(root: Path) -> Iterator[Path]:

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-import regex  # type: ignore[import-untyped]
+import regex
 from torch import Tensor
 
 # OpenAI's pattern without its special tokens, so that a caption cannot end or start itself.

@@ -1,17 +1,18 @@
 """Synthetic pedestrians: people, the cameras that see them, and the sentences that describe them.
 
-`draw_person` invents somebody, `draw_shot` lets a camera catch them once, `draw_picture` paints that moment and `describe`
-puts what can be seen of them into words. Everything is drawn from explicit generators, so that a picture depends on its
-seed, its identity and its number alone.
+`draw_identity` invents somebody, `draw_shot` lets a camera catch them once, `draw_picture` paints
+that moment, `choose_facts` and `describe` put what can be seen of them into words. Everything is
+drawn from explicit generators, so that a picture depends on its seed, its identity and its number
+alone.
 """
 
-from misc.datasets.pedestrians.attributes import Person, draw_identity, draw_person
+from misc.datasets.pedestrians.attributes import Person, draw_identity
 from misc.datasets.pedestrians.cameras import Camera, draw_camera
 from misc.datasets.pedestrians.captions import Language, describe
 from misc.datasets.pedestrians.drawing import draw_picture
 from misc.datasets.pedestrians.english import ENGLISH
 from misc.datasets.pedestrians.facts import Facts, choose_facts
-from misc.datasets.pedestrians.shots import Shot, draw_shot
+from misc.datasets.pedestrians.shots import Shot, draw_shot, draw_size
 
 __all__ = [
     "ENGLISH",
@@ -24,7 +25,7 @@ __all__ = [
     "describe",
     "draw_camera",
     "draw_identity",
-    "draw_person",
     "draw_picture",
     "draw_shot",
+    "draw_size",
 ]

@@ -1,4 +1,4 @@
-"""What a person looks like, whoever looks: the attributes that an identity keeps in all its pictures."""
+"""What a person looks like: the attributes that an identity keeps in all its pictures."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,12 +57,29 @@ HAIR_KINDS = {
 HAIR_COLOURS = {"black": 4.0, "brown": 3.0, "blonde": 2.0, "red": 1.0, "grey": 1.2}
 HATS = {"none": 6.0, "cap": 2.0, "beanie": 1.3, "sun hat": 1.0}
 EYEWEAR = {"none": 6.0, "glasses": 1.5, "sunglasses": 1.2}
-UPPERS = {
-    "man": {"t-shirt": 4, "shirt": 3, "sweater": 2, "hoodie": 2, "jacket": 3, "coat": 1.5, "tank top": 0.7},
-    "woman": {"t-shirt": 3, "shirt": 2, "sweater": 2, "hoodie": 1, "jacket": 2, "coat": 2, "tank top": 1, "dress": 3},
+UPPERS: dict[str, dict[str, float]] = {
+    "man": {
+        "t-shirt": 4,
+        "shirt": 3,
+        "sweater": 2,
+        "hoodie": 2,
+        "jacket": 3,
+        "coat": 1.5,
+        "tank top": 0.7,
+    },
+    "woman": {
+        "t-shirt": 3,
+        "shirt": 2,
+        "sweater": 2,
+        "hoodie": 1,
+        "jacket": 2,
+        "coat": 2,
+        "tank top": 1,
+        "dress": 3,
+    },
 }
 OPEN_UPPERS = ("jacket", "coat")
-PATTERNS = {
+PATTERNS: dict[str, dict[str, float]] = {
     "t-shirt": {"plain": 5, "striped": 2.5, "print": 2, "dotted": 0.7},
     "shirt": {"plain": 4, "checked": 3, "striped": 1.5},
     "sweater": {"plain": 4, "striped": 2.5, "dotted": 0.8},
@@ -72,7 +89,14 @@ PATTERNS = {
 }
 LOWERS = {
     "man": {"trousers": 4.0, "jeans": 4.0, "shorts": 2.5},
-    "woman": {"trousers": 2.5, "jeans": 3.0, "leggings": 1.5, "shorts": 1.5, "skirt": 2.5, "long skirt": 1.2},
+    "woman": {
+        "trousers": 2.5,
+        "jeans": 3.0,
+        "leggings": 1.5,
+        "shorts": 1.5,
+        "skirt": 2.5,
+        "long skirt": 1.2,
+    },
 }
 LOWER_COLOURS = {
     "trousers": ("black", "grey", "beige", "brown", "navy", "white", "green"),
@@ -129,7 +153,10 @@ def draw_person(rng: Generator, gender: str | None = None) -> Person:
         build=build,
         girth=GIRTH[build] * (1.0 + around(rng, 0.03)),
         skin=complexion(rng),
-        hair=Item(pick_weighted(rng, HAIR_KINDS[gender]), dye(rng, pick_weighted(rng, HAIR_COLOURS), HAIR, 6)),
+        hair=Item(
+            pick_weighted(rng, HAIR_KINDS[gender]),
+            dye(rng, pick_weighted(rng, HAIR_COLOURS), HAIR, 6),
+        ),
         hat=_draw_optional(rng, HATS),
         eyewear=_draw_optional(rng, EYEWEAR, {"glasses": ("black",), "sunglasses": ("black",)}),
         scarf=_draw_optional(rng, {"none": 6.0, "scarf": 1.0}),
@@ -146,7 +173,8 @@ def draw_identity(seed: int, identity: int, difficulty: float) -> Person:
     """The person with this number: somebody new, or one of a family that shares most attributes.
 
     Args:
-        difficulty: 0 draws everybody anew; towards 1 nearly everybody has look-alikes, and they differ in less.
+        difficulty: 0 draws everybody anew; towards 1 nearly everybody has look-alikes, and they
+            differ in less.
     """
     rng = generator(seed, Stream.IDENTITY, identity)
     if not happens(rng, 0.8 * difficulty):
@@ -159,7 +187,12 @@ def look_alike(person: Person, rng: Generator, changes: int) -> Person:
     """The same person but for that many parts of the outfit, and a face of their own."""
     other = draw_person(rng, person.gender)
     parts = [part for part in CHANGEABLE if _differs(person, other, part)]
-    changed: dict[str, Any] = {"skin": other.skin, "eyewear": other.eyewear, "girth": other.girth, "build": other.build}
+    changed: dict[str, Any] = {
+        "skin": other.skin,
+        "eyewear": other.eyewear,
+        "girth": other.girth,
+        "build": other.build,
+    }
     for part in (str(name) for name in rng.permutation(parts)[:changes]):
         changed[part] = getattr(other, part)
         if part == "upper":
@@ -168,7 +201,7 @@ def look_alike(person: Person, rng: Generator, changes: int) -> Person:
 
 
 def _differs(person: Person, other: Person, part: str) -> bool:
-    """Whether taking this part from the other changes what can be said, and leaves nobody without clothes."""
+    """Whether this part of the other can be taken: it is another, and leaves nobody undressed."""
     mine, theirs = getattr(person, part), getattr(other, part)
     if part in ("upper", "lower") and (person.lower is None) != (other.lower is None):
         return False
@@ -210,5 +243,9 @@ def _draw_coloured(rng: Generator, kind: str, colours: dict[str, tuple[str, ...]
 def _other_colour(rng: Generator, name: str) -> str:
     """A colour that stands out against the named one."""
     dark = name in ("navy", "brown", "black", "purple", "green", "blue", "red")
-    choices = ("white", "yellow", "light blue", "pink", "beige") if dark else ("black", "navy", "red", "blue", "green")
+    choices = (
+        ("white", "yellow", "light blue", "pink", "beige")
+        if dark
+        else ("black", "navy", "red", "blue", "green")
+    )
     return pick(rng, tuple(choice for choice in choices if choice != name))

@@ -15,8 +15,9 @@ PLACES = ("street", "park", "plaza", "crossing", "hall", "bricks")
 class Camera:
     """What all pictures of one camera have in common.
 
-    `pitch` is how far it looks down (radians), `gains` its white balance, `sun` the side (-1 left, 1 right) that the light
-    comes from, `blur` a radius in hundredths of the picture's height.
+    `hue` (0 to 1) tints the place, `pitch` is how far the camera looks down (radians), `sun` the
+    side that the light comes from (-1 left, 1 right), `gains` the white balance, `blur` a radius in
+    hundredths of the picture's height, `quality` that of the JPEG files.
     """
 
     place: str
@@ -34,7 +35,7 @@ class Camera:
 def draw_camera(seed: int, number: int, difficulty: float) -> Camera:
     """The camera with this number: the further apart from the others, the higher the difficulty."""
     rng = generator(seed, Stream.CAMERA, number)
-    spread = 0.4 + 1.2 * difficulty
+    spread = 0.2 + 1.4 * difficulty
     warmth, tint = around(rng, 0.11 * spread), around(rng, 0.04 * spread)
     return Camera(
         place=PLACES[number % len(PLACES)],
@@ -59,6 +60,10 @@ def develop(scene: Image.Image, camera: Camera, rng: Generator) -> Image.Image:
     levels = np.arange(256)
     exposed = (levels - 128) * camera.contrast + 128
     curve = [np.clip(exposed * brightness * gain, 0, 255) for gain in camera.gains]
-    pixels = np.asarray(scene.point(np.concatenate(curve).astype(np.uint8).tolist()), dtype=np.int16)
-    grain = rng.integers(-100, 101, pixels.shape[:2], dtype=np.int16) * int(256 * camera.noise) // 256
+    pixels = np.asarray(
+        scene.point(np.concatenate(curve).astype(np.uint8).tolist()), dtype=np.int16
+    )
+    grain = (
+        rng.integers(-100, 101, pixels.shape[:2], dtype=np.int16) * int(256 * camera.noise) // 256
+    )
     return Image.fromarray(np.clip(pixels + grain[..., None], 0, 255).astype(np.uint8))

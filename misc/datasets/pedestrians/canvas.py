@@ -1,17 +1,19 @@
-"""A pen that draws in the person's own space: points are (lateral, forward, down) in statures, the camera turns them flat.
+"""A pen that draws in the person's own space, which the camera turns flat.
 
-`lateral` grows to the person's left, `forward` in the direction of the walk, `down` from the crown (0) to the ground (1).
+Points are (lateral, forward, down) in statures: `lateral` grows to the person's left, `forward` in
+the direction of the walk, `down` from the crown (0) to the ground (1).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
 from misc.datasets.pedestrians.attributes import Item
-from misc.datasets.pedestrians.palette import RGB, Colour, contour
+from misc.datasets.pedestrians.palette import RGB, contour
 
 Pixel = tuple[float, float]
 
@@ -23,7 +25,7 @@ class Point(NamedTuple):
 
 
 class Ring(NamedTuple):
-    """One level of a tube: how far it reaches to the sides, to front and back, and where its middle is."""
+    """One level of a tube: its half axes to the side and to the front, and where its middle is."""
 
     down: float
     lateral: float
@@ -43,14 +45,11 @@ class Paint:
     def of(cls, item: Item) -> "Paint":
         return cls(item.colour.rgb, item.pattern, item.accent.rgb if item.accent else None)
 
-    @classmethod
-    def plain(cls, colour: Colour) -> "Paint":
-        return cls(colour.rgb)
-
 
 @dataclass(frozen=True)
 class Projection:
-    """Person's space to pixels: turned by `yaw`, tilted by `pitch`, `scale` pixels a stature, the crown at `origin`."""
+    """Person's space to pixels: turned by `yaw`, tilted by `pitch` (radians), `scale` pixels a
+    stature, the crown at `origin`."""
 
     yaw: float
     pitch: float
@@ -72,7 +71,7 @@ class Projection:
 
 
 class Canvas:
-    """Shapes with a contour, and with a shadow on the side away from the `sun` (-1 left, 1 right)."""
+    """Shapes with a contour, in the shade on the side away from the `sun` (-1 left, 1 right)."""
 
     def __init__(self, image: Image.Image, view: Projection, sun: int) -> None:
         self.image = image
@@ -80,6 +79,14 @@ class Canvas:
         self.sun = sun
         self.pen = ImageDraw.Draw(image, "RGBA")
         self.line_width = max(1, round(0.0055 * view.scale))
+
+    def magnified(self, pivot: Point, factor: float) -> "Canvas":
+        """The same picture, drawn larger around a point that stays where it is."""
+        x, y = self.view.pixel(pivot)
+        across, fall = x - self.view.origin[0], y - self.view.origin[1]
+        origin = (x - across * factor, y - fall * factor)
+        view = replace(self.view, scale=self.view.scale * factor, origin=origin)
+        return Canvas(self.image, view, self.sun)
 
     def tube(self, rings: Sequence[Ring], paint: Paint) -> None:
         """An upright body of changing girth: a torso, a skirt, a bag."""
@@ -93,8 +100,10 @@ class Canvas:
             right.append((x + half, y))
         self._strip(_rounded(left), _rounded(right), paint)
 
-    def limb(self, joints: Sequence[Point], radii: Sequence[float], paint: Paint) -> None:
-        """A bent, tapering capsule through the joints."""
+    def limb(
+        self, joints: Sequence[Point], radii: Sequence[float], paint: Paint, cut: bool = False
+    ) -> None:
+        """A bent, tapering capsule through the joints; `cut` ends it straight, as a hem does."""
         pixels = [self.view.pixel(joint) for joint in joints]
         left: list[Pixel] = []
         right: list[Pixel] = []
@@ -104,19 +113,27 @@ class Canvas:
             reach = radius * self.view.scale / (math.hypot(dx, dy) or 1.0)
             left.append((x + dy * reach, y - dx * reach))
             right.append((x - dy * reach, y + dx * reach))
-        left, right = _capped(left, right, pixels, radii, self.view.scale)
+        first = _tip(pixels[0], pixels[1], radii[0] * self.view.scale)
+        last = [] if cut else _tip(pixels[-1], pixels[-2], radii[-1] * self.view.scale)
+        left, right = [*first, *left, *last], [*first, *right, *last]
         self._strip(_rounded(left), _rounded(right), paint)
 
-    def ball(self, centre: Point, across: float, tall: float, rgb: RGB, shaded: bool = True) -> None:
+    def ball(
+        self, centre: Point, across: float, tall: float, rgb: RGB, shaded: bool = True
+    ) -> None:
         """An ellipse of these half axes, in statures, whatever the view."""
         x, y = self.view.pixel(centre)
         rx, ry = across * self.view.scale, tall * self.view.scale
-        self.pen.ellipse((x - rx, y - ry, x + rx, y + ry), fill=rgb, outline=contour(rgb) if shaded else None)
+        self.pen.ellipse(
+            (x - rx, y - ry, x + rx, y + ry), fill=rgb, outline=contour(rgb) if shaded else None
+        )
 
     def stroke(self, points: Sequence[Point], thickness: float, rgb: RGB) -> None:
         """A line of this thickness in statures: a strap, a handle."""
         width = max(1, round(thickness * self.view.scale))
-        self.pen.line([self.view.pixel(point) for point in points], fill=rgb, width=width, joint="curve")
+        self.pen.line(
+            [self.view.pixel(point) for point in points], fill=rgb, width=width, joint="curve"
+        )
 
     def patch(self, points: Sequence[Point], rgb: RGB) -> None:
         """A flat polygon."""
@@ -178,7 +195,7 @@ def weave(size: tuple[int, int], paint: Paint, scale: float) -> Image.Image:
 def _rounded(points: list[Pixel]) -> list[Pixel]:
     """One round of Chaikin's corner cutting, the ends kept."""
     result = [points[0]]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         result.append((0.75 * x0 + 0.25 * x1, 0.75 * y0 + 0.25 * y1))
         result.append((0.25 * x0 + 0.75 * x1, 0.25 * y0 + 0.75 * y1))
     return [*result, points[-1]]
@@ -191,13 +208,8 @@ def _towards(points: list[Pixel], others: list[Pixel], share: float) -> list[Pix
     ]
 
 
-def _capped(
-    left: list[Pixel], right: list[Pixel], pixels: list[Pixel], radii: Sequence[float], scale: float
-) -> tuple[list[Pixel], list[Pixel]]:
-    """The two sides of a limb, both drawn on to a rounded tip at either end."""
-    tips = []
-    for end, neighbour in ((0, 1), (-1, -2)):
-        dx, dy = pixels[end][0] - pixels[neighbour][0], pixels[end][1] - pixels[neighbour][1]
-        reach = 0.8 * radii[end] * scale / (math.hypot(dx, dy) or 1.0)
-        tips.append((pixels[end][0] + dx * reach, pixels[end][1] + dy * reach))
-    return [tips[0], *left, tips[1]], [tips[0], *right, tips[1]]
+def _tip(end: Pixel, neighbour: Pixel, radius: float) -> list[Pixel]:
+    """The outermost point of a limb's rounded end."""
+    dx, dy = end[0] - neighbour[0], end[1] - neighbour[1]
+    reach = 0.8 * radius / (math.hypot(dx, dy) or 1.0)
+    return [(end[0] + dx * reach, end[1] + dy * reach)]

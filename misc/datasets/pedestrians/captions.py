@@ -1,4 +1,4 @@
-"""Sentences about people: a small grammar that knows no language, and the shape of the tables that know one."""
+"""Sentences about people: a grammar that knows no language, and the shape of a language's table."""
 
 import string
 from collections.abc import Callable, Mapping
@@ -19,17 +19,18 @@ Frame = tuple[str, ...]
 class Language:
     """Everything that the grammar needs of a language. All words are alternatives to draw from.
 
-    A noun has one `{}` for what describes it (a colour), with an article where the language has one: `a {} shirt`. A pattern
-    is what stands in that place and what follows the noun. A frame is a sentence cut into pieces: a piece with a slot that
-    nothing is known for is left out, and a frame whose first piece is left out does not fit.
+    A noun has one `{}` for what describes it (a colour), with an article where the language has
+    one: `a {} shirt`. A pattern is what stands in that place and what follows the noun. A frame is
+    a text cut into pieces: a piece with a slot that nothing is known for is left out, and a frame
+    whose first piece would be left out does not fit.
 
-    The slots of a frame are `person`, `they`, `their`; `wear` (all garments) or `main` and `extras`; `have` (hair); `carry`;
-    `acts` (what the person does, or a neutral verb) and `moves` (only if told); and the names of `verbs`.
+    The slots of a frame are `person` and `they`; `wear` (all garments), or `main` and `extras`;
+    `have` (hair); `carry`; `acts` (what the person does, or something neutral) and `moves` (only if
+    told); and the names of `verbs`.
     """
 
     people: Mapping[str, Words]
     again: Mapping[str, Words]
-    possessive: Mapping[str, str]
     builds: Mapping[str, Words]
     vague_builds: Mapping[str, Words]
     colours: Mapping[str, Words]
@@ -84,7 +85,9 @@ def _write(facts: Facts, language: Language, frame: int, rng: Generator) -> str:
 
 
 def _fill(piece: str, facts: Facts, language: Language, rng: Generator) -> str:
-    return piece.format_map({slot: _content(slot, facts, language, rng) for slot in sorted(_slots(piece))})
+    return piece.format_map(
+        {slot: _content(slot, facts, language, rng) for slot in sorted(_slots(piece))}
+    )
 
 
 def _content(slot: str, facts: Facts, language: Language, rng: Generator) -> str:
@@ -95,12 +98,18 @@ def _content(slot: str, facts: Facts, language: Language, rng: Generator) -> str
             return pick(rng, language.people[who]).format(_build(facts, language, rng))
         case "they":
             return pick(rng, language.again[who])
-        case "their":
-            return language.possessive[who]
         case "acts" | "moves":
             told = facts.facing is not None
-            return pick(rng, language.moves[facts.walking, str(facts.facing)] if told else language.neutral)
-    groups = {"wear": (*MAIN, *EXTRAS), "main": MAIN, "extras": EXTRAS, "have": ("hair",), "carry": CARRIED}
+            return pick(
+                rng, language.moves[facts.walking, str(facts.facing)] if told else language.neutral
+            )
+    groups = {
+        "wear": (*MAIN, *EXTRAS),
+        "main": MAIN,
+        "extras": EXTRAS,
+        "have": ("hair",),
+        "carry": CARRIED,
+    }
     if slot not in groups:
         return pick(rng, language.verbs[slot])
     names = facts.among(groups[slot])
@@ -130,7 +139,9 @@ def _name(item: Item, name: str, vague: bool, language: Language, rng: Generator
     colours = language.hair_colours if name == "hair" else language.colours
     if vague:
         patterned = item.pattern != "plain"
-        before, after = pick(rng, language.vague_pattern if patterned else language.patterns["plain"])
+        before, after = pick(
+            rng, language.vague_pattern if patterned else language.patterns["plain"]
+        )
         colour, accent = pick(rng, language.tones[tone(item.colour.name)]), ""
     else:
         before, after = pick(rng, language.patterns[item.pattern])

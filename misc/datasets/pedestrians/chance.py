@@ -1,4 +1,4 @@
-"""Seeded chance: one generator for each thing that is drawn, and the few draws that the pedestrians need."""
+"""Seeded chance: a generator for each thing that is drawn, and the few draws that are needed."""
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
@@ -11,17 +11,18 @@ T = TypeVar("T")
 
 
 class Stream(IntEnum):
-    """What a generator is for, so that an identity and a camera of the same number do not share their draws."""
+    """What a generator is for: an identity and a camera of the same number share no draws."""
 
     IDENTITY = 0
     FAMILY = 1
     CAMERA = 2
-    PICTURE = 3
-    CAPTION = 4
+    VISITS = 3
+    PICTURE = 4
+    CAPTION = 5
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> Generator:
-    """The generator of one thing: it depends on its arguments alone, never on what was drawn before."""
+    """The generator of one thing: it depends on its arguments, never on what was drawn before."""
     return np.random.default_rng([seed, int(stream), *numbers])
 
 

@@ -1,10 +1,11 @@
 """The body in its clothes, from the shoes to the sleeves."""
 
 import math
+from dataclasses import replace
 
 from misc.datasets.pedestrians.attributes import Item, Person
 from misc.datasets.pedestrians.canvas import Canvas, Paint, Point, Ring
-from misc.datasets.pedestrians.palette import RGB, contour, darken, lighten, mix
+from misc.datasets.pedestrians.palette import RGB, contour, darken, lighten
 from misc.datasets.pedestrians.skeleton import Arm, Leg, Skeleton
 
 SHORT_SLEEVED = ("t-shirt", "dress")
@@ -18,35 +19,42 @@ def draw_leg(canvas: Canvas, person: Person, leg: Leg) -> None:
     girth = 0.3 + 0.7 * person.girth
     radii = [0.046 * girth, 0.036 * girth, 0.024]
     canvas.limb((leg.hip, leg.knee, leg.ankle), radii, skin)
-    _draw_shoe(canvas, person.shoes, leg)
+    _draw_shoe(canvas, person.shoes, leg, person.skin)
     lower = person.lower
     if lower is None or lower.kind in SKIRT_HEMS:
         return
     paint = Paint.of(lower)
     if lower.kind == "shorts":
-        hem = _between(leg.hip, leg.knee, 0.82)
-        canvas.limb((leg.hip, _between(leg.hip, hem, 0.6), hem), [0.056 * girth, 0.056 * girth, 0.054 * girth], paint)
+        wide = (0.052 * girth, 0.058 * girth)
+        canvas.limb((leg.hip, _between(leg.hip, leg.knee, 0.88)), wide, paint, cut=True)
         return
     loose = {"leggings": 0.001, "jeans": 0.006}.get(lower.kind, 0.012)
     end = _between(leg.knee, leg.ankle, 0.9)
-    canvas.limb((leg.hip, leg.knee, end), [radius + loose for radius in radii], paint)
+    canvas.limb((leg.hip, leg.knee, end), [radius + loose for radius in radii], paint, cut=True)
     if lower.kind == "jeans":
-        seam = [Point(p.lateral, p.forward, p.down) for p in (leg.hip, leg.knee, end)]
-        canvas.stroke(seam, 0.006, lighten(lower.colour.rgb, 0.35))
+        faded = [_between(leg.hip, leg.knee, share) for share in (0.35, 0.95)]
+        canvas.stroke(faded, 0.02, lighten(paint.rgb, 0.16))
 
 
-def _draw_shoe(canvas: Canvas, shoes: Item, leg: Leg) -> None:
+def _draw_shoe(canvas: Canvas, shoes: Item, leg: Leg, skin: RGB) -> None:
     rgb = shoes.colour.rgb
     heel = leg.ankle._replace(forward=leg.ankle.forward - 0.012, down=leg.ankle.down + 0.022)
     toe = leg.ankle._replace(forward=leg.ankle.forward + 0.062, down=leg.ankle.down + 0.03)
     if shoes.kind == "boots":
-        canvas.limb((_between(leg.knee, leg.ankle, 0.5), leg.ankle), (0.036, 0.034), Paint(rgb))
-    thickness = 0.02 if shoes.kind in ("sandals", "flats") else 0.026
+        shaft = (leg.ankle, _between(leg.knee, leg.ankle, 0.5))
+        canvas.limb(shaft, (0.03, 0.036), Paint(rgb), cut=True)
+    if shoes.kind == "sandals":
+        canvas.limb((heel, toe), (0.022, 0.02), Paint(skin))
+        for share in (0.15, 0.75):
+            strap = _between(heel, toe, share)
+            canvas.stroke([_sunk(strap, -0.02), _sunk(strap, 0.016)], 0.02, rgb)
+        canvas.stroke([_sunk(heel, 0.018), _sunk(toe, 0.016)], 0.014, rgb)
+        return
+    thickness = 0.022 if shoes.kind == "flats" else 0.027
     canvas.limb((heel, toe), (thickness, thickness * 0.9), Paint(rgb))
     if shoes.kind == "sneakers":
         sole = (240, 240, 240) if sum(rgb) < 660 else (60, 60, 70)
-        low = 0.02
-        canvas.stroke([heel._replace(down=heel.down + low), toe._replace(down=toe.down + low * 0.8)], 0.011, sole)
+        canvas.stroke([_sunk(heel, 0.02), _sunk(toe, 0.016)], 0.011, sole)
 
 
 def draw_skirt(canvas: Canvas, person: Person, skeleton: Skeleton) -> None:
@@ -69,7 +77,7 @@ def draw_torso(canvas: Canvas, person: Person, skeleton: Skeleton) -> None:
     upper = person.upper
     canvas.tube(_torso(person, skeleton, upper), Paint.of(upper))
     faces_camera = math.cos(canvas.view.yaw) > 0.25
-    if person.inner is not None and math.cos(canvas.view.yaw) > -0.3:
+    if person.inner is not None and math.cos(canvas.view.yaw) > 0.1:
         _draw_opening(canvas, person.inner.colour.rgb, upper)
     if faces_camera:
         _draw_front(canvas, upper)
@@ -99,17 +107,28 @@ def _torso(person: Person, skeleton: Skeleton, upper: Item) -> list[Ring]:
     ]
     if upper.kind != "dress":
         flare = 1.12 if upper.kind == "coat" else 1.0
-        rings.append(Ring(hem, hip * flare, deep * 1.2 * flare + (0.03 if upper.kind == "coat" else 0.0)))
+        rings.append(
+            Ring(hem, hip * flare, deep * 1.2 * flare + (0.03 if upper.kind == "coat" else 0.0))
+        )
     return rings
 
 
 def _draw_opening(canvas: Canvas, rgb: RGB, upper: Item) -> None:
     """The shirt that an open jacket shows, between two lapels."""
     end = HEMS[upper.kind] - 0.03
-    front = (Point(-0.022, 0.07, 0.19), Point(0.022, 0.07, 0.19), Point(0.04, 0.085, end), Point(-0.04, 0.085, end))
+    front = (
+        Point(-0.022, 0.07, 0.19),
+        Point(0.022, 0.07, 0.19),
+        Point(0.04, 0.085, end),
+        Point(-0.04, 0.085, end),
+    )
     canvas.patch(front, rgb)
     for side in (-1, 1):
-        lapel = (Point(0.02 * side, 0.07, 0.185), Point(0.055 * side, 0.06, 0.23), Point(0.03 * side, 0.085, 0.31))
+        lapel = (
+            Point(0.02 * side, 0.07, 0.185),
+            Point(0.055 * side, 0.06, 0.23),
+            Point(0.03 * side, 0.085, 0.31),
+        )
         canvas.patch(lapel, lighten(upper.colour.rgb, 0.12))
 
 
@@ -121,7 +140,11 @@ def _draw_front(canvas: Canvas, upper: Item) -> None:
     if upper.kind == "shirt":
         canvas.stroke([Point(0, 0.066, 0.19), Point(0, 0.07, 0.51)], 0.009, contour(rgb))
         for side in (-1, 1):
-            collar = (Point(0, 0.066, 0.215), Point(0.036 * side, 0.05, 0.175), Point(0.046 * side, 0.055, 0.21))
+            collar = (
+                Point(0, 0.066, 0.215),
+                Point(0.036 * side, 0.05, 0.175),
+                Point(0.046 * side, 0.055, 0.21),
+            )
             canvas.patch(collar, lighten(rgb, 0.3))
     if upper.kind == "sweater":
         canvas.stroke([Point(-0.04, 0.06, 0.51), Point(0.04, 0.06, 0.51)], 0.018, contour(rgb))
@@ -129,11 +152,21 @@ def _draw_front(canvas: Canvas, upper: Item) -> None:
 
 def _draw_hood(canvas: Canvas, rgb: RGB) -> None:
     behind = math.cos(canvas.view.yaw) < 0.2
-    rings = (Ring(0.165, 0.05, 0.045), Ring(0.19, 0.068, 0.055), Ring(0.235 if behind else 0.205, 0.05, 0.04))
-    canvas.tube([ring._replace(middle=Point(0, -0.03, 0)) for ring in rings], Paint(darken(rgb, 0.12)))
+    rings = (
+        Ring(0.165, 0.05, 0.045),
+        Ring(0.19, 0.068, 0.055),
+        Ring(0.235 if behind else 0.205, 0.05, 0.04),
+    )
+    canvas.tube(
+        [ring._replace(middle=Point(0, -0.03, 0)) for ring in rings], Paint(darken(rgb, 0.12))
+    )
     if not behind:
         for side in (-1, 1):
-            canvas.stroke([Point(0.02 * side, 0.066, 0.2), Point(0.024 * side, 0.072, 0.28)], 0.007, (240, 240, 236))
+            canvas.stroke(
+                [Point(0.02 * side, 0.066, 0.2), Point(0.024 * side, 0.072, 0.28)],
+                0.007,
+                (240, 240, 236),
+            )
 
 
 def draw_arm(canvas: Canvas, person: Person, arm: Arm) -> None:
@@ -144,13 +177,19 @@ def draw_arm(canvas: Canvas, person: Person, arm: Arm) -> None:
     if kind in (*SHORT_SLEEVED, "tank top"):
         canvas.limb((arm.shoulder, arm.elbow), (0.028 * girth, 0.022 * girth), Paint(person.skin))
         if kind != "tank top":
-            canvas.limb((arm.shoulder, _between(arm.shoulder, arm.elbow, 0.62)), (0.035 * girth, 0.034 * girth), paint)
+            sleeve = (arm.shoulder, _between(arm.shoulder, arm.elbow, 0.75))
+            canvas.limb(sleeve, (0.034 * girth, 0.037 * girth), paint, cut=True)
         return
     loose = 0.008 if kind in LOOSE else 0.002
     cuff = _between(arm.elbow, arm.hand, 0.86)
     radii = (0.031 * girth + loose, 0.027 * girth + loose, 0.022 + loose)
-    canvas.limb((arm.shoulder, arm.elbow, cuff), radii, Paint(mix(paint.rgb, (0, 0, 0), 0.05), paint.pattern, paint.accent))
+    cloth = replace(paint, rgb=darken(paint.rgb, 0.05))
+    canvas.limb((arm.shoulder, arm.elbow, cuff), radii, cloth, cut=True)
 
 
 def _between(first: Point, second: Point, share: float) -> Point:
     return Point(*(a + share * (b - a) for a, b in zip(first, second, strict=True)))
+
+
+def _sunk(point: Point, down: float) -> Point:
+    return point._replace(down=point.down + down)

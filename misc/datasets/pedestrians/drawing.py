@@ -21,7 +21,7 @@ SMALL = 128
 def draw_picture(person: Person, shot: Shot, size: tuple[int, int], rng: Generator) -> Image.Image:
     """An RGB picture of this size (width, height) in pixels.
 
-    It is painted larger and then reduced, which is what makes its edges smooth; small pictures get more of it.
+    It is painted larger and then reduced, which makes its edges smooth; small ones need more of it.
     """
     factor = 3 if size[1] <= SMALL else 2
     large = (size[0] * factor, size[1] * factor)
@@ -36,7 +36,7 @@ def draw_picture(person: Person, shot: Shot, size: tuple[int, int], rng: Generat
 
 
 def draw_person_in(canvas: Canvas, person: Person, skeleton: Skeleton) -> None:
-    """All parts, the farthest first. Legs go before the torso, because what covers the torso covers their tops."""
+    """All parts, the farthest first; legs before the rest, because a torso covers their tops."""
     depth = canvas.view.depth
     left_leg, right_leg = skeleton.legs
     ground: list[tuple[float, Callable[[], None]]] = [
@@ -46,17 +46,27 @@ def draw_person_in(canvas: Canvas, person: Person, skeleton: Skeleton) -> None:
     carried, bag = person.carried, person.bag
     if carried is not None and carried.kind == "suitcase":
         suitcase = carried
-        ground.append((depth(Point(-0.15, -0.1, 0)), lambda: things.draw_suitcase(canvas, suitcase, skeleton.arms[1])))
+        ground.append(
+            (
+                depth(Point(-0.15, -0.1, 0)),
+                lambda: things.draw_suitcase(canvas, suitcase, skeleton.arms[1]),
+            )
+        )
     body: list[tuple[float, Callable[[], None]]] = [
         (0.0, lambda: _draw_trunk(canvas, person, skeleton)),
         (depth(Point(0.09, 0, 0)) + 0.02, lambda: _draw_side(canvas, person, skeleton, 0)),
-        (depth(skeleton.arms[1].hand._replace(lateral=-0.09)) + 0.02, lambda: _draw_side(canvas, person, skeleton, 1)),
+        (
+            depth(skeleton.arms[1].hand._replace(lateral=-0.09)) + 0.02,
+            lambda: _draw_side(canvas, person, skeleton, 1),
+        ),
         (depth(Point(0, -0.03, 0)) * 0.5 + 0.015, lambda: draw_head(canvas, person)),
     ]
     if bag is not None and bag.kind == "backpack":
         backpack = bag
         body.append((depth(Point(0, -0.11, 0)), lambda: things.draw_backpack(canvas, backpack)))
-    for _, draw in sorted(ground, key=lambda part: part[0]) + sorted(body, key=lambda part: part[0]):
+    for _, draw in sorted(ground, key=lambda part: part[0]) + sorted(
+        body, key=lambda part: part[0]
+    ):
         draw()
 
 
@@ -85,7 +95,7 @@ def _frame(person: Person, shot: Shot, size: tuple[int, int]) -> Projection:
     """The detector's box: crown to sole with a margin, and the umbrella where there is one."""
     width, height = size
     has_umbrella = person.carried is not None and person.carried.kind == "umbrella"
-    top = things.UMBRELLA_TOP if has_umbrella else -0.03
+    top = things.UMBRELLA_TOP if has_umbrella else -0.05
     scale = height * (1.0 - MARGIN) * shot.zoom / (1.02 - top)
     x = width * (0.5 + shot.shift_x)
     y = height * (0.5 + shot.shift_y) - scale * (top + 1.02) / 2
@@ -96,4 +106,6 @@ def _draw_shadow(canvas: Canvas) -> None:
     x, y = canvas.view.pixel(Point(0, 0, 0.985))
     reach, flat = 0.2 * canvas.view.scale, 0.035 * canvas.view.scale
     x -= 0.35 * reach * canvas.sun
-    ImageDraw.Draw(canvas.image, "RGBA").ellipse((x - reach, y - flat, x + reach, y + flat), fill=(20, 20, 30, 90))
+    ImageDraw.Draw(canvas.image, "RGBA").ellipse(
+        (x - reach, y - flat, x + reach, y + flat), fill=(20, 20, 30, 90)
+    )

@@ -1,6 +1,6 @@
-"""What a witness says about a picture, before it is put into words: some of what can be seen, some of it vaguely."""
+"""What a witness tells of a picture, before it is put into words: some of what can be seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from numpy.random import Generator
 
@@ -17,10 +17,8 @@ NAMES = ("gender", "build", "hair", *EXTRAS, "inner", *CARRIED, *MAIN)
 
 @dataclass(frozen=True)
 class Facts:
-    """The attributes that a caption mentions, those of them that it is vague about, and what the person does, if told.
-
-    The values are in `person`; `names` and `vague` hold names of its attributes.
-    """
+    """The attributes of `person` that a caption mentions, those of them that it is vague about, and
+    where the person goes, if it tells."""
 
     person: Person
     names: frozenset[str]
@@ -38,11 +36,12 @@ class Facts:
 
 
 def choose_facts(person: Person, shot: Shot, difficulty: float, rng: Generator) -> Facts:
-    """A witness of this difficulty: at 0 nearly everything visible is told exactly, at 1 a third of it, half of that vaguely.
-
-    What is worn above or below the waist is always among it.
+    """A witness of this difficulty: at 0 nearly everything visible is told exactly, at 1 a third of
+    it, half of that vaguely. What is worn above or below the waist is always among it.
     """
     visible = visible_attributes(person, shot)
+    if person.upper.pattern == "print" and shot.facing != "front":
+        person = replace(person, upper=replace(person.upper, pattern="plain", accent=None))
     keep = 0.97 - 0.62 * difficulty
     names, vague = set(), set()
     for name in NAMES:
@@ -59,4 +58,10 @@ def choose_facts(person: Person, shot: Shot, difficulty: float, rng: Generator) 
     if "upper" not in names:
         names.discard("inner")
     told = happens(rng, 0.4)
-    return Facts(person, frozenset(names), frozenset(vague & names), shot.walking, shot.facing if told else None)
+    return Facts(
+        person,
+        frozenset(names),
+        frozenset(vague & names),
+        shot.walking,
+        shot.facing if told else None,
+    )

@@ -1,5 +1,6 @@
-"""Named colours: what a word such as `navy` may look like, and what becomes of a colour in light and shadow."""
+"""Named colours: what a word such as `navy` may look like, and a colour in light and shadow."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from numpy.random import Generator
@@ -78,6 +79,7 @@ def complexion(rng: Generator) -> RGB:
     return pick(rng, SKIN)
 
 
+@lru_cache(4096)
 def mix(first: RGB, second: RGB, share: float) -> RGB:
     """`first`, with that share of `second` in it."""
     red, green, blue = (_byte(a + (b - a) * share) for a, b in zip(first, second, strict=True))
@@ -93,7 +95,7 @@ def lighten(rgb: RGB, share: float) -> RGB:
 
 
 def contour(rgb: RGB) -> RGB:
-    """The line around a shape: darker than the shape, but lighter than black cloth, so that an arm stays visible on it."""
+    """The line around a shape: darker, but lighter on black cloth, where an arm would vanish."""
     dark = sum(rgb) < 150
     return lighten(rgb, 0.22) if dark else darken(rgb, 0.38)
 

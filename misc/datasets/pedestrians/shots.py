@@ -11,15 +11,16 @@ from misc.datasets.pedestrians.chance import around, between, happens, pick, pic
 
 FACINGS = {"front": 3.0, "back": 2.2, "left": 1.8, "right": 1.8}
 YAWS = {"front": 0.0, "back": math.pi, "left": -math.pi / 2, "right": math.pi / 2}
-# Those of the first row hide feet and what stands on the ground; those of the second only narrow the view.
+# The low ones hide the feet and what stands on the ground, the slim ones only narrow the view.
 LOW_OCCLUDERS = ("bush", "wall", "car")
 SLIM_OCCLUDERS = ("pole", "passer-by")
 
 
 @dataclass(frozen=True)
 class Shot:
-    """`yaw` turns from the camera to the right of the picture (radians), `phase` is that of the walk (radians), `stride`
-    0 stands and 1 walks briskly; `zoom` and the shifts (in statures) are those of a careless detector."""
+    """`yaw` turns from the camera to the right of the picture (radians), `phase` is that of the
+    walk (radians), `stride` 0 stands and 1 walks briskly; `zoom` and the shifts (in parts of the
+    picture) are those of a careless detector."""
 
     camera: Camera
     facing: str
@@ -55,11 +56,29 @@ def draw_shot(rng: Generator, camera: Camera, difficulty: float) -> Shot:
     )
 
 
+def draw_size(rng: Generator, person: Person, height: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) in pixels of a detector's box, wider where things stick out."""
+    wide = person.carried is not None and person.carried.kind in ("umbrella", "suitcase")
+    tall = height[0] + int(float(rng.random()) * (height[1] - height[0] + 1))
+    return round(tall / (between(rng, 2.0, 2.4) if wide else between(rng, 2.2, 2.9))), tall
+
+
 def visible_attributes(person: Person, shot: Shot) -> frozenset[str]:
-    """The names of the attributes of `person` that this picture shows: what a caption may speak of."""
+    """The attributes of `person` that this picture shows: what a caption may speak of."""
     seen = {
         name
-        for name in ("hair", "hat", "eyewear", "scarf", "upper", "inner", "lower", "shoes", "bag", "carried")
+        for name in (
+            "hair",
+            "hat",
+            "eyewear",
+            "scarf",
+            "upper",
+            "inner",
+            "lower",
+            "shoes",
+            "bag",
+            "carried",
+        )
         if getattr(person, name) is not None
     } | {"gender"}
     if person.build != "average":
@@ -72,7 +91,10 @@ def _hidden(name: str, person: Person, shot: Shot) -> bool:
         case "eyewear":
             return shot.facing != "front"
         case "inner":
-            return shot.facing == "back"
+            return math.cos(shot.yaw) < 0.2
+        case "lower":
+            assert person.lower is not None
+            return person.upper.kind == "coat" and person.lower.kind in ("shorts", "skirt")
         case "shoes":
             return shot.occluder in LOW_OCCLUDERS
         case "bag":
@@ -85,7 +107,7 @@ def _hidden(name: str, person: Person, shot: Shot) -> bool:
 
 
 def _carried_hidden(kind: str, shot: Shot) -> bool:
-    """An umbrella is seen from everywhere; small things are held before the chest, large ones hang at the right side."""
+    """Small things are held before the chest, a shopping bag hangs at the right side."""
     if kind == "umbrella":
         return False
     if kind == "suitcase":

@@ -1,4 +1,4 @@
-"""Where the joints are: a walk with straight arms and bending knees, and the arms of somebody who holds a thing."""
+"""Where the joints are: a walk with bending knees, and the arms of somebody who holds a thing."""
 
 import math
 from dataclasses import dataclass
@@ -41,7 +41,10 @@ def pose(person: Person, shot: Shot) -> Skeleton:
     holds = person.carried is not None and person.carried.kind in RAISED
     return Skeleton(
         legs=_grounded((_leg(1, shot.phase, shot), _leg(-1, shot.phase + math.pi, shot))),
-        arms=(_hanging_arm(1, shoulder, shot), _bent_arm(shoulder) if holds else _hanging_arm(-1, shoulder, shot)),
+        arms=(
+            _hanging_arm(1, shoulder, shot),
+            _bent_arm(shoulder) if holds else _hanging_arm(-1, shoulder, shot),
+        ),
         shoulder_width=shoulder,
     )
 
@@ -55,7 +58,7 @@ def _leg(side: int, phase: float, shot: Shot) -> Leg:
 
 
 def _grounded(legs: tuple[Leg, Leg]) -> tuple[Leg, Leg]:
-    """A long stride lowers the body; here the hips stay and the ground comes up, as in a tight crop."""
+    """The hips stay where they are, so a long stride stretches the legs down to the ground."""
     sink = 1.0 - ANKLE_HEIGHT - max(leg.ankle.down for leg in legs)
     first, second = (
         Leg(leg.hip, _lowered(leg.knee, sink / 2), _lowered(leg.ankle, sink)) for leg in legs
@@ -72,7 +75,11 @@ def _hanging_arm(side: int, width: float, shot: Shot) -> Arm:
 
 def _bent_arm(width: float) -> Arm:
     """The right hand before the chest."""
-    return Arm(Point(-width, 0.0, 0.215), Point(-width - 0.025, 0.0, 0.36), Point(-width - 0.005, 0.11, 0.31))
+    return Arm(
+        Point(-width, 0.0, 0.215),
+        Point(-width - 0.025, 0.0, 0.36),
+        Point(-width - 0.005, 0.11, 0.31),
+    )
 
 
 def _beyond(joint: Point, length: float, angle: float) -> Point:

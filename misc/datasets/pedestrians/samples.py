@@ -1,0 +1,55 @@
+"""The samples of one identity: its pictures on disk, each with its captions."""
+
+from itertools import cycle
+from pathlib import Path
+
+from numpy.random import Generator
+
+from misc.datasets.pedestrians.attributes import Person, draw_identity
+from misc.datasets.pedestrians.cameras import draw_camera
+from misc.datasets.pedestrians.captions import describe
+from misc.datasets.pedestrians.chance import Stream, generator
+from misc.datasets.pedestrians.drawing import draw_picture
+from misc.datasets.pedestrians.english import ENGLISH
+from misc.datasets.pedestrians.facts import choose_facts
+from misc.datasets.pedestrians.layouts import Sample
+from misc.datasets.pedestrians.plan import Plan
+from misc.datasets.pedestrians.shots import Shot, draw_shot, draw_size
+
+
+def write_samples(folder: Path, plan: Plan, split: str, identity: int) -> list[Sample]:
+    """Draw an identity's pictures into `folder`, from different cameras while there are any."""
+    person = draw_identity(plan.seed, identity, plan.difficulty)
+    visits = generator(plan.seed, Stream.VISITS, identity)
+    cameras = visits.permutation(plan.published.cameras)
+    number = int(visits.integers(plan.images[0], plan.images[1] + 1))
+    return [
+        _write_sample(folder, plan, split, identity, person, picture, int(camera))
+        for picture, camera in zip(range(number), cycle(cameras), strict=False)
+    ]
+
+
+def _write_sample(
+    folder: Path, plan: Plan, split: str, identity: int, person: Person, picture: int, number: int
+) -> Sample:
+    camera = draw_camera(plan.seed, number, plan.difficulty)
+    rng = generator(plan.seed, Stream.PICTURE, identity, picture)
+    shot = draw_shot(rng, camera, plan.difficulty)
+    image = draw_picture(person, shot, draw_size(rng, person, plan.height), rng)
+    name = plan.published.file_path(split, identity, number, picture)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    image.save(folder / name, quality=camera.quality)
+    words = generator(plan.seed, Stream.CAPTION, identity, picture)
+    captions, second = _write_captions(person, shot, plan, words)
+    return Sample(split, identity, name, captions, second)
+
+
+def _write_captions(
+    person: Person, shot: Shot, plan: Plan, rng: Generator
+) -> tuple[list[str], list[str]]:
+    """The captions of a picture, each by another witness, and their second wordings."""
+    pairs = [
+        describe(choose_facts(person, shot, plan.difficulty, rng), ENGLISH, rng)
+        for _ in range(plan.published.captions)
+    ]
+    return [first for first, _ in pairs], [second for _, second in pairs]

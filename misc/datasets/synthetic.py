@@ -1,0 +1,266 @@
+"""Synthetic pedestrians in the exact layouts of the published text-to-person datasets.
+
+python -m misc.datasets.synthetic --layout cuhk-pedes --output data/synthetic
+python -m misc.datasets.synthetic --contact-sheet pedestrians.jpg
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from errors import InputError
+from misc.datasets.pedestrians.contact_sheet import draw_contact_sheet
+from misc.datasets.pedestrians.layouts import LAYOUTS, Sample
+from misc.datasets.pedestrians.plan import Plan
+from misc.datasets.pedestrians.samples import write_samples
+
+RECEIPT = "synthetic.json"
+IDENTITIES = {"train": 1000, "val": 100, "test": 100}
+
+Job = tuple[Path, Plan, str, int]
+
+
+@dataclass(frozen=True)
+class Count:
+    identities: int
+    images: int
+    captions: int
+
+
+@dataclass(frozen=True)
+class WrittenDataset:
+    """Where a dataset lies: `annotation_file` is the published one, `processed` the folder of
+    `{split}_reid.json` with back-translations; the file names in both start from `image_root`.
+    `counts` has an entry for each split that exists."""
+
+    root: Path
+    annotation_file: Path
+    processed: Path
+    image_root: Path
+    counts: Mapping[str, Count]
+
+
+def write_dataset(
+    layout: str,
+    output: Path,
+    *,
+    identities: Mapping[str, int],
+    images: tuple[int, int] = (2, 4),
+    seed: int = 0,
+    height: tuple[int, int] = (96, 256),
+    difficulty: float = 0.5,
+    workers: int = 1,
+    progress: bool = False,
+) -> WrittenDataset:
+    """Write a dataset to `output/<DATASET>`, or find it there, made by the same arguments.
+
+    The files depend on the arguments alone, not on `workers`: the same arguments, the same bytes.
+
+    Args:
+        layout: `cuhk-pedes`, `icfg-pedes` or `rstpreid`.
+        identities: how many for each split; the splits share none.
+        images: fewest and most pictures of an identity, from different cameras while there are any.
+        height: lowest and highest picture, in pixels.
+        difficulty: 0 to 1: look-alikes, short and vague captions, cameras that differ, occlusion.
+        workers: processes that draw.
+        progress: show a bar, on a terminal only.
+
+    Raises:
+        InputError: for arguments that make no dataset, and for a folder that holds something else
+            or cannot be written.
+    """
+    plan = Plan(layout, dict(identities), images, seed, height, difficulty)
+    if workers < 1:
+        raise InputError(f"{workers} workers: give at least one.")
+    root = Path(output) / plan.published.folder
+    try:
+        if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+            return _written(root, plan, _read_receipt(root, plan))
+        Path(output).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".synthetic-", dir=output) as temporary:
+            draft = Path(temporary) / root.name
+            counts = _write(draft, plan, workers, progress)
+            os.replace(draft, root)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write to {root} ({reason}): choose another folder.") from error
+    return _written(root, plan, counts)
+
+
+def _written(root: Path, plan: Plan, counts: Mapping[str, Count]) -> WrittenDataset:
+    annotation_file = root / plan.published.annotation_file
+    return WrittenDataset(root, annotation_file, root / "processed", root / "imgs", counts)
+
+
+def _read_receipt(root: Path, plan: Plan) -> dict[str, Count]:
+    """The counts of the dataset that is already there, if the same plan made it."""
+    try:
+        receipt = json.loads((root / RECEIPT).read_text(encoding="utf-8"))
+        made_with, counts = receipt["arguments"], receipt["counts"]
+    except (OSError, ValueError, KeyError):
+        raise InputError(
+            f"{root} exists and was not made here (no {RECEIPT}): choose another output folder."
+        ) from None
+    other = [key for key, value in _arguments(plan).items() if made_with.get(key) != value]
+    if other:
+        raise InputError(
+            f"{root} was made with other arguments ({', '.join(other)}): choose another output "
+            "folder, or delete this one."
+        )
+    return {split: Count(**count) for split, count in counts.items()}
+
+
+def _arguments(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON reads it back; a split without identities is as good as none."""
+    asked = {split: number for split, number in plan.identities.items() if number}
+    arguments: dict[str, Any] = json.loads(json.dumps(asdict(plan) | {"identities": asked}))
+    return arguments
+
+
+def _write(root: Path, plan: Plan, workers: int, progress: bool) -> dict[str, Count]:
+    jobs = [(root / "imgs", plan, split, identity) for split, identity in plan.owners()]
+    splits: dict[str, list[Sample]] = {split: [] for _, _, split, _ in jobs}
+    bar = tqdm(total=len(jobs), unit=" identities", disable=None if progress else True)
+    with bar:
+        for (_, _, split, _), samples in zip(jobs, _map(jobs, workers), strict=True):
+            splits[split] += samples
+            bar.update()
+    record = plan.published.record
+    raw = [record(sample) for samples in splits.values() for sample in samples]
+    _dump(raw, root / plan.published.annotation_file)
+    for split, samples in splits.items():
+        _dump([_processed(sample) for sample in samples], root / f"processed/{split}_reid.json")
+    counts = {split: _count(samples) for split, samples in splits.items()}
+    receipt = {split: asdict(count) for split, count in counts.items()}
+    _dump({"arguments": _arguments(plan), "counts": receipt}, root / RECEIPT)
+    return counts
+
+
+def _map(jobs: list[Job], workers: int) -> Iterator[list[Sample]]:
+    if workers == 1:
+        yield from map(_run_job, jobs)
+        return
+    # Spawned, not forked: a parent that has threads (torch, for one) must not be copied.
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap(_run_job, jobs, chunksize=8)
+
+
+def _run_job(job: Job) -> list[Sample]:
+    return write_samples(*job)
+
+
+def _processed(sample: Sample) -> dict[str, Any]:
+    """A record of the form that TBPS-CLIP trains on."""
+    record = asdict(sample)
+    del record["split"]
+    return record
+
+
+def _count(samples: list[Sample]) -> Count:
+    captions = sum(len(sample.captions) for sample in samples)
+    return Count(len({sample.id for sample in samples}), len(samples), captions)
+
+
+def _dump(content: object, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m misc.datasets.synthetic",
+        description="Draw and describe synthetic pedestrians.",
+    )
+    add = parser.add_argument
+    add("--layout", help=f"one of {', '.join(LAYOUTS)}")
+    add("--output", type=Path, metavar="DIR", help="where the dataset's own folder is made")
+    for split, number in IDENTITIES.items():
+        known = f"identities of split {split}, where there is one (default {number})"
+        add(f"--{split}", type=int, metavar="N", help=known)
+    pair: dict[str, Any] = {"type": int, "nargs": 2, "metavar": ("MIN", "MAX")}
+    add("--images", **pair, default=(2, 4), help="pictures of an identity (default 2 4)")
+    add("--height", **pair, default=(96, 256), help="pixels of a picture (default 96 256)")
+    add("--difficulty", type=float, default=0.5, help="from 0 to 1 (default 0.5)")
+    add("--seed", type=int, default=0, help="another seed, other people (default 0)")
+    add("--workers", type=int, default=1, help="processes; they do not change the result")
+    add("--contact-sheet", type=Path, metavar="FILE", help="draw a page of pictures with captions")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    wants_dataset = options.layout is not None or options.output is not None
+    if wants_dataset and (options.layout is None or options.output is None):
+        raise InputError("a dataset needs both --layout and --output: give the other one too.")
+    if not wants_dataset and options.contact_sheet is None:
+        raise InputError("nothing to write: give --layout and --output, or --contact-sheet.")
+    if wants_dataset:
+        _report(
+            write_dataset(
+                options.layout,
+                options.output,
+                identities=_identities(options),
+                images=tuple(options.images),
+                seed=options.seed,
+                height=tuple(options.height),
+                difficulty=options.difficulty,
+                workers=options.workers,
+                progress=True,
+            )
+        )
+    if options.contact_sheet is not None:
+        _save_contact_sheet(options.contact_sheet, options.seed, options.difficulty)
+
+
+def _identities(options: argparse.Namespace) -> dict[str, int]:
+    """Those given, and the default of the splits that the layout has."""
+    layout = LAYOUTS.get(options.layout)
+    given = {split: getattr(options, split) for split in IDENTITIES}
+    return {
+        split: default if given[split] is None else given[split]
+        for split, default in IDENTITIES.items()
+        if given[split] is not None or layout is None or split in layout.splits
+    }
+
+
+def _report(written: WrittenDataset) -> None:
+    for split, count in written.counts.items():
+        print(
+            f"{split:<16} {count.identities} identities, {count.images} images, "
+            f"{count.captions} captions"
+        )
+    for name in ("annotation_file", "processed", "image_root"):
+        print(f"{name:<16} {getattr(written, name)}")
+
+
+def _save_contact_sheet(file: Path, seed: int, difficulty: float) -> None:
+    sheet = draw_contact_sheet(seed, difficulty)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(file, quality=76, optimize=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {file} ({error}): name a .jpg or .png file.") from error
+    print(f"{'contact sheet':<16} {file}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

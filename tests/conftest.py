@@ -1,0 +1,54 @@
+"""A small synthetic dataset and the configuration of a small run, for all tests."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run side by side
+
+import options
+from misc.datasets.synthetic import WrittenDataset, write_dataset
+
+SMALL = (
+    "data.image_size=[32,16]",
+    "data.batch_size=8",
+    "data.test_batch_size=16",
+    "data.num_workers=0",
+    "model.embed_dim=16",
+    "model.vision={width: 32, layers: 1, heads: 2, patch_size: 8}",
+    "model.text={width: 32, layers: 1, heads: 2}",
+)
+
+
+@pytest.fixture(scope="session")
+def pedestrians(tmp_path_factory) -> WrittenDataset:
+    """CUHK-PEDES in miniature: 20 training identities, 6 to validate, 6 to test."""
+    return write_dataset(
+        "cuhk-pedes",
+        tmp_path_factory.mktemp("pedestrians"),
+        identities={"train": 20, "val": 6, "test": 6},
+        images=(2, 3),
+        height=(40, 64),
+    )
+
+
+@pytest.fixture(scope="session")
+def places(pedestrians) -> tuple[str, str]:
+    """Where that dataset lies, as the command line says it."""
+    return (
+        f"data.annotation_file={pedestrians.processed}",
+        f"data.image_root={pedestrians.image_root}",
+    )
+
+
+@pytest.fixture
+def small_config(places) -> Callable[..., options.Config]:
+    """The demo recipe with towers of one block on that dataset, and changes to it."""
+
+    def configure(*changes: str) -> options.Config:
+        demo = str(Path(options.RECIPES) / "demo.yaml")
+        return options.parse(["--config", demo, *SMALL, *places, *changes]).configure()
+
+    return configure
