@@ -8,6 +8,7 @@ python main.py --evaluate runs/demo-...
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import options
 from errors import InputError
@@ -25,21 +26,14 @@ def main() -> None:
 
 def run(command: options.Command) -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
+    start, checkpoint = read_start(command)
+    config = command.configure(checkpoint["config"] if checkpoint else None)
+    recipe = checkpoint["recipe"] if checkpoint else command.recipe
+
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
-    from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint
     from misc.distributed import processes
     from misc.job import Job
 
-    start = None
-    if command.evaluate:
-        start = find_checkpoint(Path(command.evaluate), BEST, LAST)
-    elif command.resume == "auto":
-        start = newest_checkpoint(command)
-    elif command.resume:
-        start = find_checkpoint(Path(command.resume), LAST)
-    checkpoint = read_checkpoint(start) if start else None
-    config = command.configure(checkpoint["config"] if checkpoint else None)
-    recipe = checkpoint["recipe"] if checkpoint else command.recipe
     with processes(command.device, config.distributed.backend) as own:
         job = Job(config, recipe, own, checkpoint, start)
         if command.evaluate:
@@ -48,13 +42,23 @@ def run(command: options.Command) -> None:
             job.train(command.output)
 
 
-def newest_checkpoint(command: options.Command) -> Path | None:
-    """Where `--resume auto` goes on: the run in --output, or the recipe's newest, if any."""
-    from misc.checkpoint import LAST
+def read_start(command: options.Command) -> tuple[Path | None, dict[str, Any] | None]:
+    """The checkpoint to evaluate or to go on from, and its content; None for a new training."""
+    if not (command.evaluate or command.resume):
+        return None, None
+    from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint
 
-    folders = [command.output] if command.output else Path("runs").glob(f"{command.recipe}-2*")
-    found = [folder / LAST for folder in folders if (folder / LAST).is_file()]
-    return max(found, key=lambda file: file.stat().st_mtime, default=None)
+    if command.evaluate:
+        start = find_checkpoint(Path(command.evaluate), BEST, LAST)
+    elif command.resume != "auto":
+        start = find_checkpoint(Path(str(command.resume)), LAST)
+    else:  # the run in --output, or the recipe's newest, if there is one
+        folders = [command.output] if command.output else Path("runs").glob(f"{command.recipe}-2*")
+        found = [folder / LAST for folder in folders if (folder / LAST).is_file()]
+        if not found:
+            return None, None
+        start = max(found, key=lambda file: file.stat().st_mtime)
+    return start, read_checkpoint(start)
 
 
 if __name__ == "__main__":

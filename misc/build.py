@@ -72,13 +72,15 @@ def build_stages(
     config: Config,
     data: TextPersonData,
     tokenizer: ClipTokenizer,
+    model: TBPSCLIP,
     criterion: Criterion,
     processes: Processes,
 ) -> list[Stage]:
     """The stages of the training, in order.
 
     Raises:
-        InputError: if there is nothing to train on, or less than a batch.
+        InputError: if there is nothing to train on, or less than a batch, or a stage freezes what
+            the model does not have.
     """
     if "train" not in data.splits:
         raise InputError(f"data.annotation_file: {config.data.annotation_file} has no train split")
@@ -108,14 +110,14 @@ def build_stages(
     stages = []
     for stage in config.stages:
         schedule = config.stage_schedule(stage)
+        frozen = (*config.model.freeze, *stage.freeze)
+        _freeze(model, frozen)  # each stage does so again; here a misspelt name is found in time
         stages.append(
             Stage(
                 name=stage.name,
                 criterion=criterion,
                 loader=loader,
-                prepare=partial(
-                    _prepare, frozen=(*config.model.freeze, *stage.freeze), schedule=schedule
-                ),
+                prepare=partial(_prepare, frozen=frozen, schedule=schedule),
                 schedule=partial(
                     warmup_cosine,
                     total=schedule.epoch * len(loader),
@@ -133,8 +135,12 @@ def build_stages(
 
 def _prepare(model: TBPSCLIP, frozen: tuple[str, ...], schedule: Schedule) -> torch.optim.Optimizer:
     """Freeze what the stage freezes, and make its optimizer over the rest."""
+    _freeze(model, frozen)
+    return build_adamw(model, schedule.lr, schedule.betas, schedule.eps, schedule.weight_decay)
+
+
+def _freeze(model: TBPSCLIP, frozen: tuple[str, ...]) -> None:
     try:
         freeze(model.clip, frozen)
     except ValueError as error:
         raise InputError(f"model.freeze: {error}") from None
-    return build_adamw(model, schedule.lr, schedule.betas, schedule.eps, schedule.weight_decay)

@@ -63,7 +63,7 @@ class Job:
         """
         config, processes = self.config, self.processes
         criterion = build_criterion(config)
-        stages = build_stages(config, self.data, self.tokenizer, criterion, processes)
+        stages = build_stages(config, self.data, self.tokenizer, self.model, criterion, processes)
         selection = self._selection()
         folder = output or (self.start.parent if self.start else self._new_folder(self.recipe))
         goes_on = self.start is not None and self.start.parent == folder

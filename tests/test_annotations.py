@@ -99,5 +99,5 @@ def test_a_wrong_file_is_refused_in_a_sentence(write, content, sentence):
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*nowhere.json"):
         read_annotations(tmp_path / "nowhere.json")
-    with pytest.raises(InputError, match="holds none of train_reid.json"):
+    with pytest.raises(InputError, match=r"holds none of train_reid\.json"):
         read_annotations(tmp_path)

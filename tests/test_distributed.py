@@ -98,7 +98,7 @@ def train_two_steps(own: Processes, config) -> tuple[list, list, dict]:
     seed_torch(config.misc.seed, Purpose.INITIALISATION)
     model = build_model(config)
     data = build_data(config)
-    (stage,) = build_stages(config, data, tokenizer, build_criterion(config), own)
+    (stage,) = build_stages(config, data, tokenizer, model, build_criterion(config), own)
     gather = AllGather() if own.world_size > 1 else Alone()
     precision = Precision("fp32", own.device)
     optimizer = stage.prepare(model)

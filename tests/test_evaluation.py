@@ -32,7 +32,7 @@ def test_by_hand():
 
 
 def test_same_identity_and_camera_is_not_counted():
-    """Gallery 0 shows the query from the query's camera: the stranger in second place comes first."""
+    """Gallery 0 shows the query from its own camera: the stranger in second place comes first."""
     similarity = torch.tensor([[0.9, 0.8, 0.7]])
     args = (similarity, ids(1), ids(1, 2, 1))
     assert retrieval_metrics(*args)["R1"] == 100

@@ -68,5 +68,5 @@ def test_frozen_parameters_are_left_out_and_can_be_freed_again(model):
 
 
 def test_freezing_what_is_not_there_is_an_error(model):
-    with pytest.raises(ValueError, match="'visual.conv'"):
+    with pytest.raises(ValueError, match=r"'visual\.conv'"):
         freeze(model, ("visual.conv",))

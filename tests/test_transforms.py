@@ -57,7 +57,7 @@ def test_an_operation_keeps_shape_and_range_and_does_something(operation, image)
     results = [operation(image, rng) for _ in range(30)]
     assert torch.equal(image, before), "the image was changed in place"
     assert all(result.shape == image.shape for result in results)
-    assert all(0 <= result.min() and result.max() <= 1 for result in results)
+    assert all(result.min() >= 0 and result.max() <= 1 for result in results)
     assert any(not torch.equal(result, image) for result in results)
 
 

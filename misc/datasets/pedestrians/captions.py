@@ -14,6 +14,15 @@ from misc.datasets.pedestrians.palette import tone
 Words = tuple[str, ...]
 Frame = tuple[str, ...]
 
+# The slots that hold lists, and the attributes that they list.
+LISTS: dict[str, Words] = {
+    "wear": (*MAIN, *EXTRAS),
+    "main": MAIN,
+    "extras": EXTRAS,
+    "have": ("hair",),
+    "carry": CARRIED,
+}
+
 
 @dataclass(frozen=True)
 class Language:
@@ -57,21 +66,13 @@ def describe(facts: Facts, language: Language, rng: Generator) -> tuple[str, str
 
 
 def _fitting(facts: Facts, language: Language) -> list[int]:
-    known = _known_slots(facts)
-    return [n for n, frame in enumerate(language.frames) if not _slots(frame[0]) & (SLOTS - known)]
+    missing = _missing_slots(facts)
+    return [n for n, frame in enumerate(language.frames) if not _slots(frame[0]) & missing]
 
 
-SLOTS = frozenset({"extras", "have", "carry", "moves"})
-
-
-def _known_slots(facts: Facts) -> set[str]:
-    known = {
-        "extras": facts.among(EXTRAS),
-        "have": facts.among(("hair",)),
-        "carry": facts.among(CARRIED),
-        "moves": facts.facing,
-    }
-    return {slot for slot, content in known.items() if content}
+def _missing_slots(facts: Facts) -> set[str]:
+    missing = {slot for slot, names in LISTS.items() if not facts.among(names)}
+    return missing if facts.facing is not None else missing | {"moves"}
 
 
 def _slots(piece: str) -> set[str]:
@@ -79,7 +80,7 @@ def _slots(piece: str) -> set[str]:
 
 
 def _write(facts: Facts, language: Language, frame: int, rng: Generator) -> str:
-    missing = SLOTS - _known_slots(facts)
+    missing = _missing_slots(facts)
     pieces = [piece for piece in language.frames[frame] if not _slots(piece) & missing]
     return language.finish("".join(_fill(piece, facts, language, rng) for piece in pieces))
 
@@ -99,20 +100,12 @@ def _content(slot: str, facts: Facts, language: Language, rng: Generator) -> str
         case "they":
             return pick(rng, language.again[who])
         case "acts" | "moves":
-            told = facts.facing is not None
-            return pick(
-                rng, language.moves[facts.walking, str(facts.facing)] if told else language.neutral
-            )
-    groups = {
-        "wear": (*MAIN, *EXTRAS),
-        "main": MAIN,
-        "extras": EXTRAS,
-        "have": ("hair",),
-        "carry": CARRIED,
-    }
-    if slot not in groups:
+            if facts.facing is None:
+                return pick(rng, language.neutral)
+            return pick(rng, language.moves[facts.walking, facts.facing])
+    if slot not in LISTS:
         return pick(rng, language.verbs[slot])
-    names = facts.among(groups[slot])
+    names = facts.among(LISTS[slot])
     if happens(rng, 0.4):
         names = [names[int(index)] for index in rng.permutation(len(names))]
     return language.join([_mention(name, facts, language, rng) for name in names])

@@ -1,0 +1,24 @@
+"""Every recipe trains, with towers of one block."""
+
+import json
+import math
+
+import pytest
+
+import main
+import options
+from tests.conftest import SMALL
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted(options.RECIPES.glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_a_recipe_trains_and_evaluates(recipe, places, tmp_path):
+    few = ("schedule.epoch=1", "log.print_period=1", "model.clip_pretrained=null")
+    arguments = ["--config", str(recipe), "--output", str(tmp_path), *SMALL, *places, *few]
+    main.run(options.parse(arguments))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert len(losses) >= 2
+    assert all(math.isfinite(loss) for loss in losses)
+    assert rows[-1]["split"] == "test"
