@@ -22,6 +22,9 @@ def main() -> None:
         if error.in_one_process or os.environ.get("RANK", "0") == "0":
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; --resume auto goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
 
 
 def run(command: options.Command) -> None:

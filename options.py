@@ -14,7 +14,6 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -26,6 +25,7 @@ from pydantic import (
 )
 
 from errors import InputError
+from misc.yaml12 import read_yaml, write_yaml
 
 RECIPES = Path(__file__).resolve().parent / "config"
 COMMAND_LINE = "command line"
@@ -209,68 +209,7 @@ def to_tree(config: Section) -> Tree:
 
 def dump(config: Config) -> str:
     """The configuration as YAML that `--config` reads back to an equal one."""
-    return yaml.dump(
-        to_tree(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6
-    )
-
-
-# ---- YAML 1.2 ------------------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema: `1e-5` is a number, `no` and dates are words; no key comes twice."""
-
-    def construct_int(self, node: yaml.ScalarNode) -> int:
-        text = self.construct_scalar(node)
-        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-
-    def construct_map(self, node: yaml.MappingNode) -> Tree:
-        tree: Tree = {}
-        for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            fault = "is not a word" if not isinstance(key, str) else "comes twice"
-            if not isinstance(key, str) or key in tree:
-                raise yaml.MarkedYAMLError(None, None, f"key {key} {fault}", key_node.start_mark)
-            tree[key] = self.construct_object(value_node, deep=True)
-        return tree
-
-    def construct_seq(self, node: yaml.SequenceNode) -> list[Any]:
-        return [self.construct_object(item, deep=True) for item in node.value]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what `_Loader` would not read as a word; lists of scalars stand on one line."""
-
-    def represent_sequence(self, tag: str, items: Any, flow_style: bool | None = None) -> Any:
-        flow_style = not any(isinstance(item, dict) for item in items)
-        return super().represent_sequence(tag, items, flow_style)
-
-
-_Loader.yaml_implicit_resolvers = {}  # without YAML 1.1's: `no`, dates, 1:30 as a number
-for _kind, _pattern, _first_letters in (
-    ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", [*"-+0123456789"]),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", [*"-+.0123456789"]),
-    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", [*"-+."]),
-):
-    _regexp = re.compile(rf"({_pattern})\Z")
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", _regexp, _first_letters)
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
-_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_map)
-_Loader.add_constructor("tag:yaml.org,2002:seq", _Loader.construct_seq)
-_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
-
-
-def _read_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{source}{where}: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
+    return write_yaml(to_tree(config))
 
 
 # ---- From layers to a configuration --------------------------------------------------------------
@@ -287,7 +226,7 @@ def _read_file(path: Path, named_by: str) -> Layer:
         raise InputError(f"{named_by}: {why}, give the path of a YAML recipe") from None
     except UnicodeDecodeError:
         raise InputError(f"{named_by}: {source} is not a text file in UTF-8") from None
-    tree = _read_yaml(text, source)
+    tree = read_yaml(text, source)
     if not isinstance(tree, dict | None):
         raise InputError(f"{source}: a recipe is sections of keys, not {json.dumps(tree)[:40]}")
     return tree or {}, source
@@ -461,7 +400,7 @@ def _override(word: str) -> Layer:
     key, equals, text = word.partition("=")
     if not (key and equals):
         raise InputError(f"{COMMAND_LINE}: {word!r} is neither an option nor section.key=value")
-    tree = _read_yaml(text, f"{COMMAND_LINE}: {word}")
+    tree = read_yaml(text, f"{COMMAND_LINE}: {word}")
     for name in reversed(key.split(".")):
         tree = {name: tree}
     return tree, COMMAND_LINE

@@ -10,10 +10,10 @@ from errors import InputError
 from misc.data import CaptionDataset, TextAugmentation, find_image_root, train_loader
 from misc.datasets.annotations import Picture, read_annotations
 from misc.distributed import Processes
-from misc.engine import Stage
 from misc.optim import build_adamw, freeze, warmup_cosine
 from misc.retrieval import Loading, TextRetrieval
 from misc.samplers import GlobalBatchSampler
+from misc.trainer import Stage
 from misc.transforms import EvaluationTransform, TrainTransform
 from model.criterion import Criterion
 from model.tbps_clip import TBPSCLIP

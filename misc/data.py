@@ -165,6 +165,11 @@ class Loader:
     def __len__(self) -> int:
         return len(self.loader)
 
+    def start(self, epoch: int, first_step: int = 0) -> None:
+        """The next iteration is of `epoch`, from `first_step` on."""
+        assert self.sampler is not None
+        self.sampler.start(epoch, first_step)
+
     def __iter__(self) -> Iterator[Any]:
         try:
             yield from self.loader
@@ -178,7 +183,7 @@ class Loader:
 def train_loader(
     dataset: CaptionDataset, sampler: GlobalBatchSampler, num_workers: int, pin_memory: bool
 ) -> Loader:
-    """The batches of an epoch; `sampler.start` says which."""
+    """The batches of an epoch; `start` says of which."""
     loader = DataLoader(
         dataset,
         batch_sampler=sampler,

@@ -58,8 +58,9 @@ class Recorder:
         self._curves = SummaryWriter(str(folder), purge_step=purge_step)
 
     def _rows(self) -> list[dict[str, Any]]:
-        lines = self._metrics.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # the last may be cut off
+        return [json.loads(line) for line in whole]
 
     def write(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.jsonl, and its numbers to the curves at the row's `step`."""

@@ -12,9 +12,9 @@ from torch import Tensor
 from errors import InputError
 from misc.build import build_data, build_retrieval, build_stages
 from misc.distributed import AllGather, Processes, processes
-from misc.engine import Trainer, distribute
 from misc.precision import Precision
 from misc.seeding import Purpose, seed_torch
+from misc.trainer import Trainer
 from model.build import build_criterion, build_model, build_tokenizer
 from model.criterion import Alone
 from model.objectives import Pairs, n_itc, r_itc
@@ -101,10 +101,7 @@ def train_two_steps(own: Processes, config) -> tuple[list, list, dict]:
     (stage,) = build_stages(config, data, tokenizer, model, build_criterion(config), own)
     gather = AllGather() if own.world_size > 1 else Alone()
     precision = Precision("fp32", own.device)
-    optimizer = stage.prepare(model)
-    trainer = Trainer(
-        stage, distribute(model, own), optimizer, precision.scaler(), gather, precision
-    )
+    trainer = Trainer(stage, model, own, gather, precision)
     gradients: list[dict[str, Tensor]] = []
 
     def remember(*_: object) -> None:
@@ -112,7 +109,7 @@ def train_two_steps(own: Processes, config) -> tuple[list, list, dict]:
             {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
         )
 
-    optimizer.register_step_pre_hook(remember)
+    trainer.optimizer.register_step_pre_hook(remember)
     losses = []
     for step, batch in zip(range(2), stage.loader, strict=False):
         own_losses, _ = trainer.step(batch, step)

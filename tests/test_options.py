@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import options
 from errors import InputError
+from misc.yaml12 import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -149,7 +150,7 @@ def test_stages_override_the_schedule():
     ],
 )
 def test_scalars_of_the_core_schema(text, value):
-    read = options._read_yaml(text, "here")
+    read = read_yaml(text, "here")
     assert read == value
     assert type(read) is type(value)
 

@@ -1,0 +1,37 @@
+# Each command installs what it needs into .venv first, and again only when the requirements change.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# Stamps: what training needs is installed; what tests and checks need, too.
+RUN := .venv/.run
+DEVELOP := .venv/.develop
+
+.PHONY: demo test check clean
+
+demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
+	$(BIN)/python -m misc.datasets.synthetic --layout cuhk-pedes --output data $(DEMO_DATA)
+	$(BIN)/python main.py --config config/demo.yaml
+
+test: $(DEVELOP)  ## all tests that need no GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 5
+
+check: $(DEVELOP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove what the other commands made, but for the runs
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+DEMO_DATA := --train 800 --val 100 --test 100 --images 3 3 --height 96 128 --difficulty 0.25
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+$(RUN): requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(DEVELOP): requirements-dev.txt requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+	touch $@
