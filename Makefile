@@ -23,7 +23,7 @@ clean:  ## remove what the other commands made, but for the runs
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-DEMO_DATA := --train 800 --val 100 --test 100 --images 3 3 --height 96 128 --difficulty 0.25
+DEMO_DATA := --train 1600 --val 100 --test 100 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
