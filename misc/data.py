@@ -190,7 +190,6 @@ def train_loader(
         num_workers=num_workers,
         collate_fn=partial(collate, tokenizer=dataset.tokenizer),
         pin_memory=pin_memory,
-        persistent_workers=num_workers > 0,
     )
     return Loader(loader, sampler)
 

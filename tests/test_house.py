@@ -1,6 +1,7 @@
 """House rules that a machine can check: imports point down, keys are read, recipes load."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +140,13 @@ RECIPES = sorted((ROOT / "config").glob("*.yaml"))
 def test_recipe_loads(recipe):
     options.parse(["--config", str(recipe)]).configure()
     options.parse(["--config", str(recipe), "--simplified"]).configure()
+
+
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md"])
+def test_pages_link_to_files_that_exist(page):
+    links = LINK.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
