@@ -8,7 +8,7 @@ DEVELOP := .venv/.develop
 .PHONY: demo test check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
-	$(BIN)/python -m misc.datasets.synthetic --layout cuhk-pedes --output data $(DEMO_DATA)
+	$(BIN)/python -m misc.datasets.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
 	$(BIN)/python main.py --config config/demo.yaml
 
 test: $(DEVELOP)  ## all tests that need no GPU
@@ -20,10 +20,10 @@ check: $(DEVELOP)  ## style and types
 	$(BIN)/mypy
 
 clean:  ## remove what the other commands made, but for the runs
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data/synthetic
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-DEMO_DATA := --train 1600 --val 100 --test 100 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2
+DEMO_DATA := --train 1600 --val 100 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

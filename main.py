@@ -19,11 +19,12 @@ def main() -> None:
     try:
         run(options.parse())
     except InputError as error:
-        if error.in_one_process or os.environ.get("RANK", "0") == "0":
+        if error.in_one_process or os.environ.get("LOCAL_RANK", "0") == "0":
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; --resume auto goes on from the last checkpoint", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 

@@ -363,10 +363,16 @@ class Command:
 
     @property
     def recipe(self) -> str:
-        """A name for the recipe, from its file."""
-        names = {"config": "tbps_clip", "s.config": "tbps_clip-simplified"}
-        stem = self.config.stem if self.config else "config"
-        return names.get(stem, stem) + ("-simplified" if self.simplified else "")
+        """A name for the recipe, from its file; `config.yaml` of a run has that of its folder."""
+        file = (self.config or RECIPES / "config.yaml").resolve()
+        names = {
+            RECIPES / "config.yaml": "tbps_clip",
+            RECIPES / "s.config.yaml": "tbps_clip-simplified",
+        }
+        run = file.parent.name if file.stem == "config" else file.stem
+        name = names.get(file, run)
+        suffix = "-simplified" if self.simplified and not name.endswith("-simplified") else ""
+        return name + suffix
 
     def configure(self, saved: Mapping[str, Any] | None = None) -> Config:
         """The recipe, then `--simplified`, `--backbone` and `key=value` laid over it, checked.
@@ -434,7 +440,11 @@ def parse(argv: Sequence[str] | None = None) -> Command:
     add("--simplified", action="store_true", help="the simplified method, laid over the recipe")
     add("--backbone", metavar="NAME", help="sets model.backbone over the recipe: clip")
     add("--evaluate", metavar="PATH", help="only evaluate this checkpoint, or a run's folder")
-    add("--resume", metavar="PATH", help="continue this run; auto: the last of --output")
+    add(
+        "--resume",
+        metavar="PATH",
+        help="go on with this run; auto: the one in --output, or the newest of the recipe, if any",
+    )
     add("--output", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE-TIME)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
     add("overrides", nargs="*", metavar="section.key=value", help="settings over the recipe")

@@ -7,7 +7,13 @@ from pathlib import Path
 import torch
 
 from errors import InputError
-from misc.data import CaptionDataset, TextAugmentation, find_image_root, train_loader
+from misc.data import (
+    CaptionDataset,
+    TextAugmentation,
+    drop_missing_folders,
+    find_image_root,
+    train_loader,
+)
 from misc.datasets.annotations import Picture, read_annotations
 from misc.distributed import Processes
 from misc.optim import build_adamw, freeze, warmup_cosine
@@ -50,8 +56,9 @@ def build_data(config: Config) -> TextPersonData:
             "--config config/demo.yaml after `make demo`"
         )
     splits = read_annotations(config.data.annotation_file)
-    first = next(iter(splits.values()))
-    return TextPersonData(splits, find_image_root(Path(config.data.image_root), first))
+    every = [picture for pictures in splits.values() for picture in pictures]
+    image_root = find_image_root(Path(config.data.image_root), every)
+    return TextPersonData(drop_missing_folders(splits, image_root), image_root)
 
 
 def build_retrieval(
@@ -143,4 +150,6 @@ def _freeze(model: TBPSCLIP, frozen: tuple[str, ...]) -> None:
     try:
         freeze(model.clip, frozen)
     except ValueError as error:
-        raise InputError(f"model.freeze: {error}") from None
+        raise InputError(f"model.freeze (or a stage's): {error}") from None
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError("model.freeze (or a stage's) freezes every parameter: leave one out")

@@ -44,8 +44,9 @@ def read_checkpoint(file: Path) -> Checkpoint:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{file} is not a checkpoint that can be read safely: {reason}") from None
     if not isinstance(content, dict) or not content.keys() >= PARTS:
+        lacking = PARTS - content.keys() if isinstance(content, dict) else PARTS
         raise InputError(
-            f"{file} is not a checkpoint of this project: it holds no {', '.join(sorted(PARTS))}"
+            f"{file} is not a checkpoint of this project: it holds no {', '.join(sorted(lacking))}"
         )
     return content
 

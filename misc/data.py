@@ -1,5 +1,7 @@
 """Pictures and captions on their way from the disk to the network."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.random import Generator
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from errors import InputError
 from misc.datasets.annotations import Picture
@@ -21,6 +24,9 @@ from text_utils.augment import random_deletion
 from text_utils.captions import clean_caption
 from text_utils.tokenizer import ClipTokenizer
 
+log = logging.getLogger(__name__)
+
+Splits = dict[str, list[Picture]]
 Sample = tuple[Tensor, Tensor, int]  # views (V, 3, rows, columns), tokens (L,), identity
 
 
@@ -37,7 +43,7 @@ def read_picture(file: Path) -> Image.Image:
         raise InputError(
             f"there is no picture {file}, which the annotations name; check data.image_root"
         ) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow raises nearly any type on a damaged file
         raise InputError(f"the picture {file} cannot be read ({error}); replace it") from None
 
 
@@ -45,17 +51,32 @@ def find_image_root(image_root: Path, pictures: Sequence[Picture]) -> Path:
     """The folder that the annotations' paths start from: `image_root`, or its `imgs`.
 
     Raises:
-        InputError: if the first picture is in neither.
+        InputError: if neither holds any of the pictures.
     """
-    first = pictures[0].path
     for root in (image_root, image_root / "imgs"):
-        if (root / first).exists():
+        if any((root / picture.path).exists() for picture in pictures):
             return root
     raise InputError(
-        f"data.image_root: neither {image_root} nor its folder imgs holds {first}, the first "
-        "picture that the "
-        "annotations name; give the folder that their paths start from"
+        f"data.image_root: neither {image_root} nor its folder imgs holds {pictures[0].path} or "
+        "any other picture that the annotations name; give the folder that their paths start from"
     )
+
+
+def drop_missing_folders(splits: Splits, image_root: Path) -> Splits:
+    """The pictures whose folder is there; archives may lack some that the annotations name.
+
+    What is left out is said in the log, a line for each folder.
+    """
+    missing: Counter[Path] = Counter()
+    kept: Splits = {}
+    for split, pictures in splits.items():
+        folders = {Path(picture.path).parent for picture in pictures}
+        absent = {folder for folder in folders if not (image_root / folder).is_dir()}
+        missing.update(Path(p.path).parent for p in pictures if Path(p.path).parent in absent)
+        kept[split] = [p for p in pictures if Path(p.path).parent not in absent]
+    for folder, number in sorted(missing.items()):
+        log.warning("%s is missing: its %d pictures are left out", image_root / folder, number)
+    return {split: pictures for split, pictures in kept.items() if pictures}
 
 
 @dataclass(frozen=True)
@@ -71,7 +92,7 @@ class TextAugmentation:
     backtranslation: float
     deletion: float
 
-    def __call__(self, caption: str, back_translation: str | None, rng: Any) -> str:
+    def __call__(self, caption: str, back_translation: str | None, rng: Generator) -> str:
         replace = rng.random() < self.backtranslation
         text = clean_caption(back_translation if replace and back_translation else caption)
         return random_deletion(text, self.deletion, rng)
@@ -140,6 +161,10 @@ class PictureDataset(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         return self.transform(read_picture(self.files[index]))
 
+    def collate(self, images: Sequence[Tensor]) -> Tensor:
+        """(N, 3, rows, columns)."""
+        return torch.stack(tuple(images))
+
 
 class TokenDataset(Dataset[Tensor]):
     """The queries: every caption once, as it is, (L,)."""
@@ -152,6 +177,10 @@ class TokenDataset(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         return self.tokenizer([clean_caption(self.captions[index])], self.text_length)[0]
+
+    def collate(self, tokens: Sequence[Tensor]) -> Tensor:
+        """(N, L), cut to the longest caption."""
+        return self.tokenizer.trim(torch.stack(tuple(tokens)))
 
 
 class Loader:
@@ -195,20 +224,26 @@ def train_loader(
 
 
 def evaluation_loader(
-    dataset: Dataset[Tensor],
+    dataset: PictureDataset | TokenDataset,
     batch_size: int,
     num_workers: int,
     pin_memory: bool,
     rank: int = 0,
     world_size: int = 1,
 ) -> Loader:
-    """The items `rank`, `rank + world_size`, ... of a dataset, in order: the ranks see each item
-    once.
+    """The items `rank`, `rank + world_size`, ... of a dataset, in order: each rank its own.
+
+    A rank that there is no item for gets the first one, so that it has features to bring.
     """
-    own = torch.utils.data.Subset(dataset, range(rank, len(dataset), world_size))  # type: ignore[arg-type]
-    return Loader(
-        DataLoader(own, batch_size, num_workers=num_workers, pin_memory=pin_memory, shuffle=False)
+    own = range(rank, len(dataset), world_size) or range(1)
+    loader = DataLoader(
+        Subset(dataset, own),
+        batch_size,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        collate_fn=dataset.collate,
     )
+    return Loader(loader)
 
 
 def collate(samples: Sequence[Sample], tokenizer: ClipTokenizer) -> Batch:

@@ -29,8 +29,9 @@ class Processes:
     def mean(self, values: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""
         if self.world_size > 1:
+            values = values.clone()
             dist.all_reduce(values)
-            values = values / self.world_size
+            values /= self.world_size
         return values
 
     def collect(self, rows: Tensor) -> list[Tensor]:
@@ -78,16 +79,22 @@ def processes(device: str | None = None, backend: str = "auto") -> Iterator[Proc
     """
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     place = _device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
+    if backend == "auto":
+        backend = "nccl" if place.type == "cuda" else "gloo"
+    if backend == "nccl" and place.type == "cpu":
+        raise InputError("distributed.backend=nccl needs GPUs: give gloo or auto")
     if place.type == "cuda":
         torch.cuda.set_device(place)
     if world_size == 1:
         yield Processes(rank=0, world_size=1, device=place)
         return
-    if backend == "auto":
-        backend = "nccl" if place.type == "cuda" else "gloo"
     dist.init_process_group(backend, device_id=place if backend == "nccl" else None)
     try:
         yield Processes(dist.get_rank(), world_size, place)
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "by peer" not in str(error):
+            raise
+        raise InputError("another process of the run has failed; its message says why") from error
     finally:
         dist.destroy_process_group()
 
@@ -96,16 +103,18 @@ def _device(name: str | None, local_rank: int, world_size: int) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError:
-        raise InputError(f"--device {name}: no such device; give cpu, cuda or cuda:N") from None
-    if device.type != "cuda":
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: no such device here; give cpu, cuda or cuda:N")
+    if device.type == "cpu":
         return device
     if device.index is None or world_size > 1:
         device = torch.device("cuda", local_rank)
     if (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"--device {device}: this machine shows {torch.cuda.device_count()} GPUs; start at "
-            "most one process "
-            "for each of them, or give --device cpu"
+            f"--device {device}: this machine shows {torch.cuda.device_count()} GPUs; "
+            "start at most one process for each of them, or give --device cpu",
+            in_one_process=True,
         )
     return device
 

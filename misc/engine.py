@@ -38,12 +38,8 @@ class Selection:
 
 @dataclass
 class Position:
-    """Where a training stands: what comes next, and the best so far.
+    """Where a training stands: what comes next, through all stages, and the best so far."""
 
-    `epoch` and `step` count through all stages.
-    """
-
-    stage: int = 0
     epoch: int = 0
     step: int = 0
     best: float = -math.inf
@@ -89,8 +85,8 @@ class Engine:
         if resume:
             self.position = Position(**resume["position"])
         first_epoch = first_step = 0
-        for number, stage in enumerate(stages):
-            if number >= self.position.stage:
+        for stage in stages:
+            if self.position.epoch < first_epoch + stage.epochs:
                 self._run_stage(stage, first_epoch, first_step, resume)
                 resume = None
             first_epoch += stage.epochs
@@ -105,17 +101,19 @@ class Engine:
             trainer.scaler.load_state_dict(resume["scaler"])
         log.info(
             "stage %s: %d epochs of %d steps, %s trainable parameters, on %d x %s in %s",
-            *(stage.name, stage.epochs, len(stage.loader)),
+            stage.name,
+            stage.epochs,
+            len(stage.loader),
             f"{sum(p.numel() for p in trainer.trained):,}",
-            *(self.processes.world_size, self.processes.device.type, self.precision.name),
+            self.processes.world_size,
+            self.processes.device.type,
+            self.precision.name,
         )
         for epoch in range(self.position.epoch, first_epoch + stage.epochs):
             epoch_step = first_step + (epoch - first_epoch) * len(stage.loader)
             self._train_epoch(trainer, epoch, epoch_step, first_step)
             self.position.epoch = epoch + 1
             last = epoch + 1 == first_epoch + stage.epochs
-            if last:
-                self.position.stage += 1
             if last or _is_due(epoch + 1, self.selection.period):
                 self._select()
             self._save(trainer)
@@ -191,7 +189,10 @@ class Engine:
             self._write(BEST, {})
         log.info(
             "epoch %d  %s  R1 %.2f  mAP %.2f%s",
-            *(position.epoch, selection.split, metrics["R1"], metrics["mAP"]),
+            position.epoch,
+            selection.split,
+            metrics["R1"],
+            metrics["mAP"],
             "  (best so far)" if better else "",
         )
 

@@ -2,13 +2,15 @@
 memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from errors import InputError
+
+MOST_PAIRS = 2**24  # similarities ranked at once, some 50 bytes each
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def retrieval_metrics(
         ValueError: if a similarity is not a number.
         InputError: if no query has a match.
     """
-    return rank_rows(similarity, query_ids, gallery_ids, query_cams, gallery_cams).metrics(ranks)
+    ranking = _rank(lambda rows: similarity[rows], query_ids, gallery_ids, query_cams, gallery_cams)
+    return ranking.metrics(ranks)
 
 
 def rank_features(
@@ -76,8 +79,10 @@ def rank_features(
     gallery_cams: Tensor | None = None,
     chunk: int = 1024,
 ) -> Ranking:
-    """Rank the gallery by cosine similarity for `chunk` queries at a time; the whole matrix never
-    exists.
+    """Rank the gallery by cosine similarity, a few queries at a time.
+
+    The whole matrix never exists: neither more than `chunk` queries nor more than `MOST_PAIRS`
+    similarities are looked at together.
 
     Args:
         query: (Q, D), L2-normalised.
@@ -85,23 +90,43 @@ def rank_features(
 
     The other arguments and the errors are those of `retrieval_metrics`.
     """
+    return _rank(
+        lambda rows: query[rows] @ gallery.T,
+        query_ids,
+        gallery_ids,
+        query_cams,
+        gallery_cams,
+        chunk,
+    )
+
+
+def _rank(
+    similarity_of: Callable[[slice], Tensor],
+    query_ids: Tensor,
+    gallery_ids: Tensor,
+    query_cams: Tensor | None,
+    gallery_cams: Tensor | None,
+    chunk: int = MOST_PAIRS,
+) -> Ranking:
+    """Rank by blocks of rows of a similarity matrix, which `similarity_of` gives."""
+    step = max(1, min(chunk, MOST_PAIRS // max(1, len(gallery_ids))))
     parts = []
-    for rows in torch.arange(len(query)).split(chunk):
+    for first in range(0, len(query_ids), step):
+        rows = slice(first, first + step)
         cams = None if query_cams is None else query_cams[rows]
-        similarity = query[rows] @ gallery.T
-        parts.append(rank_rows(similarity, query_ids[rows], gallery_ids, cams, gallery_cams))
+        similarity = similarity_of(rows)
+        parts.append(_rank_rows(similarity, query_ids[rows], gallery_ids, cams, gallery_cams))
     columns = zip(*(vars(part).values() for part in parts), strict=True)
     return Ranking(*(torch.cat(column) for column in columns))
 
 
-def rank_rows(
+def _rank_rows(
     similarity: Tensor,
     query_ids: Tensor,
     gallery_ids: Tensor,
-    query_cams: Tensor | None = None,
-    gallery_cams: Tensor | None = None,
+    query_cams: Tensor | None,
+    gallery_cams: Tensor | None,
 ) -> Ranking:
-    """Rank the gallery for every row of a similarity matrix; see `retrieval_metrics`."""
     if similarity.isnan().any():
         raise ValueError("a similarity is not a number: the features hold NaN")
     order = similarity.argsort(dim=1, descending=True, stable=True)  # (Q, G)

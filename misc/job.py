@@ -12,7 +12,7 @@ from misc.checkpoint import BEST, LAST, Checkpoint, load_model, read_checkpoint
 from misc.distributed import Processes
 from misc.engine import Engine, Selection
 from misc.precision import Precision
-from misc.recorder import Recorder, log, start_logging
+from misc.recorder import CLOSING, Recorder, log, start_logging
 from misc.retrieval import Results, format_table
 from misc.seeding import Purpose, seed_torch
 from model.build import build_criterion, build_model, build_tokenizer, describe_architecture
@@ -65,44 +65,39 @@ class Job:
         criterion = build_criterion(config)
         stages = build_stages(config, self.data, self.tokenizer, self.model, criterion, processes)
         selection = self._selection()
-        folder = output or (self.start.parent if self.start else self._new_folder(self.recipe))
-        goes_on = self.start is not None and self.start.parent == folder
-        if not goes_on and (folder / LAST).exists():
-            raise InputError(
-                f"--output {folder} holds a run already: go on with it by --resume auto, or give "
-                "another folder"
+        folder, resume_step = self._folder_to_train_in(output)
+        with Recorder(folder, processes.is_main, resume_step) as recorder:
+            recorder.write_text("config.yaml", dump(config))
+            if self.start:
+                log.info("going on from %s", self.start)
+            engine = Engine(
+                self.model,
+                processes,
+                self.precision,
+                recorder,
+                selection,
+                identity={
+                    "config": to_tree(config),
+                    "recipe": self.recipe,
+                    "architecture": describe_architecture(self.model),
+                },
+                seed=config.misc.seed,
+                use_gather=config.model.use_gather,
+                print_period=config.log.print_period,
+                save_period=config.log.save_period,
             )
-        resume_step = self.checkpoint["position"]["step"] if goes_on and self.checkpoint else None
-        recorder = Recorder(folder, processes.is_main, resume_step)
-        recorder.write_text("config.yaml", dump(config))
-        if self.start:
-            log.info("going on from %s", self.start)
-        identity = {
-            "config": to_tree(config),
-            "recipe": self.recipe,
-            "architecture": describe_architecture(self.model),
-        }
-        engine = Engine(
-            self.model,
-            processes,
-            self.precision,
-            recorder,
-            selection,
-            identity,
-            seed=config.misc.seed,
-            use_gather=config.model.use_gather,
-            print_period=config.log.print_period,
-            save_period=config.log.save_period,
-        )
-        engine.run(stages, self.checkpoint)
-        epoch = engine.position.epoch
-        if selection.split:
-            epoch = engine.position.best_epoch
-            if processes.is_main:
-                load_model(self.model, read_checkpoint(folder / BEST), folder / BEST)
-            processes.align(self.model)
-        self._report(recorder, epoch, engine.position.step, self._how_chosen(selection, epoch))
-        recorder.close()
+            engine.run(stages, self.checkpoint)
+            epoch, chosen = engine.position.epoch, "the last"
+            if selection.split:
+                epoch, chosen = engine.position.best_epoch, f"the best on {selection.split}"
+                if processes.is_main:
+                    load_model(self.model, read_checkpoint(folder / BEST), folder / BEST)
+                processes.align(self.model)
+            if selection.split == "test":
+                chosen += " itself, as is published"
+            elif selection.split is None and config.experiment.select_on == "val":
+                chosen += ", as there is no val split to choose on"
+            self._report(recorder, epoch, engine.position.step, f"epoch {epoch}, {chosen}")
 
     def evaluate(self, output: Path | None) -> None:
         """Evaluate the checkpoint on the test split.
@@ -114,13 +109,45 @@ class Job:
         folder = output or self._new_folder(f"{self.recipe}-evaluated")
         if (folder / LAST).exists():
             raise InputError(f"--output {folder} holds a training run; give another folder")
-        recorder = Recorder(folder, self.processes.is_main)
-        recorder.write_text("config.yaml", dump(self.config))
-        self._report(recorder, self.checkpoint["epoch"], 0, str(self.start))
-        recorder.close()
+        with Recorder(folder, self.processes.is_main) as recorder:
+            recorder.write_text("config.yaml", dump(self.config))
+            self._report(recorder, self.checkpoint["epoch"], 0, str(self.start))
+
+    def _folder_to_train_in(self, output: Path | None) -> tuple[Path, int | None]:
+        """The run's folder, and the step that what it has recorded counts up to."""
+        if self.checkpoint is None or self.start is None:
+            if output and (output / LAST).exists():
+                raise InputError(
+                    f"--output {output} holds a run already: "
+                    "go on with it by --resume auto, or give another folder"
+                )
+            return output or self._new_folder(self.recipe), None
+        if "position" not in self.checkpoint:
+            raise InputError(f"{self.start} holds weights alone: resume from {LAST} beside it")
+        here = self.start.parent
+        if output and output.resolve() != here.resolve():
+            raise InputError(
+                f"--output {output} is not the folder of {self.start}: a run goes on in its own; "
+                "leave --output out, or copy the folder first"
+            )
+        if self.checkpoint["position"]["best_epoch"] and not (here / BEST).is_file():
+            raise InputError(f"{here} has no {BEST}, which {self.start} counts on: put it back")
+        return here, self.checkpoint["position"]["step"]
 
     def _new_folder(self, name: str) -> Path:
-        return self.processes.share(RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        """A folder of this run's own, made by the main process."""
+        folder = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        while self.processes.is_main:
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:  # another run began in the same second
+                folder = folder.with_name(folder.name + "+")
+            except OSError as error:
+                raise InputError(
+                    f"{folder} cannot be made ({error.strerror}); give --output"
+                ) from None
+        return self.processes.share(folder)
 
     def _selection(self) -> Selection:
         """What chooses the best checkpoint, as far as the dataset has it."""
@@ -133,29 +160,19 @@ class Job:
             return Selection(split=None)
         return Selection(split, partial(self._results, split), self.config.evaluation.period)
 
-    def _how_chosen(self, selection: Selection, epoch: int) -> str:
-        match selection.split:
-            case "test":
-                return f"epoch {epoch}, the best on test itself, as is published"
-            case "val":
-                return f"epoch {epoch}, the best on val"
-        if self.config.experiment.select_on == "val":
-            return f"epoch {epoch}, the last, as there is no val split to choose on"
-        return f"epoch {epoch}, the last"
-
     def _results(self, split: str, model: TBPSCLIP) -> Results:
         retrieval = build_retrieval(self.config, self.data, split, self.tokenizer)
         return retrieval.evaluate(model, self.processes, self.precision)
 
-    def _report(self, recorder: Recorder, epoch: int, step: int, how_chosen: str) -> None:
+    def _report(self, recorder: Recorder, epoch: int, step: int, chosen: str) -> None:
         """The closing table, and the paths of what the run wrote."""
         split = next((name for name in ("test", "val") if name in self.data.splits), None)
         if split:
             results = self._results(split, self.model)
             for direction, metrics in results.items():
                 row = {"step": step, "epoch": epoch, "split": split, "direction": direction}
-                recorder.write({**row, **metrics})
-            log.info("%s", format_table(f"{split} split: {how_chosen}", results))
+                recorder.write({**row, **metrics, CLOSING: chosen})
+            log.info("%s", format_table(f"{split} split: {chosen}", results))
         else:
             log.info("the annotations have neither a test nor a val split: nothing to evaluate")
         if self.processes.is_main:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from prettytable import PrettyTable
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from errors import InputError
 from misc.data import PictureDataset, TokenDataset, evaluation_loader
 from misc.datasets.annotations import Picture
 from misc.distributed import Processes
@@ -56,7 +56,7 @@ class TextRetrieval:
         self.texts = TokenDataset(captions, tokenizer, text_length)
         self.image_ids = torch.tensor([p.identity for p in pictures])
         self.text_ids = torch.tensor([p.identity for p in pictures for _ in p.captions])
-        self.trim, self.loading = tokenizer.trim, loading
+        self.loading = loading
 
     def evaluate(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Results:
         """Metrics of both directions, the same in every process. The model is left in evaluation
@@ -64,11 +64,13 @@ class TextRetrieval:
         """
         model.eval()
 
-        def features(items: Dataset[Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:
+        def features(
+            items: PictureDataset | TokenDataset, encode: Callable[[Tensor], Tensor]
+        ) -> Tensor:
             return encode_items(items, encode, processes, precision, self.loading)
 
         image = features(self.images, model.encode_image)
-        text = features(self.texts, lambda tokens: model.encode_text(self.trim(tokens)))
+        text = features(self.texts, model.encode_text)
         results: Results = {}
         if processes.is_main:
             image, text = image.to(processes.device), text.to(processes.device)
@@ -87,7 +89,7 @@ class TextRetrieval:
 
 @torch.inference_mode()
 def encode_items(
-    items: Dataset[Tensor],
+    items: PictureDataset | TokenDataset,
     encode: Callable[[Tensor], Tensor],
     processes: Processes,
     precision: Precision,
@@ -96,7 +98,7 @@ def encode_items(
     """Normalised features of all items, (N, D) on the CPU, in order; the processes share the work,
     each item once.
     """
-    total = len(items)  # type: ignore[arg-type]
+    total = len(items)
     rank, world_size = processes.rank, processes.world_size
     loader = evaluation_loader(
         items,
@@ -116,7 +118,12 @@ def encode_items(
     parts = processes.collect(torch.cat(own))
     features = torch.empty(total, parts[0].shape[1])
     for part_rank, part in enumerate(parts):
-        features[part_rank::world_size] = part
+        features[part_rank::world_size] = part[: len(range(part_rank, total, world_size))]
+    if not features.isfinite().all():
+        raise InputError(
+            "the model's features are not finite: its training has diverged; lower schedule.lr, or "
+            "give experiment.precision=bf16 or fp32"
+        )
     return features
 
 

@@ -54,7 +54,7 @@ class Criterion:
         """The losses of one batch, un-weighted, by name.
 
         Args:
-            progress: epochs since the training began; the soft labels grow over the first one.
+            progress: epochs since the stage began; the soft labels grow over the first one.
         """
         gather = gather or Alone()
         scale = outputs.logit_scale.exp()

@@ -1,5 +1,6 @@
 """What goes into a model and what comes out: a batch, and the outputs that the losses read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -26,7 +27,7 @@ class Batch:
         """The batch in pinned memory; called by the loader."""
         return self._map(Tensor.pin_memory)
 
-    def _map(self, change) -> Self:  # type: ignore[no-untyped-def]
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(*(change(getattr(self, field.name)) for field in fields(self)))
 
 

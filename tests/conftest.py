@@ -1,5 +1,6 @@
 """A small synthetic dataset and the configuration of a small run, for all tests."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run side by side
 
 import options
 from misc.datasets.synthetic import WrittenDataset, write_dataset
+from misc.recorder import OURS
 
 SMALL = (
     "data.image_size=[32,16]",
@@ -52,3 +54,12 @@ def small_config(places) -> Callable[..., options.Config]:
         return options.parse(["--config", demo, *SMALL, *places, *changes]).configure()
 
     return configure
+
+
+@pytest.fixture(autouse=True)
+def fresh_logging():
+    """Each test finds the loggers as an import leaves them."""
+    yield
+    for name in OURS:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,39 @@ from typing import Any
 import torch
 import torch.multiprocessing as mp
 
-from misc.distributed import Processes, processes
+import main
+import options
+from misc.distributed import processes
 
 
 def run_ranks(function: Callable[..., Any], world_size: int, folder: Path, *args: Any) -> list[Any]:
     """What `function(processes, *args)` returns in each of `world_size` processes, by rank."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_run, (world_size, port, folder, function, args), nprocs=world_size)
+    _spawn(_join, world_size, folder, function, args)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
 
 
-def _run(
-    rank: int, world_size: int, port: int, folder: Path, function: Callable[..., Any], args: Any
+def run_main_on_ranks(world_size: int, folder: Path, arguments: list[str]) -> None:
+    """main.py with these arguments in each of `world_size` processes."""
+    _spawn(_main, world_size, folder, arguments)
+
+
+def _spawn(function: Callable[..., None], world_size: int, folder: Path, *args: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    context = mp.spawn(
+        _enter, (world_size, port, folder, function, args), nprocs=world_size, join=False
+    )
+    deadline = time.monotonic() + 300
+    while not context.join(timeout=5):
+        if time.monotonic() > deadline:
+            for process in context.processes:
+                process.kill()
+            raise TimeoutError(f"{function.__name__} did not end on {world_size} ranks")
+
+
+def _enter(
+    rank: int, world_size: int, port: int, folder: Path, function: Callable[..., None], args: Any
 ) -> None:
     os.environ |= {
         "RANK": str(rank),
@@ -32,6 +52,13 @@ def _run(
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
+    function(folder, *args)
+
+
+def _join(folder: Path, function: Callable[..., Any], args: Any) -> None:
     with processes("cpu") as own:
-        assert isinstance(own, Processes)
-        torch.save(function(own, *args), folder / f"{rank}.pt")
+        torch.save(function(own, *args), folder / f"{own.rank}.pt")
+
+
+def _main(_: Path, arguments: list[str]) -> None:
+    main.run(options.parse(arguments))

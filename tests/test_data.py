@@ -11,6 +11,7 @@ from misc.data import (
     PictureDataset,
     TextAugmentation,
     collate,
+    drop_missing_folders,
     evaluation_loader,
     find_image_root,
     read_picture,
@@ -122,11 +123,15 @@ def test_a_worker_hands_the_sentence_on(tmp_path, num_workers):
 
 
 def test_ranks_see_every_item_once():
-    items = torch.utils.data.TensorDataset(torch.arange(11))
+    class Numbers(PictureDataset):
+        def __getitem__(self, index: int) -> torch.Tensor:
+            return torch.tensor(index)
+
+    items = Numbers([Path()] * 11, EvaluationTransform((8, 8), "clip"))
     seen = [
         int(value)
         for rank in range(3)
-        for (batch,) in evaluation_loader(items, 2, 0, False, rank, 3)
+        for batch in evaluation_loader(items, 2, 0, False, rank, 3)
         for value in batch
     ]
     assert sorted(seen) == list(range(11))
@@ -141,3 +146,11 @@ def test_the_image_root_may_be_the_folder_above_imgs(pedestrians):
 def test_a_wrong_image_root_is_refused():
     with pytest.raises(InputError, match=r"data.image_root: neither /nowhere nor its folder imgs"):
         find_image_root(Path("/nowhere"), [Picture("a.jpg", 0, ("a",), (None,))])
+
+
+def test_pictures_of_missing_folders_are_left_out_and_said(tmp_path, caplog):
+    (tmp_path / "here").mkdir()
+    pictures = [Picture(f"{folder}/a.jpg", 0, ("a",), (None,)) for folder in ("here", "gone")]
+    splits = drop_missing_folders({"train": pictures, "val": pictures[1:]}, tmp_path)
+    assert splits == {"train": pictures[:1]}
+    assert f"{tmp_path}/gone is missing: its 2 pictures are left out" in caplog.text

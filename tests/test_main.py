@@ -45,12 +45,15 @@ def fail(places, tmp_path, monkeypatch, capsys):
         (["data.annotation_file=null"], "data.annotation_file is not set"),
         (["data.image_root=absent"], "data.image_root: neither absent nor"),
         (["model.clip_pretrained=absent.pt"], "absent.pt"),
-        (["model.freeze=[vision]"], "model.freeze: no parameter's name starts with 'vision'"),
+        (["model.freeze=[vision]"], "no parameter's name starts with 'vision'"),
+        (["model.freeze=[visual, text, logit_scale]"], "freezes every parameter"),
         (["data.batch_size=100000"], "larger than the training set"),
         (["--evaluate", "absent"], "there is no absent"),
         (["--resume", "absent"], "there is no absent"),
         (["--backbone", "altclip"], "altclip is not there yet"),
         (["--device", "gpu"], "--device gpu: no such device"),
+        (["--device", "mps"], "--device mps: no such device"),
+        (["distributed.backend=nccl"], "distributed.backend=nccl needs GPUs"),
         (["--config", "absent.yaml"], "absent.yaml"),
         (["--epochs", "3"], "--epochs"),
     ],
@@ -74,6 +77,7 @@ def test_an_unreadable_picture_stops_the_training_in_a_sentence(fail, tmp_path, 
     )
     assert error.startswith(f"error: the picture {written.image_root}")
     assert "cannot be read" in error
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(fail, places, tmp_path, monkeypatch):
@@ -119,6 +123,7 @@ def test_the_published_command_trains_on_four_ranks(places, tmp_path):
         env={"CUDA_VISIBLE_DEVICES": "0,1,2,3", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("test split: epoch 1, the best on val") == 1

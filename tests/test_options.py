@@ -416,3 +416,21 @@ def test_tree_is_of_plain_types():
         return {type(tree)}
 
     assert kinds(options.to_tree(configure())) <= {dict, list, str, int, float, bool, type(None)}
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "tbps_clip"),
+        (["--simplified"], "tbps_clip-simplified"),
+        (
+            ["--config", str(options.RECIPES / "s.config.yaml"), "--simplified"],
+            "tbps_clip-simplified",
+        ),
+        (["--config", str(options.RECIPES / "demo.yaml"), "--simplified"], "demo-simplified"),
+        (["--config", "runs/demo-1/config.yaml"], "demo-1"),
+        (["--config", "mine/small.yaml"], "small"),
+    ],
+)
+def test_a_recipe_is_named_by_its_file(words, name):
+    assert options.parse(words).recipe == name
