@@ -112,8 +112,8 @@ def _device(name: str | None, local_rank: int, world_size: int) -> torch.device:
         device = torch.device("cuda", local_rank)
     if (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"--device {device}: this machine shows {torch.cuda.device_count()} GPUs; "
-            "start at most one process for each of them, or give --device cpu",
+            f"--device {device}: this machine shows {torch.cuda.device_count()} GPUs; start at "
+            "most one process for each of them, or give --device cpu",
             in_one_process=True,
         )
     return device

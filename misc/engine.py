@@ -129,8 +129,8 @@ class Engine:
         if not 0 <= first < len(loader):
             raise InputError(
                 f"the checkpoint stands at step {self.position.step}, which is not in epoch "
-                f"{epoch + 1} here: it was trained with other stages, batches or captions; "
-                "resume with the settings it was trained with"
+                f"{epoch + 1} here: it was trained with other stages, batches or captions; resume "
+                "with the settings it was trained with"
             )
         self.model.train()
         loader.start(epoch, first)

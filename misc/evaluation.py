@@ -32,8 +32,7 @@ class Ranking:
         if not matched.any():
             raise InputError(
                 f"none of the {len(matched)} queries has a match in the gallery: their identities "
-                "do not meet; "
-                "check that both come from the same split"
+                "do not meet; check that both come from the same split"
             )
         first = self.first[matched]
         metrics = {f"R{rank}": 100 * int((first <= rank).sum()) / len(first) for rank in ranks}
@@ -59,8 +58,7 @@ def retrieval_metrics(
         query_ids: (Q,), int64.
         gallery_ids: (G,), int64.
         query_cams, gallery_cams: (Q,), (G,); when given, a gallery item with the query's identity
-            and camera is not
-            counted (Zheng et al. 2015, the protocol of Market-1501).
+            and camera is not counted (Zheng et al. 2015, the protocol of Market-1501).
 
     Raises:
         ValueError: if a similarity is not a number.

@@ -118,8 +118,8 @@ class Job:
         if self.checkpoint is None or self.start is None:
             if output and (output / LAST).exists():
                 raise InputError(
-                    f"--output {output} holds a run already: "
-                    "go on with it by --resume auto, or give another folder"
+                    f"--output {output} holds a run already: go on with it by --resume auto, or "
+                    "give another folder"
                 )
             return output or self._new_folder(self.recipe), None
         if "position" not in self.checkpoint:

@@ -1,5 +1,5 @@
-"""MixGen: new pairs of a picture and a caption out of two (Hao et al., WACV 2023, arXiv
-2206.08358)."""
+"""MixGen: new pairs of a picture and a caption out of two (Hao et al., WACV 2023
+workshops, arXiv 2206.08358)."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,7 @@ def mixgen(
 ) -> tuple[Tensor, list[str]]:
     """Mix the first int(ratio * B) pairs of a batch with as many that follow them.
 
-    The images may be normalised already, and stay so: both kinds keep mean and deviation of the
-    data. What comes in is left as it is.
+    The images are normalised already, and not once more. What comes in is left as it is.
 
     Args:
         images: (B, 3, rows, columns), the first views.

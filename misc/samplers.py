@@ -30,8 +30,7 @@ class GlobalBatchSampler(Sampler[list[Place]]):
         if batch_size * world_size > size:
             raise InputError(
                 f"data.batch_size: a batch of {batch_size} in each of {world_size} processes is "
-                "larger than "
-                f"the training set of {size} captions; lower it"
+                f"larger than the training set of {size} captions; lower it"
             )
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.rank, self.world_size = rank, world_size

@@ -1,7 +1,8 @@
 """From a picture file's pixels to a network's input.
 
-Training views are drawn from the image pool of TBPS-CLIP (Cao et al. 2024, section 3.2). Each
-operation takes a float image (3, rows, columns) in [0, 1] and the sample's own generator.
+Training views are drawn from the image pool of TBPS-CLIP (Cao et al. 2024, section 3.2), those that
+are only contrasted with each other as in SimCLR (Chen et al. 2020, arXiv 2002.05709). Each operation
+takes a float image (3, rows, columns) in [0, 1] and the sample's own generator.
 """
 
 import math
@@ -60,19 +61,59 @@ class TrainTransform:
         return TF.normalize(image, self.mean, self.std)
 
 
+class SimCLRTransform:
+    """A part of the picture, resized, with its colours changed: (3, rows, columns), normalised.
+
+    The part has the area and the aspect that SimCLR gives it: of 0.2 to 1 of the picture, columns
+    to rows as 3/4 to 4/3, whatever the aspect of the picture and of `size`.
+
+    Args:
+        size: rows, columns.
+        normalize: a key of `STATISTICS`.
+    """
+
+    def __init__(self, size: tuple[int, int], normalize: str) -> None:
+        self.size = size
+        self.mean, self.std = STATISTICS[normalize]
+
+    def __call__(self, picture: Image.Image, rng: Generator) -> Tensor:
+        columns, rows = picture.size
+        aspect = columns / rows
+        ratio = (3 / 4 / aspect, 4 / 3 / aspect)
+        top, left, height, width = draw_part(rows, columns, rng, scale=(0.2, 1.0), ratio=ratio)
+        part = picture.crop((left, top, left + width, top + height))
+        image = to_tensor(part, self.size, Image.Resampling.BILINEAR)
+        if rng.random() < 0.8:
+            image = jitter_color(image, rng, strength=0.4, hue=0.1)
+        image = make_gray(image, rng, p=0.2)
+        image = blur(image, rng, p=0.5)
+        image = flip(image, rng, p=0.5)
+        return TF.normalize(image, self.mean, self.std)
+
+
 def to_tensor(picture: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Tensor:
     """Resize with antialiasing: (3, rows, columns), float in [0, 1]."""
     rows, columns = size
     return TF.to_tensor(picture.resize((columns, rows), resampling))
 
 
-def jitter_color(image: Tensor, rng: Generator, strength: float = 0.1) -> Tensor:
-    """Change brightness, contrast and saturation, in any order, each by a factor within 1 +-
-    strength.
+def jitter_color(
+    image: Tensor, rng: Generator, strength: float = 0.1, hue: float = 0.0
+) -> Tensor:
+    """Change brightness, contrast and saturation, each by a factor within 1 +- strength, and turn
+    the hue by a part of the circle within +- hue; in any order.
     """
-    adjust = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation)
+    factors = (1 - strength, 1 + strength)
+    adjust = [
+        (TF.adjust_brightness, factors),
+        (TF.adjust_contrast, factors),
+        (TF.adjust_saturation, factors),
+    ]
+    if hue:
+        adjust.append((TF.adjust_hue, (-hue, hue)))
     for choice in rng.permutation(len(adjust)):
-        image = adjust[choice](image, rng.uniform(1 - strength, 1 + strength))
+        operation, bounds = adjust[choice]
+        image = operation(image, rng.uniform(*bounds))
     return image
 
 
@@ -97,6 +138,26 @@ def crop_resized(
             part's aspect itself.
     """
     rows, columns = image.shape[-2:]
+    top, left, height, width = draw_part(rows, columns, rng, scale, ratio)
+    return TF.resized_crop(image, top, left, height, width, [rows, columns], antialias=True)
+
+
+def draw_part(
+    rows: int,
+    columns: int,
+    rng: Generator,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> tuple[int, int, int, int]:
+    """A part anywhere in a picture: top, left, height, width.
+
+    When ten draws do not fit it is the middle of the picture, the largest part with the nearest
+    aspect (so does torchvision's RandomResizedCrop).
+
+    Args:
+        scale: range of the part's area.
+        ratio: range of the factor on the picture's aspect.
+    """
     for _ in range(10):
         area = rng.uniform(*scale)
         aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
@@ -106,15 +167,32 @@ def crop_resized(
         )
         if 0 < height <= rows and 0 < width <= columns:
             top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
-            return TF.resized_crop(
-                image, int(top), int(left), height, width, [rows, columns], antialias=True
-            )
-    return image
+            return int(top), int(left), height, width
+    aspect = min(max(1.0, ratio[0]), ratio[1])
+    height = max(1, min(rows, round(rows / aspect)))
+    width = max(1, min(columns, round(columns * aspect)))
+    return (rows - height) // 2, (columns - width) // 2, height, width
 
 
 def make_gray(image: Tensor, rng: Generator, p: float = 0.1) -> Tensor:
     """Take the colours away, with probability p."""
     return TF.rgb_to_grayscale(image, num_output_channels=3) if rng.random() < p else image
+
+
+def blur(
+    image: Tensor, rng: Generator, p: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0)
+) -> Tensor:
+    """Gaussian blur, with probability p.
+
+    Args:
+        sigma: range of the deviation in pixels; the kernel reaches three of them, or as far as the
+            image, which it mirrors at the border, allows.
+    """
+    if rng.random() >= p:
+        return image
+    deviation = rng.uniform(*sigma)
+    reach = min(math.ceil(3 * deviation), min(image.shape[-2:]) - 1)
+    return TF.gaussian_blur(image, [2 * reach + 1] * 2, [deviation] * 2)
 
 
 def flip(image: Tensor, rng: Generator, p: float = 0.5) -> Tensor:

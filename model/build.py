@@ -131,8 +131,8 @@ def _clip_of_checkpoint(config: Config, architecture: Architecture) -> CLIP:
         if held != asked:
             raise InputError(
                 f"the checkpoint is of another architecture: {key} is {held} in it and {asked} in "
-                "the configuration; "
-                "leave the configuration out, the one saved with the checkpoint is used then"
+                "the configuration; leave the configuration out, the one saved with the checkpoint "
+                "is used then"
             )
     return CLIP(
         vision,

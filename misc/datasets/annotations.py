@@ -30,6 +30,19 @@ class Picture:
     back_translations: tuple[str | None, ...]
 
 
+@dataclass(frozen=True)
+class Record:
+    """One entry of an annotation file: where it stands, what was written there, what it says.
+
+    The picture's identity is the written one.
+    """
+
+    place: str
+    fields: Mapping[str, Any]
+    split: str
+    picture: Picture
+
+
 def read_annotations(source: str | Path) -> dict[str, list[Picture]]:
     """The pictures of every split that the dataset has.
 
@@ -44,31 +57,41 @@ def read_annotations(source: str | Path) -> dict[str, list[Picture]]:
     Raises:
         InputError: if there is no such file, or it is not such a file; the record is named.
     """
+    splits: dict[str, list[Picture]] = {}
+    for record in read_records(source):
+        splits.setdefault(record.split, []).append(record.picture)
+    if "train" in splits:
+        splits["train"] = _renumbered(splits["train"])
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def read_records(source: str | Path) -> list[Record]:
+    """Every record of a dataset, in the order of the file, or of the files of a folder.
+
+    Args:
+        source: as for `read_annotations`.
+
+    Raises:
+        InputError: as `read_annotations` does.
+    """
     source = Path(source)
     if source.is_dir():
         files = {split: source / f"{split}_reid.json" for split in SPLITS}
-        records: list[tuple[Path, int, Mapping[str, Any]]] = [
-            (file, number, {"split": split, **record})
+        written: list[tuple[Path, int, Mapping[str, Any]]] = [
+            (file, number, {"split": split, **fields})
             for split, file in files.items()
             if file.exists()
-            for number, record in enumerate(_read_list(file))
+            for number, fields in enumerate(_read_list(file))
         ]
-        if not records:
+        if not written:
             raise InputError(
                 f"data.annotation_file: the folder {source} holds none of train_reid.json, "
                 "val_reid.json, test_reid.json; "
                 "name one of the datasets' own files, or a folder with these"
             )
     else:
-        records = [(source, number, record) for number, record in enumerate(_read_list(source))]
-
-    splits: dict[str, list[Picture]] = {}
-    for file, number, record in records:
-        picture = _picture(record, f"{file}, record {number}")
-        splits.setdefault(_split(record, f"{file}, record {number}"), []).append(picture)
-    if "train" in splits:
-        splits["train"] = _renumbered(splits["train"])
-    return {split: splits[split] for split in SPLITS if split in splits}
+        written = [(source, number, fields) for number, fields in enumerate(_read_list(source))]
+    return [_record(fields, f"{file}, record {number}") for file, number, fields in written]
 
 
 def _read_list(file: Path) -> list[Mapping[str, Any]]:
@@ -77,8 +100,8 @@ def _read_list(file: Path) -> list[Mapping[str, Any]]:
     except FileNotFoundError:
         raise InputError(
             f"data.annotation_file: there is no file {file}; the dataset's owners give it out on "
-            "request, and "
-            "`python -m misc.datasets.synthetic --help` draws pedestrians in the same layout"
+            "request, and `python -m misc.datasets.synthetic --help` draws pedestrians in the same "
+            "layout"
         ) from None
     except OSError as error:
         raise InputError(f"data.annotation_file: {file} cannot be read: {error.strerror}") from None
@@ -95,6 +118,11 @@ def _read_list(file: Path) -> list[Mapping[str, Any]]:
     if not content:
         raise InputError(f"data.annotation_file: {file} lists no pictures")
     return content
+
+
+def _record(fields: Mapping[str, Any], place: str) -> Record:
+    picture = _picture(fields, place)
+    return Record(place, fields, _split(fields, place), picture)
 
 
 def _split(record: Mapping[str, Any], place: str) -> str:

@@ -1,0 +1,76 @@
+"""A trained checkpoint in the names of TBPS-CLIP's code, for those who use it.
+
+python -m misc.export runs/config-20240101-120000 tbps_clip.pth
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from errors import InputError
+from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint, save_checkpoint
+from model.published import HEADS, to_tbps_clip
+
+
+def write_published(state: Mapping[str, Tensor], file: Path) -> None:
+    """Write a model's state dict as TBPS-CLIP does: `{"model": ...}`, plain tensors in its names.
+
+    Raises:
+        InputError: the model has parts that TBPS-CLIP has no name for, the file exists, or it
+            cannot be written.
+    """
+    foreign = [name for name in state if not name.startswith(("clip.", *HEADS))]
+    if foreign:
+        raise InputError(
+            f"TBPS-CLIP has no place for {foreign[0]} and {len(foreign) - 1} other tensors: export "
+            "a model of its two towers and its heads"
+        )
+    if file.exists():
+        raise InputError(f"{file} exists: name another file, or delete this one")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint({"model": to_tbps_clip(state)}, file)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+        raise InputError(f"cannot write {file} ({error}): name another file") from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options.checkpoint, options.output)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m misc.export",
+        description="Write a trained checkpoint in the names of TBPS-CLIP's code.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint, or the folder of a run")
+    parser.add_argument("output", type=Path, help="the file to write, such as tbps_clip.pth")
+    return parser
+
+
+def _run(place: Path, output: Path) -> None:
+    source = find_checkpoint(place, BEST, LAST)
+    checkpoint = read_checkpoint(source)
+    activation = checkpoint["architecture"].get("activation")
+    if activation != "quickgelu":
+        raise InputError(
+            f"{source} was trained with the activation {activation}, and TBPS-CLIP has QuickGELU "
+            "only: its features would differ, export a model that was trained with "
+            "model.activation=quickgelu"
+        )
+    write_published(checkpoint["model"], output)
+    print(f"{source} -> {output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
