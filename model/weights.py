@@ -58,53 +58,66 @@ LANDMARKS = {
 }
 
 
-def _rename(name: str, names: Names) -> str:
+def rename(name: str, names: Names) -> str:
+    """A name of ours as the other format has it."""
     for old, new in names:
         if name.startswith(old) or (old.startswith(".") and old in name):
             name = name.replace(old, new, 1)
     return name
 
 
-def _back(names: Names) -> Names:
+def rename_all(state: Mapping[str, Tensor], names: Names) -> State:
+    """The same tensors under the other format's names."""
+    return {rename(name, names): tensor for name, tensor in state.items()}
+
+
+def reverse(names: Names) -> Names:
+    """The way back: the other format's names to ours."""
     return tuple((theirs, ours) for ours, theirs in names)
+
+
+def split_in_proj(state: Mapping[str, Tensor]) -> State:
+    """Every block's `attn.in_proj_*` (3D, ...) as `q_proj`, `k_proj` and `v_proj` (D, ...)."""
+    split = {}
+    for name, tensor in state.items():
+        if ".attn.in_proj_" in name:
+            for part, piece in zip("qkv", tensor.tensor_split(3), strict=True):
+                split[name.replace("in_proj_", f"{part}_proj.")] = piece
+        else:
+            split[name] = tensor
+    return split
+
+
+def join_in_proj(state: Mapping[str, Tensor]) -> State:
+    """The inverse of `split_in_proj`."""
+    joined = {}
+    for name, tensor in state.items():
+        if ".attn.q_proj." in name:
+            whole = [state[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            joined[name.replace("q_proj.", "in_proj_")] = torch.cat(whole)
+        elif ".attn.k_proj." not in name and ".attn.v_proj." not in name:
+            joined[name] = tensor
+    return joined
 
 
 def from_openai(state: Mapping[str, Tensor]) -> State:
     """OpenAI's names to ours; `in_proj` (3D, ...) is split into `q_proj`, `k_proj`, `v_proj`."""
-    ours = {}
-    for name, tensor in state.items():
-        name = _rename(name, _back(OPENAI))
-        if ".attn.in_proj_" in name:
-            for part, piece in zip("qkv", tensor.tensor_split(3), strict=True):
-                ours[name.replace("in_proj_", f"{part}_proj.")] = piece
-        else:
-            ours[name] = tensor
-    return ours
+    return split_in_proj(rename_all(state, reverse(OPENAI)))
 
 
 def to_openai(state: Mapping[str, Tensor]) -> State:
     """Our names to OpenAI's, the inverse of `from_openai`."""
-    theirs = {}
-    for name, tensor in state.items():
-        if ".attn.q_proj." in name:
-            tensor = torch.cat([state[name.replace("q_proj", f"{p}_proj")] for p in "qkv"])
-            name = name.replace("q_proj.", "in_proj_")
-        elif ".attn.k_proj." in name or ".attn.v_proj." in name:
-            continue
-        theirs[_rename(name, OPENAI)] = tensor
-    return theirs
+    return rename_all(join_in_proj(state), OPENAI)
 
 
 def from_huggingface(state: Mapping[str, Tensor]) -> State:
     """The names of `transformers.CLIPModel` to ours; the two projections are transposed."""
-    renamed = {_rename(name, _back(HUGGINGFACE)): tensor for name, tensor in state.items()}
-    return _transpose_projections(renamed)
+    return _transpose_projections(rename_all(state, reverse(HUGGINGFACE)))
 
 
 def to_huggingface(state: Mapping[str, Tensor]) -> State:
     """Our names to those of `transformers.CLIPModel`, the inverse of `from_huggingface`."""
-    transposed = _transpose_projections(state)
-    return {_rename(name, HUGGINGFACE): tensor for name, tensor in transposed.items()}
+    return rename_all(_transpose_projections(state), HUGGINGFACE)
 
 
 def _transpose_projections(state: Mapping[str, Tensor]) -> State:
@@ -199,7 +212,7 @@ def load_clip(
     ours = FORMATS[weights.format].to_ours(weights.state)
     if activation == "auto":
         activation = weights.activation or _assume_quickgelu(source)
-    vision, text = _read_shapes(ours, weights.heads)
+    vision, text = read_shapes(ours, weights.heads)
     if image_size is not None:
         sides = (image_size, image_size) if isinstance(image_size, int) else image_size
         vision = replace(vision, image_size=sides)
@@ -225,7 +238,7 @@ def _assume_quickgelu(source: str | Path) -> Activation:
     return "quickgelu"
 
 
-def _read_shapes(state: State, heads: tuple[int, int] | None) -> tuple[VisionShape, TextShape]:
+def read_shapes(state: State, heads: tuple[int, int] | None) -> tuple[VisionShape, TextShape]:
     """The architecture of tensors in our names; heads are 64 wide, as OpenAI's, if not told."""
     width, _, _, patch = state["visual.conv1.weight"].shape
     vocab_size, text_width = state["text.token_embedding.weight"].shape
@@ -246,7 +259,7 @@ def _count_blocks(state: State, tower: str) -> int:
 
 def _check_landmarks(source: str | Path, weights: Weights) -> None:
     names, state = FORMATS[weights.format].names, weights.state
-    landmarks = {_rename(name, names): dimensions for name, dimensions in LANDMARKS.items()}
+    landmarks = {rename(name, names): dimensions for name, dimensions in LANDMARKS.items()}
     missing = landmarks.keys() - state.keys()
     known = ("visual.", "logit_scale", *(theirs for _, theirs in names))
     strange = [name for name in state if not name.startswith(known)] if missing else []
@@ -255,29 +268,30 @@ def _check_landmarks(source: str | Path, weights: Weights) -> None:
         for name, dimensions in landmarks.items()
         if name in state and state[name].ndim != dimensions
     ]
-    _refuse_if_any(source, missing, strange, wrong)
+    refuse_misfits(source, missing, strange, wrong)
 
 
 def _check_fit(source: str | Path, weights: Weights, clip: CLIP) -> None:
     """The source's tensors against `clip` as the source would name it; positions may differ."""
     names, _, from_ours = FORMATS[weights.format]
     expected, state = from_ours(clip.state_dict()), weights.state
-    for name in (_rename(name, names) for name in POSITIONS):
+    for name in (rename(name, names) for name in POSITIONS):
         expected[name] = expected[name][:1].expand(len(state[name]), -1)
     wrong = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in expected.keys() & state.keys()
         if state[name].shape != expected[name].shape
     ]
-    _refuse_if_any(source, expected.keys() - state.keys(), state.keys() - expected.keys(), wrong)
+    refuse_misfits(source, expected.keys() - state.keys(), state.keys() - expected.keys(), wrong)
 
 
-def _refuse_if_any(
+def refuse_misfits(
     source: str | Path,
     missing: Collection[str],
     unexpected: Collection[str],
     wrong: Collection[str],
 ) -> None:
+    """Raise an InputError that says which tensors of a source do not fit, if any do not."""
     found = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
     told = "; ".join(f"{kind} {shorten(names)}" for kind, names in found.items() if names)
     if told:

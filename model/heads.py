@@ -1,0 +1,69 @@
+"""What methods put on top of the two towers."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from model.transformer import QuickGELU, Transformer
+
+
+class ProjectionHead(nn.Sequential):
+    """Linear layers with ReLU between them, for the contrast of two views (Chen et al. 2020).
+
+    Args:
+        widths: of the input, the hidden layers and the output.
+    """
+
+    def __init__(self, *widths: int) -> None:
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(widths):
+            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        super().__init__(*layers[:-1])
+
+
+class Classifier(nn.Linear):
+    """Identity logits of features: (B, D) -> (B, identities); N(0, 0.001), bias 0."""
+
+    def __init__(self, width: int, identities: int) -> None:
+        super().__init__(width, identities)
+        nn.init.normal_(self.weight, std=0.001)
+        nn.init.zeros_(self.bias)
+
+
+class MaskedLanguageDecoder(nn.Module):
+    """Words of a caption from its other words and the picture (Cao et al. 2024; IRRA, section 3.2).
+
+    Cross-attention from the caption's tokens to the picture's, blocks of self-attention, and logits
+    over the vocabulary at the masked tokens only.
+
+    Args:
+        width: D of the dense features.
+        depth: blocks after the cross-attention.
+        heads: of every attention.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, vocab_size: int) -> None:
+        super().__init__()
+        self.ln_text, self.ln_image = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.cross_attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.transformer = Transformer(width, depth, heads)
+        self.ln_post = nn.LayerNorm(width)
+        self.to_words = nn.Sequential(
+            nn.Linear(width, width), QuickGELU(), nn.LayerNorm(width), nn.Linear(width, vocab_size)
+        )
+        nn.init.normal_(self.cross_attn.in_proj_weight, std=width**-0.5)
+        nn.init.normal_(self.cross_attn.out_proj.weight, std=(2 * depth * width) ** -0.5)
+
+    def forward(self, text: Tensor, image: Tensor, labels: Tensor) -> Tensor:
+        """Logits (M, vocabulary) of the M masked tokens, row by row.
+
+        Args:
+            text: (B, L, D), every token's feature of the masked caption.
+            image: (B, 1+N, D), every token's feature of the picture.
+            labels: (B, L), -100 where nothing is masked.
+        """
+        image = self.ln_image(image)
+        x, _ = self.cross_attn(self.ln_text(text), image, image, need_weights=False)  # (B, L, D)
+        x = self.ln_post(self.transformer(x))
+        return self.to_words(x[labels != -100])
+
