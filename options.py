@@ -59,6 +59,7 @@ class Data(Section):
     image_root: Text | None
     image_size: Annotated[tuple[Count, Count], BeforeValidator(_square)]  # rows, columns
     batch_size: Count
+    global_batch_size: Count | None
     test_batch_size: Count
     num_workers: Natural
     normalize: Literal["imagenet", "clip"]
@@ -109,7 +110,29 @@ class Experiment(Section):
     ritc_eps: Positive
     itc: bool
     itc_ratio: NonNegative
+    citc: bool
+    citc_ratio: NonNegative
+    citc_lambda1: NonNegative
+    citc_lambda2: NonNegative
+    ss: bool
+    ss_ratio: NonNegative
+    simclr_mlp: Annotated[tuple[Count, ...], Field(min_length=2)]
+    simclr_temperature: Positive
+    id: bool
+    id_ratio: NonNegative
+    mlm: bool
+    mlm_ratio: NonNegative
+    cmt_depth: Count
+    sdm: bool
+    sdm_ratio: NonNegative
+    cmpm: bool
+    cmpm_ratio: NonNegative
+    soft_pass: Literal["reuse", "fresh"]
     mvs_image: bool
+    mixgen: bool
+    mixgen_type: Literal["cat", "ori"]
+    mixgen_p: Probability
+    mixgen_ratio: Annotated[float, Field(ge=0, le=0.5)]
     augment_image: bool
     back_trans: bool
     backtrans_p: Probability
@@ -124,10 +147,16 @@ class Experiment(Section):
         weights = (
             self.nitc * self.nitc_ratio,
             self.ritc * self.ritc_ratio,
+            self.citc * self.citc_ratio,
+            self.ss * self.ss_ratio,
+            self.id * self.id_ratio,
+            self.mlm * self.mlm_ratio,
             self.itc * self.itc_ratio,
+            self.sdm * self.sdm_ratio,
+            self.cmpm * self.cmpm_ratio,
         )
         if not any(weights):
-            raise ValueError("no loss is left to train, set nitc, ritc or itc to true")
+            raise ValueError("no loss is left to train, set nitc, ritc or another one to true")
         return self
 
 
@@ -148,6 +177,7 @@ class Schedule(Section):
     weight_decay: NonNegative
     betas: tuple[BelowOne, BelowOne]
     eps: Positive
+    ratio_factor: Positive
     clip_grad: Positive | None
 
     @model_validator(mode="after")

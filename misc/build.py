@@ -9,6 +9,8 @@ import torch
 from errors import InputError
 from misc.data import (
     CaptionDataset,
+    Collate,
+    Mixing,
     TextAugmentation,
     drop_missing_folders,
     find_image_root,
@@ -20,9 +22,9 @@ from misc.optim import build_adamw, freeze, warmup_cosine
 from misc.retrieval import Loading, TextRetrieval
 from misc.samplers import GlobalBatchSampler
 from misc.trainer import Stage
-from misc.transforms import EvaluationTransform, TrainTransform
+from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from model.criterion import Criterion
-from model.tbps_clip import TBPSCLIP
+from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 from options import Config, Schedule
 from text_utils.tokenizer import ClipTokenizer
 
@@ -33,6 +35,11 @@ class TextPersonData:
 
     splits: dict[str, list[Picture]]
     image_root: Path
+
+    @property
+    def identities(self) -> int:
+        """People in the training set."""
+        return len({picture.identity for picture in self.splits.get("train", ())})
 
     def describe(self) -> str:
         """Pictures, captions and identities of every split, in one line."""
@@ -100,20 +107,35 @@ def build_stages(
             backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
             deletion=experiment.eda_alpha,
         ),
+        views=2 if experiment.mvs_image and experiment.nitc else 1,
+        simclr=SimCLRTransform(config.data.image_size, config.data.normalize)
+        if experiment.ss
+        else None,
+        seed=config.misc.seed,
+    )
+    collate = Collate(
         tokenizer,
         experiment.text_length,
-        views=2 if experiment.mvs_image and experiment.nitc else 1,
+        mixing=Mixing(
+            experiment.mixgen_type,
+            experiment.mixgen_p,
+            experiment.mixgen_ratio,
+            config.data.batch_size,
+        )
+        if experiment.mixgen
+        else None,
+        mask_words=experiment.mlm,
         seed=config.misc.seed,
     )
     sampler = GlobalBatchSampler(
         len(dataset),
-        config.data.batch_size,
+        _batch_size(config, processes),
         processes.rank,
         processes.world_size,
         config.misc.seed,
     )
     on_gpu = processes.device.type == "cuda"
-    loader = train_loader(dataset, sampler, config.data.num_workers, pin_memory=on_gpu)
+    loader = train_loader(dataset, collate, sampler, config.data.num_workers, pin_memory=on_gpu)
     stages = []
     for stage in config.stages:
         schedule = config.stage_schedule(stage)
@@ -143,7 +165,28 @@ def build_stages(
 def _prepare(model: TBPSCLIP, frozen: tuple[str, ...], schedule: Schedule) -> torch.optim.Optimizer:
     """Freeze what the stage freezes, and make its optimizer over the rest."""
     _freeze(model, frozen)
-    return build_adamw(model, schedule.lr, schedule.betas, schedule.eps, schedule.weight_decay)
+    return build_adamw(
+        model,
+        schedule.lr,
+        schedule.betas,
+        schedule.eps,
+        schedule.weight_decay,
+        fast=NEW_PARAMETERS,
+        factor=schedule.ratio_factor,
+    )
+
+
+def _batch_size(config: Config, processes: Processes) -> int:
+    """Captions of one step in this process."""
+    whole, world_size = config.data.global_batch_size, processes.world_size
+    if whole is None:
+        return config.data.batch_size
+    if whole % world_size:
+        raise InputError(
+            f"data.global_batch_size={whole} cannot be shared by {world_size} processes: give a "
+            "multiple of their number"
+        )
+    return whole // world_size
 
 
 def _freeze(model: TBPSCLIP, frozen: tuple[str, ...]) -> None:

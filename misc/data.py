@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,30 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from errors import InputError
 from misc.datasets.annotations import Picture
+from misc.mixgen import mixgen
 from misc.samplers import GlobalBatchSampler, Place
 from misc.seeding import Purpose, generator
-from misc.transforms import EvaluationTransform, TrainTransform
+from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from model.interface import Batch
 from text_utils.augment import random_deletion
 from text_utils.captions import clean_caption
+from text_utils.mask_words import mask_words
 from text_utils.tokenizer import ClipTokenizer
 
 log = logging.getLogger(__name__)
 
 Splits = dict[str, list[Picture]]
-Sample = tuple[Tensor, Tensor, int]  # views (V, 3, rows, columns), tokens (L,), identity
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One caption with views of its picture."""
+
+    place: Place
+    views: Tensor  # (V, 3, rows, columns)
+    simclr_views: Tensor | None  # (2, 3, rows, columns)
+    caption: str
+    identity: int
 
 
 def read_picture(file: Path) -> Image.Image:
@@ -103,6 +115,9 @@ class CaptionDataset(Dataset[Sample]):
 
     It is asked for by (epoch, index), and every draw comes from the generator of (seed, epoch,
     index, view).
+
+    Args:
+        simclr: draws two views more, for a loss that contrasts them.
     """
 
     def __init__(
@@ -111,9 +126,8 @@ class CaptionDataset(Dataset[Sample]):
         image_root: Path,
         transform: TrainTransform,
         augment_text: TextAugmentation,
-        tokenizer: ClipTokenizer,
-        text_length: int = 77,
         views: int = 1,
+        simclr: SimCLRTransform | None = None,
         seed: int = 0,
     ) -> None:
         self.pictures = list(pictures)
@@ -121,32 +135,106 @@ class CaptionDataset(Dataset[Sample]):
             (p, c) for p, picture in enumerate(self.pictures) for c in range(len(picture.captions))
         ]
         self.image_root, self.transform, self.augment_text = image_root, transform, augment_text
-        self.tokenizer, self.text_length, self.views, self.seed = (
-            tokenizer,
-            text_length,
-            views,
-            seed,
-        )
+        self.views, self.simclr, self.seed = views, simclr, seed
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def __getitem__(self, place: Place) -> Sample:
-        epoch, index = place
-        picture_index, caption_index = self.captions[index]
+        picture_index, caption_index = self.captions[place[1]]
         picture = self.pictures[picture_index]
         pixels = read_picture(self.image_root / picture.path)
-        views = [
-            self.transform(pixels, generator(self.seed, Purpose.IMAGE, epoch, index, view))
-            for view in range(self.views)
-        ]
+        rngs = (generator(self.seed, Purpose.IMAGE, *place, view) for view in count())
+        views = [self.transform(pixels, rng) for rng in islice(rngs, self.views)]
+        simclr_views = [self.simclr(pixels, rng) for rng in islice(rngs, 2)] if self.simclr else []
         caption = self.augment_text(
             picture.captions[caption_index],
             picture.back_translations[caption_index],
-            generator(self.seed, Purpose.TEXT, epoch, index),
+            generator(self.seed, Purpose.TEXT, *place),
         )
-        tokens = self.tokenizer([caption], self.text_length)[0]
-        return torch.stack(views), tokens, picture.identity
+        return Sample(
+            place,
+            torch.stack(views),
+            torch.stack(simclr_views) if simclr_views else None,
+            caption,
+            picture.identity,
+        )
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How MixGen is applied: each `rows` captions of a batch are mixed among themselves.
+
+    Args:
+        kind: `cat` or `ori`.
+        p: probability that these captions are mixed at all.
+        ratio: part of them that is.
+    """
+
+    kind: str
+    p: float
+    ratio: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Samples -> batch; the text is cut to the longest caption, which causal attention does not
+    notice.
+
+    Args:
+        mixing: of pictures and captions, or None.
+        mask_words: whether words are masked, for a model that has to find them again.
+    """
+
+    tokenizer: ClipTokenizer
+    text_length: int = 77
+    mixing: Mixing | None = None
+    mask_words: bool = False
+    seed: int = 0
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        images = torch.stack([sample.views for sample in samples], dim=1)
+        captions = [sample.caption for sample in samples]
+        if self.mixing:
+            images, captions = self._mix(samples, images, captions, self.mixing)
+        tokens, labels = self.tokenizer(captions, self.text_length), None
+        if self.mask_words:  # not cut: the decoder's attention is not causal, it sees the padding
+            tokens, labels = self._mask(samples, tokens)
+        else:
+            tokens = self.tokenizer.trim(tokens)
+        simclr = [sample.simclr_views for sample in samples if sample.simclr_views is not None]
+        return Batch(
+            images=images,
+            tokens=tokens,
+            ids=torch.tensor([sample.identity for sample in samples]),
+            simclr_images=torch.stack(simclr, dim=1) if simclr else None,
+            labels=labels,
+        )
+
+    def _mix(
+        self, samples: Sequence[Sample], images: Tensor, captions: list[str], mixing: Mixing
+    ) -> tuple[Tensor, list[str]]:
+        """Mix the first view and the captions; each `rows` of them draw from their first place."""
+        first_view, mixed_captions = [], []
+        for first in range(0, len(samples), mixing.rows):
+            rows = slice(first, first + mixing.rows)
+            rng = generator(self.seed, Purpose.MIX, *samples[first].place)
+            part = images[0, rows], captions[rows]
+            if rng.random() < mixing.p:
+                part = mixgen(*part, mixing.kind, mixing.ratio)
+            first_view.append(part[0])
+            mixed_captions += part[1]
+        return torch.cat([torch.cat(first_view)[None], images[1:]]), mixed_captions
+
+    def _mask(self, samples: Sequence[Sample], tokens: Tensor) -> tuple[Tensor, Tensor]:
+        lengths = self.tokenizer.lengths(tokens).tolist()
+        pairs = [
+            mask_words(row, length, generator(self.seed, Purpose.MASK, *sample.place))
+            for row, length, sample in zip(tokens, lengths, samples, strict=True)
+        ]
+        masked, labels = zip(*pairs, strict=True)
+        return torch.stack(masked), torch.stack(labels)
 
 
 class PictureDataset(Dataset[Tensor]):
@@ -210,14 +298,18 @@ class Loader:
 
 
 def train_loader(
-    dataset: CaptionDataset, sampler: GlobalBatchSampler, num_workers: int, pin_memory: bool
+    dataset: CaptionDataset,
+    collate: Collate,
+    sampler: GlobalBatchSampler,
+    num_workers: int,
+    pin_memory: bool,
 ) -> Loader:
     """The batches of an epoch; `start` says of which."""
     loader = DataLoader(
         dataset,
         batch_sampler=sampler,
         num_workers=num_workers,
-        collate_fn=partial(collate, tokenizer=dataset.tokenizer),
+        collate_fn=collate,
         pin_memory=pin_memory,
     )
     return Loader(loader, sampler)
@@ -244,15 +336,3 @@ def evaluation_loader(
         collate_fn=dataset.collate,
     )
     return Loader(loader)
-
-
-def collate(samples: Sequence[Sample], tokenizer: ClipTokenizer) -> Batch:
-    """Samples -> batch; the text is cut to the longest caption, which causal attention does not
-    notice.
-    """
-    views, tokens, ids = zip(*samples, strict=True)
-    return Batch(
-        images=torch.stack(views, dim=1),
-        tokens=tokenizer.trim(torch.stack(tokens)),
-        ids=torch.tensor(ids),
-    )

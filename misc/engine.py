@@ -15,7 +15,6 @@ from misc.distributed import AllGather, Processes
 from misc.precision import Precision
 from misc.recorder import Recorder, log
 from misc.retrieval import Results
-from misc.seeding import Purpose, seed_torch
 from misc.trainer import Losses, Stage, Trainer
 from model.criterion import Alone, Gather
 from model.tbps_clip import TBPSCLIP
@@ -51,6 +50,8 @@ class Engine:
 
     Args:
         identity: what every checkpoint says of itself: `config`, `recipe` and `architecture`.
+        seed: of the dropout masks.
+        chunk: captions that a process encodes at once.
         use_gather: contrast with the features of all processes.
         print_period: steps between two readings of the losses; between them nothing waits for the
             device.
@@ -66,13 +67,15 @@ class Engine:
         selection: Selection,
         identity: Checkpoint,
         seed: int,
+        chunk: int,
         use_gather: bool = True,
         print_period: int = 50,
         save_period: int = 0,
     ) -> None:
         self.model, self.processes, self.precision = model, processes, precision
         self.recorder, self.selection, self.identity = recorder, selection, identity
-        self.seed, self.print_period, self.save_period = seed, print_period, save_period
+        self.seed, self.chunk = seed, chunk
+        self.print_period, self.save_period = print_period, save_period
         self.gather: Gather = AllGather() if use_gather and processes.world_size > 1 else Alone()
         self.position = Position()
 
@@ -95,7 +98,16 @@ class Engine:
     def _run_stage(
         self, stage: Stage, first_epoch: int, first_step: int, resume: Checkpoint | None
     ) -> None:
-        trainer = Trainer(stage, self.model, self.processes, self.gather, self.precision)
+        trainer = Trainer(
+            stage,
+            self.model,
+            self.processes,
+            self.gather,
+            self.precision,
+            self.chunk,
+            self.seed,
+            first_step,
+        )
         if resume and self.position.step > first_step:  # else the stage before has ended with it
             trainer.optimizer.load_state_dict(resume["optimizer"])
             trainer.scaler.load_state_dict(resume["scaler"])
@@ -111,19 +123,18 @@ class Engine:
         )
         for epoch in range(self.position.epoch, first_epoch + stage.epochs):
             epoch_step = first_step + (epoch - first_epoch) * len(stage.loader)
-            self._train_epoch(trainer, epoch, epoch_step, first_step)
+            self._train_epoch(trainer, epoch, epoch_step)
             self.position.epoch = epoch + 1
             last = epoch + 1 == first_epoch + stage.epochs
             if last or _is_due(epoch + 1, self.selection.period):
                 self._select()
             self._save(trainer)
 
-    def _train_epoch(self, trainer: Trainer, epoch: int, epoch_step: int, stage_step: int) -> None:
+    def _train_epoch(self, trainer: Trainer, epoch: int, epoch_step: int) -> None:
         """Train from the current position to the end of the epoch.
 
         Args:
             epoch_step: the first step of the epoch, counted through all stages.
-            stage_step: the first step of the stage.
         """
         loader, first = trainer.stage.loader, self.position.step - epoch_step
         if not 0 <= first < len(loader):
@@ -145,8 +156,7 @@ class Engine:
         )
         for done, batch in enumerate(bar, first + 1):
             step = self.position.step
-            seed_torch(self.seed, Purpose.STEP, step, self.processes.rank)
-            losses, lr = trainer.step(batch.to(self.processes.device), step - stage_step)
+            losses, lr = trainer.step(batch.to(self.processes.device), step)
             self.position.step = step + 1
             meter.add(losses, len(batch))
             save = done < len(loader) and _is_due(step + 1, self.save_period)

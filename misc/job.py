@@ -50,7 +50,9 @@ class Job:
         log.info("%s: %s", config.data.annotation_file, self.data.describe())
         self.tokenizer = build_tokenizer(config)
         seed_torch(config.misc.seed, Purpose.INITIALISATION)
-        self.model = build_model(config, checkpoint["architecture"] if checkpoint else None)
+        self.model = build_model(
+            config, self.data.identities, checkpoint["architecture"] if checkpoint else None
+        )
         if checkpoint and start:
             load_model(self.model, checkpoint, start)
         self.model.to(processes.device)
@@ -82,6 +84,7 @@ class Job:
                     "architecture": describe_architecture(self.model),
                 },
                 seed=config.misc.seed,
+                chunk=config.data.batch_size,
                 use_gather=config.model.use_gather,
                 print_period=config.log.print_period,
                 save_period=config.log.save_period,

@@ -26,18 +26,36 @@ def warmup_cosine(
 
 
 def build_adamw(
-    model: nn.Module, lr: float, betas: tuple[float, float], eps: float, weight_decay: float
+    model: nn.Module,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    fast: tuple[str, ...] = (),
+    factor: float = 1.0,
 ) -> torch.optim.AdamW:
-    """AdamW over what trains; tensors below two dimensions (biases, norms, the logit scale) do not
-    decay.
+    """AdamW over what trains, in groups whose rate is `factor` times the schedule's.
+
+    Tensors below two dimensions (biases, norms, the logit scale) do not decay.
+
+    Args:
+        fast: beginnings of the names of the parameters that train at `factor` times the rate.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.ndim >= 2 else 0.0
+            times = factor if name.startswith(fast) else 1.0
+            groups.setdefault((decay, times), []).append(parameter)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=lr, betas=betas, eps=eps, fused=True
+        [
+            {"params": parameters, "weight_decay": decay, "factor": times}
+            for (decay, times), parameters in groups.items()
+        ],
+        lr=lr,
+        betas=betas,
+        eps=eps,
+        fused=True,
     )
 
 

@@ -19,6 +19,8 @@ class Purpose(IntEnum):
     TEXT = 2
     IMAGE = 3
     STEP = 4
+    MASK = 5
+    MIX = 6
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:

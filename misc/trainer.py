@@ -1,6 +1,7 @@
 """One stage of training, and the optimizer steps within it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,9 @@ from torch.nn.parallel import DistributedDataParallel
 from misc.data import Loader
 from misc.distributed import Processes
 from misc.precision import Precision
+from misc.seeding import Purpose, seed_torch
 from model.criterion import Criterion, Gather
-from model.interface import Batch
+from model.interface import Batch, Outputs
 from model.tbps_clip import TBPSCLIP
 
 Losses = dict[str, Tensor]
@@ -46,6 +48,9 @@ class Trainer:
 
     Args:
         model: trained in place; among several processes it is wrapped in DDP, anew for each stage.
+        chunk: captions encoded at once; a larger batch is encoded in parts (`_backward_in_chunks`).
+        seed: of the dropout masks.
+        first_step: steps of the stages before.
     """
 
     def __init__(
@@ -55,23 +60,27 @@ class Trainer:
         processes: Processes,
         gather: Gather,
         precision: Precision,
+        chunk: int,
+        seed: int,
+        first_step: int = 0,
     ) -> None:
         self.stage, self.model, self.gather, self.precision = stage, model, gather, precision
+        self.rank, self.chunk, self.seed, self.first_step = processes.rank, chunk, seed, first_step
         self.optimizer = stage.prepare(model)
         self.scaler = precision.scaler()
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.wrapped = _distribute(model, processes)
 
     def step(self, batch: Batch, step: int) -> tuple[Losses, float]:
-        """Take step number `step` of the stage.
+        """Take one step, number `step` of all stages.
 
         Returns:
             The losses, detached and still on the device, and the learning rate.
         """
-        lr = self.stage.schedule(step)
+        lr = self.stage.schedule(step - self.first_step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        losses = self.backward(batch, progress=step / len(self.stage.loader))
+            group["lr"] = lr * group["factor"]
+        losses = self.backward(batch, step)
         if self.stage.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.trained, self.stage.clip_grad)
@@ -81,17 +90,67 @@ class Trainer:
         self.model.constrain()
         return losses, lr
 
-    def backward(self, batch: Batch, progress: float) -> Losses:
-        """The losses of a batch, their gradients left in the parameters.
-
-        This is the seam for encoding a batch in chunks.
-        """
-        with self.precision.autocast():
-            outputs = self.wrapped(batch)
-        losses = self.stage.criterion(outputs, batch, self.gather, progress)
-        total = self.stage.criterion.total(losses)
-        self.scaler.scale(total).backward()
+    def backward(self, batch: Batch, step: int) -> Losses:
+        """The losses of a batch, their gradients left in the parameters."""
+        chunks = batch.split(self.chunk)
+        if len(chunks) == 1:
+            outputs = self._encode(self.wrapped, chunks, 0, step)
+            losses, total = self._losses(outputs, batch, step)
+            self.scaler.scale(total).backward()
+        else:
+            losses, total = self._backward_in_chunks(batch, chunks, step)
         return {"loss": total.detach()} | {name: loss.detach() for name, loss in losses.items()}
+
+    def _backward_in_chunks(
+        self, batch: Batch, chunks: list[Batch], step: int
+    ) -> tuple[Losses, Tensor]:
+        """The losses and gradients of the whole batch, in the memory of one chunk.
+
+        Gradient caching (Gao et al. 2021, arXiv 2101.06983): the features of all chunks without a
+        graph, the gradient of the loss with respect to them, then each chunk again with a graph,
+        which that gradient goes back through. The processes reduce once, in the last chunk.
+        """
+        with torch.no_grad():
+            parts = [self._encode(self.model, chunks, i, step) for i in range(len(chunks))]
+        cached = Outputs.join(parts).map(lambda tensor: tensor.detach().requires_grad_())
+        losses, total = self._losses(cached, batch, step)
+        self.scaler.scale(total).backward()
+        gradients = cached.map(lambda tensor: _gradient(tensor)).split_like(parts)
+        for i, gradient in enumerate(gradients):
+            last = i == len(chunks) - 1
+            with nullcontext() if last else self._without_reduction():
+                outputs = self._encode(self.wrapped, chunks, i, step).present()
+                upstream = gradient.present()
+                if not last:  # what belongs to no row is in every chunk, and counts once
+                    del outputs["logit_scale"]
+                learned = [name for name in outputs if outputs[name].requires_grad]
+                torch.autograd.backward(
+                    [outputs[name] for name in learned], [upstream[name] for name in learned]
+                )
+        return losses, total
+
+    def _encode(self, model: nn.Module, chunks: list[Batch], index: int, step: int) -> Outputs:
+        """Encode one chunk; its dropout masks are drawn from its place in the global batch."""
+        place = self.rank * len(chunks) + index
+        seed_torch(self.seed, Purpose.STEP, step, place)
+        with self.precision.autocast():
+            outputs: Outputs = model(chunks[index])
+        return outputs
+
+    def _losses(self, outputs: Outputs, batch: Batch, step: int) -> tuple[Losses, Tensor]:
+        criterion = self.stage.criterion
+        progress = (step - self.first_step) / len(self.stage.loader)
+        losses = criterion(outputs, batch, self.gather, progress)
+        return losses, criterion.total(losses, outputs)
+
+    def _without_reduction(self) -> AbstractContextManager[None]:
+        if isinstance(self.wrapped, DistributedDataParallel):
+            return self.wrapped.no_sync()
+        return nullcontext()
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
 def _distribute(model: TBPSCLIP, processes: Processes) -> nn.Module:

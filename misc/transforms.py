@@ -1,8 +1,8 @@
 """From a picture file's pixels to a network's input.
 
-Training views are drawn from the image pool of TBPS-CLIP (Cao et al. 2024, section 3.2), those that
-are only contrasted with each other as in SimCLR (Chen et al. 2020, arXiv 2002.05709). Each operation
-takes a float image (3, rows, columns) in [0, 1] and the sample's own generator.
+Training views are drawn from the image pool of TBPS-CLIP (Cao et al. 2024, section 3.2), those
+that are only contrasted with each other as in SimCLR (Chen et al. 2020, arXiv 2002.05709). Each
+operation takes a float image (3, rows, columns) in [0, 1] and the sample's own generator.
 """
 
 import math
@@ -97,9 +97,7 @@ def to_tensor(picture: Image.Image, size: tuple[int, int], resampling: Image.Res
     return TF.to_tensor(picture.resize((columns, rows), resampling))
 
 
-def jitter_color(
-    image: Tensor, rng: Generator, strength: float = 0.1, hue: float = 0.0
-) -> Tensor:
+def jitter_color(image: Tensor, rng: Generator, strength: float = 0.1, hue: float = 0.0) -> Tensor:
     """Change brightness, contrast and saturation, each by a factor within 1 +- strength, and turn
     the hue by a part of the circle within +- hue; in any order.
     """

@@ -6,7 +6,8 @@ from typing import Any
 
 from errors import InputError
 from model.clip import CLIP, TextShape
-from model.criterion import Criterion
+from model.criterion import Criterion, Settings
+from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.tbps_clip import TBPSCLIP
 from model.vit import VisionShape
 from model.weights import load_clip
@@ -21,30 +22,57 @@ def build_tokenizer(config: Config) -> ClipTokenizer:
     return ClipTokenizer()
 
 
-def build_model(config: Config, architecture: Architecture | None = None) -> TBPSCLIP:
-    """The model, with pretrained weights or random ones.
+def build_model(
+    config: Config, identities: int = 0, architecture: Architecture | None = None
+) -> TBPSCLIP:
+    """The model, with pretrained weights or random ones, and the heads that the losses need.
 
     Args:
+        identities: in the training set, for the classifier.
         architecture: of a checkpoint that will be loaded; then nothing pretrained is read.
 
     Raises:
         InputError: if weights or checkpoint do not fit the configuration.
     """
-    if architecture is not None:
-        return TBPSCLIP(_clip_of_checkpoint(config, architecture))
-    return TBPSCLIP(BACKBONES[config.model.backbone](config))
+    experiment = config.experiment
+    if architecture is None:
+        clip = BACKBONES[config.model.backbone](config)
+    else:
+        clip = _clip_of_checkpoint(config, architecture)
+        identities = architecture["identities"]
+    width, vocab_size = clip.embed_dim, clip.text.shape.vocab_size
+    return TBPSCLIP(
+        clip,
+        simclr_mlp=_build_simclr_mlp(config) if experiment.ss else None,
+        classifier=Classifier(width, identities) if experiment.id else None,
+        mlm_decoder=MaskedLanguageDecoder(
+            width, experiment.cmt_depth, max(1, width // 64), vocab_size
+        )
+        if experiment.mlm
+        else None,
+        fresh_soft_pass=experiment.soft_pass == "fresh",
+    )
+
+
+def _build_simclr_mlp(config: Config) -> ProjectionHead:
+    widths = config.experiment.simclr_mlp
+    if widths[0] != config.model.embed_dim:
+        raise InputError(
+            f"experiment.simclr_mlp begins with {widths[0]}, but model.embed_dim is "
+            f"{config.model.embed_dim}: the head reads features of that width"
+        )
+    return ProjectionHead(*widths)
 
 
 def describe_architecture(model: TBPSCLIP) -> Architecture:
-    """What a checkpoint says of its model, in plain types; `build_model` makes the like of it
-    again.
-    """
+    """What a checkpoint says of its model, in plain types; `build_model` makes the like of it."""
     clip = model.clip
     return {
         "vision": asdict(clip.visual.shape),
         "text": asdict(clip.text.shape),
         "embed_dim": clip.embed_dim,
         "activation": clip.activation,
+        "identities": 0 if model.classifier is None else model.classifier.out_features,
     }
 
 
@@ -54,10 +82,22 @@ def build_criterion(config: Config) -> Criterion:
     switches = {
         "nitc": (experiment.nitc, experiment.nitc_ratio),
         "ritc": (experiment.ritc, experiment.ritc_ratio),
+        "citc": (experiment.citc, experiment.citc_ratio),
+        "ss": (experiment.ss, experiment.ss_ratio),
+        "id": (experiment.id, experiment.id_ratio),
+        "mlm": (experiment.mlm, experiment.mlm_ratio),
         "itc": (experiment.itc, experiment.itc_ratio),
+        "sdm": (experiment.sdm, experiment.sdm_ratio),
+        "cmpm": (experiment.cmpm, experiment.cmpm_ratio),
     }
-    weights = {name: weight for name, (on, weight) in switches.items() if on}
-    return Criterion(weights, config.model.softlabel_ratio, experiment.ritc_eps)
+    settings = Settings(
+        softlabel_ratio=config.model.softlabel_ratio,
+        ritc_eps=experiment.ritc_eps,
+        citc_inmodal=experiment.citc_lambda1,
+        citc_crossmodal=experiment.citc_lambda2,
+        simclr_temperature=experiment.simclr_temperature,
+    )
+    return Criterion({name: ratio for name, (on, ratio) in switches.items() if on}, settings)
 
 
 def _build_clip(config: Config) -> CLIP:

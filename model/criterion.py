@@ -1,6 +1,7 @@
 """From the names of losses and their weights to the losses of one batch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.interface import Batch, Outputs
-from model.objectives import Pairs, itc, n_itc, r_itc
+from model.objectives import Pairs, c_itc, cmpm, identity, itc, masked_lm, n_itc, r_itc, sdm, simclr
 
 
 class Gather(Protocol):
@@ -30,23 +31,36 @@ class Alone:
         return rows
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What the losses can be told, with the published values.
+
+    Args:
+        softlabel_ratio: weight of the soft labels in N-ITC once the first epoch is over.
+        ritc_eps: what R-ITC adds to its targets.
+        citc_inmodal, citc_crossmodal: weights of the two parts of C-ITC.
+        simclr_temperature: of the contrast of two views.
+    """
+
+    softlabel_ratio: float = 0.5
+    ritc_eps: float = 1e-2
+    citc_inmodal: float = 0.25
+    citc_crossmodal: float = 0.25
+    simclr_temperature: float = 0.1
+
+
 class Criterion:
     """The losses that are switched on, by name, and their weighted sum. It has no parameters.
 
     Args:
         weights: the weight of each loss in the total; a loss that is not named is not computed.
-        softlabel_ratio: weight of the soft labels in N-ITC once the first epoch is over.
-        ritc_eps: what R-ITC adds to its targets.
     """
 
-    def __init__(
-        self, weights: Mapping[str, float], softlabel_ratio: float = 0.5, ritc_eps: float = 1e-2
-    ) -> None:
-        unknown = set(weights) - {"nitc", "ritc", "itc"}
+    def __init__(self, weights: Mapping[str, float], settings: Settings | None = None) -> None:
+        unknown = set(weights) - LOSSES.keys()
         assert not unknown, f"no such loss: {sorted(unknown)}"
         self.weights = dict(weights)
-        self.softlabel_ratio = softlabel_ratio
-        self.ritc_eps = ritc_eps
+        self.settings = settings or Settings()
 
     def __call__(
         self, outputs: Outputs, batch: Batch, gather: Gather | None = None, progress: float = 1.0
@@ -56,33 +70,127 @@ class Criterion:
         Args:
             progress: epochs since the stage began; the soft labels grow over the first one.
         """
-        gather = gather or Alone()
-        scale = outputs.logit_scale.exp()
-        image_views = F.normalize(outputs.image_features.float(), dim=-1)  # (V, B, D)
-        text = F.normalize(outputs.text_features.float(), dim=-1)  # (B, D)
-        # One collective for all features: side by side, (B, (V + 1) D).
-        packed = gather(torch.cat([*image_views, text], dim=1))
-        *every_view, every_text = packed.split(text.shape[1], dim=1)
-        every_ids = gather(batch.ids)
+        scene = Scene(outputs, batch, gather or Alone(), self.settings, progress)
+        return {name: LOSSES[name](scene) for name in self.weights}
 
-        image, ids = image_views[0], batch.ids
-        views = [Pairs(view, every_text, every_ids) for view in every_view]
-        losses = {}
-        if "nitc" in self.weights:
-            alpha = self.softlabel_ratio * min(1.0, progress)
-            losses["nitc"] = torch.stack(
-                [
-                    n_itc(view, text, ids, scale, alpha, gathered=every)
-                    for view, every in zip(image_views, views, strict=True)
-                ]
-            ).mean()
-        if "ritc" in self.weights:
-            losses["ritc"] = r_itc(image, text, ids, scale, self.ritc_eps, gathered=views[0])
-        if "itc" in self.weights:
-            first = gather.rank * len(batch)
-            losses["itc"] = itc(image, text, scale, gathered=views[0], first=first)
-        return losses
+    def total(self, losses: Mapping[str, Tensor], outputs: Outputs) -> Tensor:
+        """The sum of the losses, each with its weight.
 
-    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The sum of the losses, each with its weight."""
-        return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        Every output joins it as a zero, so that also what no loss reads has a gradient, and the
+        processes agree on what there is to reduce.
+        """
+        weighted = [self.weights[name] * loss for name, loss in losses.items()]
+        zeros = [0.0 * t.flatten()[:1].float().sum() for t in outputs.present().values()]
+        return torch.stack(weighted + zeros).sum()
+
+
+class Scene:
+    """What the losses of one batch look at: normalised features, of this process and of all."""
+
+    def __init__(
+        self, outputs: Outputs, batch: Batch, gather: Gather, settings: Settings, progress: float
+    ) -> None:
+        self.outputs, self.batch, self.gather, self.settings = outputs, batch, gather, settings
+        self.alpha = settings.softlabel_ratio * min(1.0, progress)
+        self.scale = outputs.logit_scale.exp()
+        self.ids = batch.ids
+        self.every_ids = gather(batch.ids)
+        self.first = gather.rank * len(batch)
+        self.views = F.normalize(outputs.image_features.float(), dim=-1)  # (V, B, D)
+        self.text = F.normalize(outputs.text_features.float(), dim=-1)  # (B, D)
+        *every_view, self.every_text = self.gather_together([*self.views, self.text])
+        self.every = [Pairs(view, self.every_text, self.every_ids) for view in every_view]
+
+    def gather_together(self, rows: list[Tensor]) -> list[Tensor]:
+        """Tensors (B, D) of all processes in one collective, side by side."""
+        return list(self.gather(torch.cat(rows, dim=1)).split([r.shape[1] for r in rows], dim=1))
+
+    @property
+    def first_view(self) -> Pairs:
+        """The pairs of this process."""
+        return Pairs(self.views[0], self.text, self.ids)
+
+
+def _n_itc(scene: Scene) -> Tensor:
+    soft_text, every_soft_text = scene.text, scene.every_text
+    if scene.outputs.soft_text_features is not None:
+        soft_text = F.normalize(scene.outputs.soft_text_features.float(), dim=-1)
+        every_soft_text = scene.gather(soft_text)
+    losses = [
+        n_itc(
+            view,
+            scene.text,
+            scene.ids,
+            scene.scale,
+            scene.alpha,
+            soft_image=view.detach(),
+            soft_text=soft_text.detach(),
+            gathered=every,
+            gathered_soft=every._replace(text=every_soft_text),
+        )
+        for view, every in zip(scene.views, scene.every, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def _r_itc(scene: Scene) -> Tensor:
+    eps = scene.settings.ritc_eps
+    return r_itc(*scene.first_view, scene.scale, eps, gathered=scene.every[0])
+
+
+def _c_itc(scene: Scene) -> Tensor:
+    image, text, _ = scene.every[0]
+    weights = scene.settings.citc_inmodal, scene.settings.citc_crossmodal
+    return c_itc(image, text, scene.scale, *weights)
+
+
+def _itc(scene: Scene) -> Tensor:
+    image, text, _ = scene.first_view
+    return itc(image, text, scene.scale, gathered=scene.every[0], first=scene.first)
+
+
+def _sdm(scene: Scene) -> Tensor:
+    return sdm(*scene.first_view, scene.scale, gathered=scene.every[0])
+
+
+def _cmpm(scene: Scene) -> Tensor:
+    image, text = scene.outputs.image_features[0].float(), scene.outputs.text_features.float()
+    every_image, every_text = scene.gather_together([image, text])
+    return cmpm(image, text, scene.ids, gathered=Pairs(every_image, every_text, scene.every_ids))
+
+
+def _simclr(scene: Scene) -> Tensor:
+    assert scene.outputs.simclr_features is not None
+    view_a, view_b = F.normalize(scene.outputs.simclr_features.float(), dim=-1)
+    every_a, every_b = scene.gather_together([view_a, view_b])
+    temperature = scene.settings.simclr_temperature
+    return simclr(view_a, view_b, temperature, gathered=(every_a, every_b), first=scene.first)
+
+
+def _identity(scene: Scene) -> Tensor:
+    image, text = scene.outputs.image_logits, scene.outputs.text_logits
+    assert image is not None
+    assert text is not None
+    return (identity(image.float(), scene.ids) + identity(text.float(), scene.ids)) / 2
+
+
+def _masked_lm(scene: Scene) -> Tensor:
+    logits, labels = scene.outputs.word_logits, scene.batch.labels
+    assert logits is not None
+    assert labels is not None
+    masked = (labels != -100).sum().float()
+    mean_masked = scene.gather(masked[None]).mean()  # a word counts alike in every process
+    return masked_lm(logits.float(), labels[labels != -100], mean_masked)
+
+
+LOSSES: dict[str, Callable[[Scene], Tensor]] = {
+    "nitc": _n_itc,
+    "ritc": _r_itc,
+    "citc": _c_itc,
+    "ss": _simclr,
+    "id": _identity,
+    "mlm": _masked_lm,
+    "itc": _itc,
+    "sdm": _sdm,
+    "cmpm": _cmpm,
+}

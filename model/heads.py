@@ -66,4 +66,3 @@ class MaskedLanguageDecoder(nn.Module):
         x, _ = self.cross_attn(self.ln_text(text), image, image, need_weights=False)  # (B, L, D)
         x = self.ln_post(self.transformer(x))
         return self.to_words(x[labels != -100])
-

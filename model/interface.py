@@ -1,40 +1,101 @@
 """What goes into a model and what comes out: a batch, and the outputs that the losses read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Batch:
+class _Tensors:
+    """Tensors of one batch, some of them absent; `dims` says along which dimension its rows lie.
+
+    A tensor that is not in `dims` belongs to no row.
+    """
+
+    dims: ClassVar[dict[str, int]] = {}
+
+    def present(self) -> dict[str, Tensor]:
+        """The tensors that are there, by name."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same with every tensor changed."""
+        return type(self)(**{name: change(tensor) for name, tensor in self.present().items()})
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The rows of all parts in one; what belongs to no row is the first part's."""
+        first = parts[0].present()
+        return cls(
+            **{
+                name: torch.cat([part.present()[name] for part in parts], dim=cls.dims[name])
+                if name in cls.dims
+                else tensor
+                for name, tensor in first.items()
+            }
+        )
+
+    def split_like(self, parts: Sequence[Self]) -> list[Self]:
+        """The inverse of `join`: as many rows of each tensor as the parts have."""
+        pieces = {
+            name: tensor.split([part.present()[name].shape[self.dims[name]] for part in parts], dim)
+            if (dim := self.dims.get(name)) is not None
+            else [tensor] * len(parts)
+            for name, tensor in self.present().items()
+        }
+        return [type(self)(**{n: p[i] for n, p in pieces.items()}) for i in range(len(parts))]
+
+
+@dataclass(frozen=True)
+class Batch(_Tensors):
     """B captions with their pictures, each picture in V views of the training augmentation."""
 
     images: Tensor  # (V, B, 3, rows, columns)
-    tokens: Tensor  # (B, L), int64
+    tokens: Tensor  # (B, L), int64; with masked words where `labels` are given
     ids: Tensor  # (B,), int64, identities numbered from 0
+    simclr_images: Tensor | None = None  # (2, B, 3, rows, columns), views of SimCLR's augmentation
+    labels: Tensor | None = None  # (B, L), int64, the words that were masked, elsewhere -100
+
+    dims: ClassVar[dict[str, int]] = {
+        "images": 1, "tokens": 0, "ids": 0, "simclr_images": 1, "labels": 0
+    }  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device) -> Self:
         """The batch on `device`; from pinned memory the copy runs beside the computation."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
         """The batch in pinned memory; called by the loader."""
-        return self._map(Tensor.pin_memory)
+        return self.map(Tensor.pin_memory)
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return type(self)(*(change(getattr(self, field.name)) for field in fields(self)))
+    def split(self, size: int) -> list[Self]:
+        """Batches of `size` rows."""
+        pieces = {name: t.split(size, self.dims[name]) for name, t in self.present().items()}
+        count = -(-len(self) // size)
+        return [type(self)(**{name: p[i] for name, p in pieces.items()}) for i in range(count)]
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Outputs(_Tensors):
     """Features and logits of one batch, un-normalised, still in the graph. No losses."""
 
     image_features: Tensor  # (V, B, D)
     text_features: Tensor  # (B, D)
     logit_scale: Tensor  # (), the log
+    soft_text_features: Tensor | None = None  # (B, D), of a pass without gradient
+    simclr_features: Tensor | None = None  # (2, B, D'), of the projection head
+    image_logits: Tensor | None = None  # (B, identities)
+    text_logits: Tensor | None = None  # (B, identities)
+    word_logits: Tensor | None = None  # (M, vocabulary), of the M masked words of all rows
+
+    dims: ClassVar[dict[str, int]] = {
+        "image_features": 1, "text_features": 0, "soft_text_features": 0, "simclr_features": 1,
+        "image_logits": 0, "text_logits": 0, "word_logits": 0
+    }  # fmt: skip

@@ -51,8 +51,7 @@ def n_itc(
     Args:
         alpha: weight of the soft labels, 0 to 1.
         soft_image, soft_text: (B, D), the features that the soft labels are computed from, without
-            gradient;
-            `image` and `text` themselves, detached, when not given.
+            gradient; `image` and `text` themselves, detached, when not given.
         gathered: the pairs of all processes.
         gathered_soft: the soft features of all processes; needed with `gathered` when soft features
             are given.
@@ -126,3 +125,117 @@ def itc(
     image_to_text = F.cross_entropy(scale * image @ every_text.T, own)
     text_to_image = F.cross_entropy(scale * text @ every_image.T, own)
     return (image_to_text + text_to_image) / 2
+
+
+def c_itc(
+    image: Tensor,
+    text: Tensor,
+    scale: Tensor | float,
+    inmodal_weight: float = 0.25,
+    crossmodal_weight: float = 0.25,
+) -> Tensor:
+    """Cyclic consistency (Goel et al. 2022, arXiv 2205.14459; Cao et al. 2024, section 3.3).
+
+    Two pictures should be as alike as their captions, and a picture as like another's caption as
+    the other picture is like its caption: mean squares over all B x B cosine similarities. Several
+    processes give the features of all of them and get the same loss.
+
+    Args:
+        scale: not used; the published code divides it out of the logits again.
+    """
+    image_image, text_text, image_text = image @ image.T, text @ text.T, image @ text.T
+    inmodal = (image_image - text_text).square().mean()
+    crossmodal = (image_text - image_text.T).square().mean()
+    return inmodal_weight * inmodal + crossmodal_weight * crossmodal
+
+
+def simclr(
+    view_a: Tensor,
+    view_b: Tensor,
+    temperature: float = 0.1,
+    *,
+    gathered: tuple[Tensor, Tensor] | None = None,
+    first: int = 0,
+) -> Tensor:
+    """NT-Xent between two views of the same pictures (Chen et al. 2020, arXiv 2002.05709, eq. 1).
+
+    The other view of the same picture against the other views and the same views of all others;
+    the mean of both directions.
+
+    Args:
+        view_a, view_b: (B, D), normalised, paired by row.
+        gathered: the two views of all processes.
+        first: row of `gathered` that this process's first row is.
+    """
+    every_a, every_b = gathered or (view_a, view_b)
+    own = torch.arange(first, first + len(view_a), device=view_a.device)
+
+    def one_way(anchors: Tensor, other_view: Tensor, same_view: Tensor) -> Tensor:
+        to_same = (anchors @ same_view.T).scatter(1, own[:, None], -torch.inf)
+        logits = torch.cat([anchors @ other_view.T, to_same], dim=1) / temperature
+        return F.cross_entropy(logits, own)
+
+    return (one_way(view_a, every_b, every_a) + one_way(view_b, every_a, every_b)) / 2
+
+
+def sdm(
+    image: Tensor,
+    text: Tensor,
+    ids: Tensor,
+    scale: Tensor | float,
+    eps: float = 1e-8,
+    *,
+    gathered: Pairs | None = None,
+) -> Tensor:
+    """Similarity distribution matching (Jiang & Ye 2023, arXiv 2303.12501, eq. 6).
+
+    KL(p || H + eps), the two directions summed: R-ITC is its mean with a larger `eps`.
+    """
+    return 2 * r_itc(image, text, ids, scale, eps, gathered=gathered)
+
+
+def cmpm(
+    image: Tensor,
+    text: Tensor,
+    ids: Tensor,
+    eps: float = 1e-8,
+    *,
+    gathered: Pairs | None = None,
+) -> Tensor:
+    """Cross-modal projection matching (Zhang & Lu, ECCV 2018, eq. 5), the two directions summed.
+
+    KL(p || q + eps), where p is the softmax of the features' projections on the other modality's
+    normalised features, and q the identity equality divided by its row's L2 norm, as published.
+
+    Args:
+        image, text: (B, D), raw; what the paper normalises is normalised here.
+        gathered: the raw pairs of all processes.
+    """
+    every = gathered or Pairs(image, text, ids)
+    same = (ids[:, None] == every.ids[None, :]).float()
+    log_targets = (F.normalize(same, dim=1) + eps).log()
+
+    def one_way(anchors: Tensor, columns: Tensor) -> Tensor:
+        log_p = (anchors @ F.normalize(columns, dim=1).T).log_softmax(dim=1)
+        return (log_p.exp() * (log_p - log_targets)).sum(dim=1).mean()
+
+    return one_way(image, every.text) + one_way(text, every.image)
+
+
+def identity(logits: Tensor, ids: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of identity logits (B, identities), with label smoothing."""
+    return F.cross_entropy(logits, ids, label_smoothing=smoothing)
+
+
+def masked_lm(logits: Tensor, labels: Tensor, masked: Tensor | None = None) -> Tensor:
+    """Cross-entropy at the masked tokens; 0, but still in the graph, where there are none.
+
+    Args:
+        logits: (N, vocabulary).
+        labels: (N,), int64; -100 is ignored.
+        masked: what the sum is divided by; the number of labels here unless given. Several
+            processes or chunks give the mean of their numbers, so that every token counts alike.
+    """
+    total = F.cross_entropy(logits, labels, reduction="sum")
+    count = (labels != -100).sum() if masked is None else masked
+    return total / count.clamp(min=1)

@@ -66,6 +66,7 @@ IRRA: Names = (
     *DECODER,
 )
 HEADS = ("simclr_mlp.", "classifier.", "mlm_decoder.")  # ours, beside `clip.`
+CLASSIFIER = "classifier.weight"  # (identities, D)
 EASYDICT = (OrderedDict, "easydict.EasyDict")  # what its pickle makes instead
 
 
@@ -106,8 +107,8 @@ class Published:
 
     `state` has the names of our model: `clip.*`, and of `simclr_mlp.*`, `classifier.*` and
     `mlm_decoder.*` those that were trained, in the file's precision. `architecture` says in plain
-    types what the towers are: `vision` and `text` (the fields of their shapes), `embed_dim`,
-    `activation`.
+    types what the towers are, as `build_model` takes it: `vision` and `text` (the fields of their
+    shapes), `embed_dim`, `activation`, and `identities`, those of the classifier or 0.
     """
 
     state: State
@@ -153,7 +154,7 @@ def read_published(
     ours.setdefault("clip.logit_scale", torch.tensor(layout.logit_scale))
     towers = {k.removeprefix("clip."): v for k, v in ours.items() if k.startswith("clip.")}
     unexpected = [name for name in ours if not name.startswith(("clip.", *HEADS))]
-    _check_landmarks(file, towers, unexpected)
+    _check_landmarks(file, ours, unexpected)
     vision, text = read_shapes(towers, heads)
     vision = _fit_image_size(
         file, vision, len(towers["visual.positional_embedding"]) - 1, image_size, stride
@@ -165,6 +166,7 @@ def read_published(
         "text": asdict(text),
         "embed_dim": embed_dim,
         "activation": "quickgelu",  # of both projects, as of OpenAI's weights
+        "identities": len(ours[CLASSIFIER]) if CLASSIFIER in ours else 0,
     }
     return Published(ours, kind, architecture)
 
@@ -227,15 +229,15 @@ def _fit_image_size(
     return vision
 
 
-def _check_landmarks(file: Path, towers: State, unexpected: list[str]) -> None:
-    """The tensors that the shapes are read from must be there to read them."""
+def _check_landmarks(file: Path, ours: State, unexpected: list[str]) -> None:
+    """The tensors that the architecture is read from must be there to read it."""
+    needed = {f"clip.{name}": dimensions for name, dimensions in LANDMARKS.items()}
     wrong = [
-        f"clip.{name} {tuple(towers[name].shape)} instead of {dimensions} dimensions"
-        for name, dimensions in LANDMARKS.items()
-        if name in towers and towers[name].ndim != dimensions
+        f"{name} {tuple(ours[name].shape)} instead of {dimensions} dimensions"
+        for name, dimensions in {**needed, CLASSIFIER: 2}.items()
+        if name in ours and ours[name].ndim != dimensions
     ]
-    missing = [f"clip.{name}" for name in LANDMARKS.keys() - towers.keys()]
-    refuse_misfits(file, missing, unexpected, wrong)
+    refuse_misfits(file, needed.keys() - ours.keys(), unexpected, wrong)
 
 
 def _check_fit(

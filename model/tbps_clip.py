@@ -1,37 +1,94 @@
-"""TBPS-CLIP: CLIP's two towers trained to find a person from a sentence (Cao et al. 2024, arXiv
-2308.10045).
+"""TBPS-CLIP: CLIP's two towers trained to find a person from a sentence.
+
+Cao et al., An Empirical Study of CLIP for Text-Based Person Search, AAAI 2024, arXiv 2308.10045.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from model.clip import CLIP
+from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.interface import Batch, Outputs
 
 LARGEST_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
+# Beginnings of the names of parameters that start from nothing and train at a multiple of the rate.
+NEW_PARAMETERS = (
+    "classifier.",
+    "mlm_decoder.cross_attn.",
+    "mlm_decoder.transformer.",
+    "mlm_decoder.to_words.",
+)
 
 
 class TBPSCLIP(nn.Module):
-    """A batch in, features out.
+    """A batch in, features and logits out; a head that is not given is not there.
 
     Args:
         clip: the backbone.
+        simclr_mlp: projects the features of two views for their contrast.
+        classifier: identities from the features of either modality.
+        mlm_decoder: masked words from the dense features of both.
+        fresh_soft_pass: compute the soft labels' text features in a pass of their own, with another
+            dropout mask, as published; else they are those of the pass with gradient.
     """
 
-    def __init__(self, clip: CLIP) -> None:
+    def __init__(
+        self,
+        clip: CLIP,
+        simclr_mlp: ProjectionHead | None = None,
+        classifier: Classifier | None = None,
+        mlm_decoder: MaskedLanguageDecoder | None = None,
+        fresh_soft_pass: bool = False,
+    ) -> None:
         super().__init__()
         self.clip = clip
+        self.simclr_mlp, self.classifier, self.mlm_decoder = simclr_mlp, classifier, mlm_decoder
+        self.fresh_soft_pass = fresh_soft_pass
 
     def forward(self, batch: Batch) -> Outputs:
-        """Encode all views of the pictures in one call, and the captions in another."""
-        image_features = self.encode_image(batch.images.flatten(0, 1))  # (V B, D)
+        """Encode all pictures in one call and the captions in another; then the heads."""
+        views, simclr_views, image_tokens = self._encode_pictures(batch)
+        text_features, text_tokens = self._encode(self.clip.encode_text, batch.tokens)
+        soft_text_features = image_logits = text_logits = word_logits = None
+        if self.fresh_soft_pass:
+            with torch.no_grad():
+                soft_text_features = self.encode_text(batch.tokens)
+        if self.classifier is not None:
+            image_logits, text_logits = self.classifier(views[0]), self.classifier(text_features)
+        if self.mlm_decoder is not None:
+            assert batch.labels is not None, "the decoder needs a batch with masked words"
+            word_logits = self.mlm_decoder(text_tokens, image_tokens[: len(batch)], batch.labels)
         return Outputs(
-            image_features=image_features.unflatten(0, batch.images.shape[:2]),  # (V, B, D)
-            text_features=self.encode_text(batch.tokens),  # (B, D)
+            image_features=views,
+            text_features=text_features,
             logit_scale=self.clip.logit_scale,
+            soft_text_features=soft_text_features,
+            simclr_features=None if self.simclr_mlp is None else self.simclr_mlp(simclr_views),
+            image_logits=image_logits,
+            text_logits=text_logits,
+            word_logits=word_logits,
         )
+
+    def _encode_pictures(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (V, B, D) of the training views, (2 or 0, B, D) of SimCLR's, and all tokens."""
+        groups = [batch.images]
+        if self.simclr_mlp is not None:
+            assert batch.simclr_images is not None, "the head needs a batch with SimCLR views"
+            groups.append(batch.simclr_images)
+        pictures = torch.cat(groups).flatten(0, 1)  # (all views x B, 3, rows, columns)
+        features, tokens = self._encode(self.clip.encode_image, pictures)
+        features = features.unflatten(0, (-1, len(batch)))  # (all views, B, D)
+        return features[: len(batch.images)], features[len(batch.images) :], tokens
+
+    def _encode(self, encode: Callable[..., Any], inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and, where the decoder needs them, every token's; else the features twice."""
+        if self.mlm_decoder is None:
+            return (features := encode(inputs)), features
+        return encode(inputs, dense=True)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(N, 3, rows, columns) -> (N, D), un-normalised."""

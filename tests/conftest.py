@@ -19,6 +19,7 @@ SMALL = (
     "data.test_batch_size=16",
     "data.num_workers=0",
     "model.embed_dim=16",
+    "experiment.simclr_mlp=[16, 8, 16]",
     "model.vision={width: 32, layers: 1, heads: 2, patch_size: 8}",
     "model.text={width: 32, layers: 1, heads: 2}",
 )

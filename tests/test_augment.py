@@ -1,7 +1,26 @@
+import string
+from collections import Counter
+from functools import partial
+
 import numpy as np
 import pytest
 
-from text_utils.augment import random_deletion
+from text_utils.augment import (
+    random_deletion,
+    random_insertion,
+    random_swap,
+    synonym_replacement,
+)
+
+WORDS = {"man": ("adult male", "bloke"), "red": ("crimson",), "bag": ("pouch", "sack", "tote")}
+
+
+def synonyms(word: str) -> tuple[str, ...]:
+    return WORDS.get(word.lower(), ())
+
+
+insert = partial(random_insertion, synonyms=synonyms)
+replace = partial(synonym_replacement, synonyms=synonyms)
 
 
 class Draws:
@@ -33,3 +52,49 @@ def test_frequency_and_determinism():
     assert len(kept.split()) == pytest.approx(9_500, abs=100)
     assert kept == random_deletion(text, 0.05, np.random.default_rng(1))
     assert random_deletion("a b c", 0.0, np.random.default_rng(0)) == "a b c"
+
+
+def test_two_words_change_places():
+    assert random_swap("a b c d", 0.25, Draws(0.0, 0.0)) == "b a c d"
+    assert random_swap("a b c d", 0.25, Draws(0.99, 0.99)) == "a b d c"
+    assert random_swap("a b c d", 0.5, Draws(0.0, 0.0, 0.5, 0.9)) == "b a d c"
+
+
+def test_swaps_keep_the_words_and_choose_all_pairs_alike():
+    rng = np.random.default_rng(0)
+    swapped = Counter(random_swap("a b c", 0.1, rng) for _ in range(3000))
+    assert swapped.keys() == {"b a c", "c b a", "a c b"}
+    assert min(swapped.values()) > 900
+
+
+def test_a_synonym_of_a_word_is_inserted_anywhere():
+    # the word (man, red), its synonym, the place before 0, 1, 2 or after all
+    assert insert("the man, red", 0.1, Draws(0.0, 0.9, 0.0)) == "bloke the man, red"
+    assert insert("the man, red", 0.1, Draws(0.9, 0.9, 0.99)) == "the man, red crimson"
+    rng = np.random.default_rng(0)
+    text = " ".join(["bag", *string.ascii_lowercase[:19]])
+    longer = [insert(text, 0.1, rng).split() for _ in range(200)]
+    assert all(len(words) == 22 for words in longer)
+    added = Counter(word for words in longer for word in words if len(word) > 3)
+    assert added.keys() == {"pouch", "sack", "tote"}
+
+
+def test_words_are_replaced_wherever_they_stand():
+    # one of man, red, bag; then its synonym
+    text = "A man, red bag, red!"
+    assert replace(text, 0.1, Draws(0.5, 0.0)) == "A man, crimson bag, crimson!"
+    assert replace(text, 0.1, Draws(0.0, 0.0)) == "A adult male, red bag, red!"
+    assert replace(text, 0.4, Draws(0.0, 0.9, 0.9, 0.5)) == "A bloke, red sack, red!"
+    everything = replace(text, 1.0, np.random.default_rng(0))
+    assert not {"man", "red", "bag"} & set(everything.replace(",", "").split())
+
+
+@pytest.mark.parametrize("operation", [random_deletion, random_swap, insert, replace])
+def test_operations_survive_short_captions_and_repeat_themselves(operation):
+    for text in ("", "  ", "word", "the a"):
+        assert len(operation(text, 0.1, np.random.default_rng(0)).split()) == len(text.split())
+    text = "the man carries a red bag , the red bag of a man"
+    assert operation(text, 0.0, np.random.default_rng(0)) == text
+    results = [operation(text, 0.3, np.random.default_rng(seed)) for seed in range(20)]
+    assert results[3] == operation(text, 0.3, np.random.default_rng(3))
+    assert len(set(results)) > 5

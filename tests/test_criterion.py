@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.criterion import Criterion
+from model.criterion import Criterion, Settings
 from model.interface import Batch, Outputs
 from model.objectives import itc, n_itc, r_itc
 
@@ -31,7 +31,9 @@ def test_only_named_losses_are_computed(outputs, batch):
 def test_losses_are_the_objectives_of_normalised_features(outputs, batch):
     first, second = F.normalize(outputs.image_features, dim=-1)
     text, ids, scale = F.normalize(outputs.text_features, dim=-1), batch.ids, 10.0
-    losses = Criterion({"nitc": 1.0, "ritc": 1.0, "itc": 1.0}, 0.5, 0.02)(outputs, batch)
+    losses = Criterion({"nitc": 1.0, "ritc": 1.0, "itc": 1.0}, Settings(ritc_eps=0.02))(
+        outputs, batch
+    )
     both_views = [n_itc(view, text, ids, scale, 0.5) for view in (first, second)]
     torch.testing.assert_close(losses["nitc"], torch.stack(both_views).mean())
     torch.testing.assert_close(losses["ritc"], r_itc(first, text, ids, scale, 0.02))
@@ -39,7 +41,7 @@ def test_losses_are_the_objectives_of_normalised_features(outputs, batch):
 
 
 def test_soft_labels_grow_over_the_first_epoch(outputs, batch):
-    criterion = Criterion({"nitc": 1.0}, softlabel_ratio=0.5)
+    criterion = Criterion({"nitc": 1.0}, Settings(softlabel_ratio=0.5))
     by_progress = {p: criterion(outputs, batch, progress=p)["nitc"] for p in (0.0, 0.5, 1.0, 3.0)}
     views, text = F.normalize(outputs.image_features, dim=-1), F.normalize(outputs.text_features)
     for progress, alpha in ((0.0, 0.0), (0.5, 0.25), (1.0, 0.5), (3.0, 0.5)):
@@ -47,10 +49,16 @@ def test_soft_labels_grow_over_the_first_epoch(outputs, batch):
         torch.testing.assert_close(by_progress[progress], expected.mean())
 
 
-def test_total_is_the_weighted_sum():
+def test_total_is_the_weighted_sum(outputs):
     criterion = Criterion({"nitc": 2.0, "ritc": 0.5})
     losses = {"nitc": torch.tensor(3.0), "ritc": torch.tensor(4.0)}
-    assert criterion.total(losses).item() == 8.0
+    assert criterion.total(losses, outputs).item() == 8.0
+
+
+def test_what_no_loss_reads_has_a_gradient_of_zeros(outputs, batch):
+    criterion = Criterion({"cmpm": 1.0})
+    criterion.total(criterion(outputs, batch), outputs).backward()
+    assert outputs.logit_scale.grad == 0
 
 
 def test_an_unknown_loss_is_a_programmers_mistake():
@@ -60,5 +68,5 @@ def test_an_unknown_loss_is_a_programmers_mistake():
 
 def test_the_scale_learns(outputs, batch):
     criterion = Criterion({"nitc": 1.0})
-    criterion.total(criterion(outputs, batch)).backward()
+    criterion.total(criterion(outputs, batch), outputs).backward()
     assert outputs.logit_scale.grad.abs() > 0

@@ -8,9 +8,10 @@ from PIL import Image
 from errors import InputError
 from misc.data import (
     CaptionDataset,
+    Collate,
+    Mixing,
     PictureDataset,
     TextAugmentation,
-    collate,
     drop_missing_folders,
     evaluation_loader,
     find_image_root,
@@ -19,7 +20,8 @@ from misc.data import (
 )
 from misc.datasets.annotations import Picture, read_annotations
 from misc.samplers import GlobalBatchSampler
-from misc.transforms import EvaluationTransform, TrainTransform
+from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
+from model.interface import Batch
 from text_utils.tokenizer import ClipTokenizer
 
 
@@ -35,43 +37,83 @@ def dataset(pedestrians, tokenizer) -> CaptionDataset:
         pedestrians.image_root,
         TrainTransform((32, 16), "imagenet"),
         TextAugmentation(backtranslation=0.5, deletion=0.2),
-        tokenizer,
         views=2,
+        simclr=SimCLRTransform((32, 16), "imagenet"),
         seed=4,
     )
 
 
-def epoch_of(dataset: CaptionDataset, num_workers: int, epoch: int = 0) -> list[torch.Tensor]:
+@pytest.fixture
+def everything(tokenizer) -> Collate:
+    """Collation with all that is drawn at random in it."""
+    return Collate(tokenizer, mixing=Mixing("cat", 0.5, 0.5, rows=4), mask_words=True, seed=4)
+
+
+def epoch_of(dataset: CaptionDataset, collate: Collate, num_workers: int) -> list[torch.Tensor]:
     sampler = GlobalBatchSampler(len(dataset), batch_size=8, seed=4)
-    sampler.start(epoch)
-    loader = train_loader(dataset, sampler, num_workers, pin_memory=False)
-    return [tensor for batch in loader for tensor in vars(batch).values()]
+    sampler.start(0)
+    loader = train_loader(dataset, collate, sampler, num_workers, pin_memory=False)
+    return [tensor for batch in loader for tensor in batch.present().values()]
 
 
 def test_an_item_is_one_caption_with_views_of_its_picture(dataset, pedestrians):
     assert len(dataset) == pedestrians.counts["train"].captions
-    views, tokens, identity = dataset[0, 5]
-    assert views.shape == (2, 3, 32, 16)
-    assert not torch.equal(views[0], views[1])
-    assert tokens.shape == (77,)
-    assert 0 <= identity < 20
+    sample = dataset[0, 5]
+    assert sample.views.shape == sample.simclr_views.shape == (2, 3, 32, 16)
+    views = [*sample.views, *sample.simclr_views]
+    assert len({view.sum().item() for view in views}) == 4
+    assert 0 <= sample.identity < 20
 
 
-def test_the_number_of_workers_changes_nothing(dataset):
-    for alone, shared in zip(epoch_of(dataset, 0), epoch_of(dataset, 2), strict=True):
-        assert torch.equal(alone, shared)
+def test_the_number_of_workers_changes_nothing(dataset, everything):
+    alone, shared = (epoch_of(dataset, everything, workers) for workers in (0, 2))
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
+
+
+def test_batches_of_two_processes_are_the_batch_of_one(dataset, everything):
+    """Whatever is drawn for a row or for a part of the batch is drawn from its place."""
+    samples = [dataset[0, index] for index in range(8)]
+    whole, parts = everything(samples), [everything(samples[:4]), everything(samples[4:])]
+    for name in whole.present():
+        joined = torch.cat([getattr(part, name) for part in parts], dim=Batch.dims[name])
+        assert torch.equal(joined, getattr(whole, name)), name
+
+
+def test_mixing_changes_the_first_view_and_the_captions_alone(dataset, tokenizer):
+    samples = [dataset[0, index] for index in range(8)]
+    plain = Collate(tokenizer)(samples)
+    mixed = Collate(tokenizer, mixing=Mixing("ori", 1.0, 0.25, rows=8))(samples)
+    assert torch.equal(mixed.images[0, :2], (plain.images[0, :2] + plain.images[0, 2:4]) / 2)
+    assert torch.equal(mixed.images[0, 2:], plain.images[0, 2:])
+    assert torch.equal(mixed.images[1], plain.images[1])
+    assert torch.equal(mixed.simclr_images, plain.simclr_images)
+    assert torch.equal(mixed.ids, plain.ids)
+    joined = [f"{samples[i].caption} {samples[2 + i].caption}" for i in range(2)]
+    assert torch.equal(tokenizer.trim(mixed.tokens[:2]), tokenizer.trim(tokenizer(joined)))
+
+
+def test_masked_words_stand_in_the_labels(dataset, tokenizer):
+    samples = [dataset[0, index] for index in range(8)]
+    plain = Collate(tokenizer)(samples)
+    masked = Collate(tokenizer, mask_words=True)(samples)
+    chosen = masked.labels != -100
+    assert 0 < chosen.float().mean() < 0.3
+    words = tokenizer([sample.caption for sample in samples])  # in full length, as is `masked`
+    assert torch.equal(masked.labels[chosen], words[chosen])
+    assert torch.equal(masked.tokens[~chosen], words[~chosen])
+    assert torch.equal(tokenizer.lengths(masked.tokens), tokenizer.lengths(plain.tokens))
 
 
 def test_epochs_are_augmented_differently(dataset):
     first, second = dataset[0, 3], dataset[1, 3]
-    assert not torch.equal(first[0], second[0])
-    assert first[2] == second[2]
+    assert not torch.equal(first.views, second.views)
+    assert first.identity == second.identity
 
 
 def test_a_batch_is_cut_to_its_longest_caption(dataset, tokenizer):
     samples = [dataset[0, index] for index in range(6)]
-    batch = collate(samples, tokenizer)
-    longest = max(int(tokenizer.lengths(sample[1][None])) for sample in samples)
+    batch = Collate(tokenizer)(samples)
+    longest = int(tokenizer.lengths(tokenizer([sample.caption for sample in samples])).max())
     assert batch.tokens.shape == (6, -(-longest // 8) * 8)
     assert batch.images.shape == (2, 6, 3, 32, 16)
     assert batch.ids.dtype == torch.int64

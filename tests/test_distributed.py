@@ -22,6 +22,7 @@ from misc.trainer import Trainer
 from misc.transforms import EvaluationTransform
 from model.build import build_criterion, build_model, build_tokenizer
 from model.criterion import Alone
+from model.interface import Outputs
 from model.objectives import Pairs, n_itc, r_itc
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks, run_ranks
@@ -102,12 +103,12 @@ def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
     """Losses, gradients and results of some steps on this process's part of the global batches."""
     tokenizer = build_tokenizer(config)
     seed_torch(config.misc.seed, Purpose.INITIALISATION)
-    model = build_model(config)
     data = build_data(config)
+    model = build_model(config, data.identities)
     (stage,) = build_stages(config, data, tokenizer, model, build_criterion(config), own)
     gather = AllGather() if own.world_size > 1 else Alone()
     precision = Precision("fp32", own.device)
-    trainer = Trainer(stage, model, own, gather, precision)
+    trainer = Trainer(stage, model, own, gather, precision, config.data.batch_size, seed=1)
     gradients: list[dict[str, Tensor]] = []
 
     def remember(*_: object) -> None:
@@ -124,27 +125,97 @@ def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
     return losses, gradients[:2], results
 
 
-@pytest.mark.parametrize("mvs", ["true", "false"])
-def test_two_processes_train_and_evaluate_as_one(tmp_path, small_config, mvs):
-    changes = ("experiment.dropout=0", f"experiment.mvs_image={mvs}", "experiment.itc=true")
-    pair = small_config(*changes, "data.batch_size=2")
-    (losses, gradients, results), second = run_ranks(train_steps, 2, tmp_path, pair, 20)
-    with processes("cpu") as own:
-        expected = train_steps(own, small_config(*changes, "data.batch_size=4"), 20)
-    assert len(losses) == 20
-    assert losses == second[0]
-    for name in ("loss", "nitc", "ritc", "itc"):
-        ours, theirs = ([step[name] for step in run] for run in (losses, expected[0]))
-        assert ours == pytest.approx(theirs, abs=1e-5)
-        assert ours[0] == pytest.approx(theirs[0], rel=1e-6)
+EVERY_LOSS = (
+    "experiment={mvs_image: true, citc: true, ss: true, id: true, mlm: true, itc: true, sdm: true, "
+    "cmpm: true, mixgen: true, mixgen_p: 0.5, mixgen_ratio: 0.5, cmt_depth: 1}"
+)
+FULL = "experiment={mvs_image: true, citc: true, ss: true}"
+
+
+def check_same(run: tuple, other: tuple) -> None:
+    """The same losses to 1e-5, in the first step 1e-6; gradients to 1e-5; the same results."""
+    assert run[0][0].keys() == other[0][0].keys()
+    for name in run[0][0]:
+        ours, theirs = ([step[name] for step in losses] for losses in (run[0], other[0]))
+        assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5), name
+        assert ours[0] == pytest.approx(theirs[0], rel=1e-6), name
     for step in range(2):
-        for name, gradient in gradients[step].items():
+        for name, gradient in run[1][step].items():
+            expected = other[1][step][name]
+            close = 1e-5 * max(1.0, expected.abs().max().item())
+            torch.testing.assert_close(gradient, expected, rtol=0, atol=close)
+    assert run[2] == other[2]
+
+
+@pytest.mark.parametrize("recipe", ["experiment.itc=true", FULL, EVERY_LOSS])
+def test_two_processes_train_and_evaluate_as_one(tmp_path, small_config, recipe):
+    """And as one process that encodes its batch in two parts, and mixes within them."""
+    pair = small_config(recipe, "data.batch_size=4", "experiment.dropout=0")
+    first, second = run_ranks(train_steps, 2, tmp_path, pair, 10)
+    assert len(first[0]) == 10
+    assert first[0] == second[0]
+    assert first[2] == second[2]
+    for step in range(2):
+        for name, gradient in first[1][step].items():
             assert torch.equal(gradient, second[1][step][name]), f"{name} differs over ranks"
-            other = expected[1][step][name]
-            close = 1e-5 * max(1.0, other.abs().max().item())
-            torch.testing.assert_close(gradient, other, rtol=0, atol=close)
-    assert "clip.logit_scale" in gradients[0]
-    assert results == second[2] == expected[2]
+    assert "clip.logit_scale" in first[1][0]
+    parts = small_config(
+        recipe, "data.batch_size=4", "data.global_batch_size=8", "experiment.dropout=0"
+    )
+    with processes("cpu") as own:
+        check_same(first, train_steps(own, parts, 10))
+
+
+@pytest.mark.parametrize("recipe", [FULL, EVERY_LOSS])
+def test_a_batch_in_parts_is_the_batch_in_one(small_config, recipe):
+    changes = (recipe, "experiment.dropout=0", "experiment.mixgen=false")
+    whole = small_config(*changes, "data.batch_size=8")
+    parts = small_config(*changes, "data.batch_size=3", "data.global_batch_size=8")
+    with processes("cpu") as own:
+        check_same(train_steps(own, whole, 4), train_steps(own, parts, 4))
+
+
+def test_a_batch_in_parts_on_two_processes(tmp_path, small_config):
+    """Both at once: DDP reduces in the last part only."""
+    parts = small_config(EVERY_LOSS, "data.batch_size=2", "data.global_batch_size=8")
+    first, second = run_ranks(train_steps, 2, tmp_path, parts, 3)
+    for name, gradient in first[1][1].items():
+        assert torch.equal(gradient, second[1][1][name]), f"{name} differs over ranks"
+    alone = small_config(EVERY_LOSS, "data.batch_size=2", "data.global_batch_size=8")
+    with processes("cpu") as own:
+        check_same(first, train_steps(own, alone, 3))
+
+
+def test_dropout_masks_are_those_of_the_pass_without_gradient(small_config):
+    """The gradients of a batch in parts, against those of one graph over the same parts."""
+    config = small_config(FULL, "data.batch_size=4", "experiment.dropout=0.3")
+    data = build_data(config)
+    with processes("cpu") as own:
+        model = build_model(config)
+        parts = data, build_tokenizer(config), model, build_criterion(config)
+        (stage,) = build_stages(config, *parts, own)
+        trainer = Trainer(stage, model, own, Alone(), Precision("fp32", own.device), 2, seed=1)
+        batch = next(iter(stage.loader))
+        losses = trainer.backward(batch, 0)
+        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+        model.zero_grad()
+        chunks = batch.split(2)
+        outputs = Outputs.join([trainer._encode(model, chunks, i, 0) for i in range(2)])
+        expected, total = trainer._losses(outputs, batch, 0)
+        total.backward()
+    assert losses["nitc"].item() == pytest.approx(expected["nitc"].item(), rel=1e-6)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            close = 1e-5 * max(1.0, parameter.grad.abs().max().item())
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=0, atol=close)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(small_config):
+    config = small_config("data.global_batch_size=9")
+    model = build_model(config)
+    parts = build_data(config), build_tokenizer(config), model, build_criterion(config)
+    with pytest.raises(InputError, match=r"data.global_batch_size=9 cannot be shared by 2"):
+        build_stages(config, *parts, Processes(0, 2, torch.device("cpu")))
 
 
 def test_two_stages_and_a_resumption_on_two_processes(tmp_path, places):
@@ -183,7 +254,8 @@ def test_a_step_waits_for_the_gpu_at_no_point(small_config):
         model = build_model(config).to(own.device)
         parts = build_data(config), build_tokenizer(config), model
         (stage,) = build_stages(config, *parts, build_criterion(config), own)
-        trainer = Trainer(stage, model, own, Alone(), Precision("auto", own.device))
+        auto = Precision("auto", own.device)
+        trainer = Trainer(stage, model, own, Alone(), auto, config.data.batch_size, seed=1)
         batch = next(iter(stage.loader)).to(own.device)
         trainer.step(batch, 0)  # the first allocates
         torch.cuda.set_sync_debug_mode("error")

@@ -9,7 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.objectives import Pairs, identity_targets, itc, n_itc, r_itc
+from model.objectives import (
+    Pairs,
+    c_itc,
+    cmpm,
+    identity,
+    identity_targets,
+    itc,
+    masked_lm,
+    n_itc,
+    r_itc,
+    sdm,
+    simclr,
+)
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "tbps_losses.npz")
 CASES = ("c0", "c1")
@@ -170,3 +182,136 @@ def test_r_itc_is_the_published_one(case):
     image, text = normalised(x["img"]), normalised(x["txt"])
     loss = r_itc(image, text, golden(case, "ids"), x["logit_scale"].exp())
     check_golden(case, "ritc", loss, x)
+
+
+def slow_c_itc(batch: Pairs) -> float:
+    image, text = batch.image, batch.text
+    inmodal = crossmodal = 0.0
+    size = len(batch.ids)
+    for i in range(size):
+        for j in range(size):
+            inmodal += float(image[i] @ image[j] - text[i] @ text[j]) ** 2
+            crossmodal += float(image[i] @ text[j] - image[j] @ text[i]) ** 2
+    return (0.25 * inmodal + 0.25 * crossmodal) / size**2
+
+
+def slow_simclr(a: Tensor, b: Tensor, temperature: float) -> float:
+    total = 0.0
+    for anchors, others in ((a, b), (b, a)):
+        for i, anchor in enumerate(anchors):
+            row = [float(anchor @ other) / temperature for other in others]
+            row += [float(anchor @ s) / temperature for j, s in enumerate(anchors) if j != i]
+            total -= math.log(softmax(row)[i])
+    return total / (2 * len(a))
+
+
+def slow_cmpm(image: Tensor, text: Tensor, ids: Tensor, eps: float) -> float:
+    total = 0.0
+    for anchors, columns in ((image, text), (text, image)):
+        for i, anchor in enumerate(anchors):
+            p = softmax([float(anchor @ c) / math.sqrt(float(c @ c)) for c in columns])
+            same = [float(other == ids[i]) for other in ids]
+            norm = math.sqrt(sum(same))
+            total += sum(
+                q * (math.log(q) - math.log(s / norm + eps)) for q, s in zip(p, same, strict=True)
+            )
+    return total / len(ids)
+
+
+def test_c_itc_is_the_slow_one(batch):
+    loss = c_itc(batch.image, batch.text, 4.0)
+    assert loss.item() == pytest.approx(slow_c_itc(batch), rel=1e-9)
+
+
+def test_simclr_is_the_slow_one(batch):
+    loss = simclr(batch.image, batch.text, 0.5)
+    assert loss.item() == pytest.approx(slow_simclr(batch.image, batch.text, 0.5), rel=1e-9)
+
+
+def test_sdm_sums_what_r_itc_averages(batch):
+    assert sdm(*batch, 4.0).item() == pytest.approx(2 * slow_r_itc(batch, 4.0, 1e-8), rel=1e-6)
+
+
+def test_cmpm_is_the_slow_one(batch):
+    image, text = 3 * batch.image, 2 * batch.text
+    expected = slow_cmpm(image, text, batch.ids, 1e-8)
+    assert cmpm(image, text, batch.ids).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [sdm, cmpm, simclr])
+def test_rows_of_two_processes_make_these_losses_of_one_too(batch, loss):
+    whole = Pairs(*(part[:6] for part in batch))
+
+    def of_rows(rows: slice, gathered: Pairs | None) -> Tensor:
+        own = Pairs(*(part[rows] for part in whole))
+        if loss is simclr:
+            both = None if gathered is None else (gathered.image, gathered.text)
+            return simclr(own.image, own.text, gathered=both, first=rows.start)
+        return loss(*own, **({"scale": 4.0} if loss is sdm else {}), gathered=gathered)
+
+    parts = [of_rows(slice(first, first + 3), whole) for first in (0, 3)]
+    assert torch.stack(parts).mean().item() == pytest.approx(
+        of_rows(slice(0, 6), None).item(), rel=1e-9
+    )
+
+
+def test_label_smoothing_shares_a_part_among_all_identities():
+    logits = torch.tensor([[2.0, 0.0, -1.0]], dtype=torch.float64)
+    p = softmax(logits[0].tolist())
+    expected = -sum((0.9 * (k == 0) + 0.1 / 3) * math.log(p[k]) for k in range(3))
+    assert identity(logits, torch.tensor([0]), 0.1).item() == pytest.approx(expected)
+
+
+def test_masked_lm_ignores_what_was_not_masked():
+    logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([3, -100, 5, -100])
+    expected = -sum(math.log(softmax(logits[i].tolist())[labels[i]]) for i in (0, 2)) / 2
+    assert masked_lm(logits, labels).item() == pytest.approx(expected, rel=1e-6)
+    assert masked_lm(logits, torch.full((4,), -100)) == 0
+    assert masked_lm(logits[:0], labels[:0]) == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_c_itc_is_the_published_one(case):
+    x = golden_inputs(case, "img", "txt")
+    loss = 0.1 * c_itc(normalised(x["img"]), normalised(x["txt"]), x["logit_scale"].exp())
+    check_golden(case, "citc", loss + 0 * x["logit_scale"], x)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_simclr_is_the_published_one(case):
+    a, b = (golden(case, name).double() for name in ("ss1", "ss2"))
+    a, b = normalised(a).requires_grad_(), normalised(b).requires_grad_()
+    loss = simclr(a, b)
+    loss.backward()
+    assert loss.item() == pytest.approx(golden(case, "simclr_raw_loss").item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_irras_losses_are_the_published_ones(case):
+    data = np.load(Path(__file__).parent / "golden" / "irra_losses.npz")
+
+    def given(name: str) -> Tensor:
+        return torch.tensor(data[f"{case}/{name}"])
+
+    ids, scale = given("pid"), given("logit_scale").item()
+    for name in ("sdm", "itc", "cmpm"):
+        image, text = (given(key).double().requires_grad_() for key in ("img", "txt"))
+        pair = normalised(image), normalised(text)
+        if name == "sdm":
+            loss = sdm(*pair, ids, scale)
+        elif name == "itc":
+            loss = itc(*pair, scale)
+        else:
+            loss = cmpm(image, text, ids)
+        loss.backward()
+        assert loss.item() == pytest.approx(given(f"{name}_loss").item(), rel=1e-6)
+        for leaf, key in ((image, "img"), (text, "txt")):
+            torch.testing.assert_close(leaf.grad, given(f"{name}_grad_{key}"), rtol=2e-6, atol=1e-9)
+    logits = [given(f"{key}_logits").double() for key in ("img", "txt")]
+    loss = torch.stack([identity(rows, ids) for rows in logits]).mean()
+    assert loss.item() == pytest.approx(given("id_loss").item(), rel=2e-6)
+    labels = given("mlm_labels")
+    labels = labels.masked_fill(labels == 0, -100)  # there 0 is ignored
+    loss = masked_lm(given("mlm_scores").double(), labels)
+    assert loss.item() == pytest.approx(given("mlm_loss").item(), rel=2e-6)

@@ -70,3 +70,10 @@ def test_frozen_parameters_are_left_out_and_can_be_freed_again(model):
 def test_freezing_what_is_not_there_is_an_error(model):
     with pytest.raises(ValueError, match=r"'visual\.conv'"):
         freeze(model, ("visual.conv",))
+
+
+def test_new_parameters_train_at_a_multiple_of_the_rate(model):
+    optimizer = build_adamw(model, 1e-3, (0.9, 0.98), 1e-8, 0.02, fast=("2.",), factor=5)
+    factors = {id(p): g["factor"] for g in optimizer.param_groups for p in g["params"]}
+    expected = {id(p): 5 if n.startswith("2.") else 1 for n, p in model.named_parameters()}
+    assert factors == expected

@@ -248,8 +248,8 @@ def test_wrong_value_names_place_key_value_and_expectation(setting, complaint):
 
 def test_nothing_to_train():
     complaint = "command line: experiment: no loss is left to train"
-    assert complaint in refusal("experiment.nitc=false", "experiment.ritc=false")
-    assert complaint in refusal("experiment.nitc=false", "experiment.ritc_ratio=0")
+    assert complaint in refusal("--simplified", "experiment.nitc=false", "experiment.ritc=false")
+    assert complaint in refusal("--simplified", "experiment.nitc=false", "experiment.ritc_ratio=0")
     assert configure("experiment.nitc=false", "experiment.ritc=false", "experiment.itc=true")
 
 

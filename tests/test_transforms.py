@@ -1,18 +1,26 @@
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.functional as TF
 from PIL import Image
 
 from misc.transforms import (
     IMAGE_POOL,
+    STATISTICS,
     EvaluationTransform,
+    SimCLRTransform,
     TrainTransform,
+    blur,
     crop_resized,
+    draw_part,
     erase,
     flip,
+    jitter_color,
     make_gray,
+    to_tensor,
 )
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "transforms_tbps.npz")
@@ -91,3 +99,111 @@ def test_a_crop_keeps_most_of_the_picture(image):
     for _ in range(50):
         crop = crop_resized(ramp, rng)
         assert crop.max() - crop.min() > 0.6
+
+
+def test_a_simclr_view_is_determined_by_its_generator(picture):
+    transform = SimCLRTransform((32, 16), "clip")
+    views = [transform(picture, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(view.shape == (3, 32, 16) and view.isfinite().all() for view in views)
+    assert torch.equal(transform(picture, np.random.default_rng(5)), views[5])
+    assert len({view.sum().item() for view in views}) == 20
+
+
+def test_a_simclr_view_stays_in_the_range_of_normalised_pixels(picture):
+    transform = SimCLRTransform((16, 16), "imagenet")
+    mean, std = (torch.tensor(values)[:, None, None] for values in STATISTICS["imagenet"])
+    rng = np.random.default_rng(0)
+    views = torch.stack([transform(picture, rng) for _ in range(50)]) * std + mean
+    assert views.min() >= -1e-5
+    assert views.max() <= 1 + 1e-5
+
+
+def test_a_simclr_view_does_each_thing_as_often_as_published(monkeypatch, picture):
+    """What reaches the operations, counted; the colours are those of noise, so grey shows."""
+    done = {"jitter": 0}
+
+    def counted(image, rng, strength, hue):
+        assert (strength, hue) == (0.4, 0.1)
+        done["jitter"] += 1
+        return image
+
+    monkeypatch.setattr("misc.transforms.jitter_color", counted)
+    transform = SimCLRTransform((8, 8), "clip")
+    mean, std = (torch.tensor(values)[:, None, None] for values in STATISTICS["clip"])
+    rng = np.random.default_rng(0)
+    views = torch.stack([transform(picture, rng) for _ in range(1500)]) * std + mean
+    grey = (views.amax(1) - views.amin(1)).amax((1, 2)) < 1e-5
+    assert done["jitter"] / 1500 == pytest.approx(0.8, abs=0.04)
+    assert grey.float().mean().item() == pytest.approx(0.2, abs=0.04)
+
+
+def test_a_simclr_view_without_chance_is_the_resized_part(monkeypatch, picture):
+    """No draw below any probability: only the part is left."""
+    monkeypatch.setattr("misc.transforms.draw_part", lambda *_, **__: (10, 5, 20, 15))
+
+    class Never:
+        def random(self):
+            return 1.0
+
+    view = SimCLRTransform((32, 16), "clip")(picture, Never())
+    part = to_tensor(picture.crop((5, 10, 20, 30)), (32, 16), Image.Resampling.BILINEAR)
+    torch.testing.assert_close(view, TF.normalize(part, *STATISTICS["clip"]))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(100, 100), (300, 100), (50, 200)])
+def test_a_part_has_the_area_and_aspect_that_are_asked_for(rows, columns):
+    rng = np.random.default_rng(0)
+    stretch = rows / columns
+    ratio = (3 / 4 * stretch, 4 / 3 * stretch)
+    for _ in range(300):
+        top, left, height, width = draw_part(rows, columns, rng, (0.2, 1.0), ratio)
+        assert top >= 0
+        assert left >= 0
+        assert top + height <= rows
+        assert left + width <= columns
+        assert height * width / (rows * columns) > 0.18
+        assert 0.73 < width / height < 1.37
+
+
+def test_a_part_that_never_fits_is_the_middle():
+    rng = np.random.default_rng(0)
+    assert draw_part(300, 100, rng, (1.0, 1.0), (9 / 4, 4)) == (83, 0, 133, 100)
+    assert draw_part(60, 30, rng, (2.0, 2.0), (0.9, 1.1)) == (0, 0, 60, 30)
+
+
+def test_jittered_colours_stay_within_their_strength():
+    rng = np.random.default_rng(0)
+    grey = torch.full((3, 4, 4), 0.5)  # only the brightness changes it
+    values = [jitter_color(grey, rng, 0.4, 0.1).mean().item() for _ in range(300)]
+    assert min(values) == pytest.approx(0.3, abs=0.02)
+    assert max(values) == pytest.approx(0.7, abs=0.02)
+
+
+def test_hue_turns_only_when_asked_for():
+    red = torch.tensor([0.8, 0.2, 0.2])[:, None, None].expand(3, 4, 4)
+    rng = np.random.default_rng(0)
+    plain = [jitter_color(red, rng, 0.0) for _ in range(20)]
+    turned = torch.stack([jitter_color(red, rng, 0.0, 0.1)[:, 0, 0] for _ in range(200)])
+    assert all(torch.allclose(result, red, atol=1e-6) for result in plain)
+    middle = turned[:, 1:].amax(1)  # red is still the most; 0.1 of a circle is 0.6 of the next step
+    assert turned[:, 0] == pytest.approx(0.8, abs=1e-3)
+    assert 0.5 < middle.max().item() <= 0.2 + 0.6 * 0.6 + 1e-3
+
+
+def test_blur_is_gaussian_with_the_published_probability(image):
+    rng = np.random.default_rng(0)
+    assert share(blur, image, lambda result: not torch.equal(result, image)) == pytest.approx(
+        0.5, abs=0.04
+    )
+    point = torch.zeros(3, 31, 31)
+    point[:, 15, 15] = 1.0
+    wide = blur(point, rng, p=1.0, sigma=(2.0, 2.0))
+    distance = torch.arange(31) - 15
+    spread = (wide[0].sum(0) * distance**2).sum().item()
+    assert wide.sum().item() == pytest.approx(3.0, abs=1e-4)
+    assert math.sqrt(spread) == pytest.approx(2.0, abs=0.1)
+
+
+def test_blur_reaches_no_further_than_a_small_image():
+    tiny = torch.rand(3, 3, 5)
+    assert blur(tiny, np.random.default_rng(0), p=1.0, sigma=(2.0, 2.0)).shape == tiny.shape

@@ -9,8 +9,7 @@ from errors import InputError
 Lookup = Callable[[str], tuple[str, ...]]
 
 # Words that say nothing on their own: EDA neither replaces nor inserts beside them.
-STOP_WORDS = frozenset(
-    """
+_STOP_WORDS = """
     i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she
     her hers herself it its itself they them their theirs themselves what which who whom this that
     these those am is are was were be been being have has had having do does did doing a an the and
@@ -18,8 +17,8 @@ STOP_WORDS = frozenset(
     before after above below to from up down in out on off over under again further then once here
     there when where why how all any both each few more most other some such no nor not only own
     same so than too very s t can will just don should now
-    """.split()
-)
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 class Synonyms:

@@ -1,0 +1,27 @@
+"""The script that a text is written in."""
+
+import unicodedata
+from collections import Counter
+from functools import cache
+
+EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA"}  # Japanese mixes them in one sentence
+
+
+def main_script(text: str) -> str | None:
+    """The script of most of the letters, as Unicode names them: `LATIN`, `CJK`, `CYRILLIC`, ...;
+    None for a text without letters.
+    """
+    letters: Counter[str] = Counter()
+    for letter, number in Counter(unicodedata.normalize("NFKC", text)).items():
+        script = _script(letter)
+        if script:
+            letters[script] += number
+    return letters.most_common(1)[0][0] if letters else None
+
+
+@cache
+def _script(letter: str) -> str | None:
+    if not letter.isalpha():
+        return None
+    script = unicodedata.name(letter, "UNKNOWN").split()[0]
+    return "CJK" if script in EAST_ASIAN else script
