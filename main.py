@@ -32,28 +32,31 @@ def run(command: options.Command) -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
     start, checkpoint = read_start(command)
     config = command.configure(checkpoint["config"] if checkpoint else None)
-    recipe = checkpoint["recipe"] if checkpoint else command.recipe
 
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
     from misc.distributed import processes
     from misc.job import Job
 
     with processes(command.device, config.distributed.backend) as own:
-        job = Job(config, recipe, own, checkpoint, start)
         if command.evaluate:
+            job = Job(config, command.recipe, own, start, checkpoint, for_training=False)
             job.evaluate(command.output)
         else:
+            job = Job(config, command.recipe, own, start, checkpoint)
             job.train(command.output)
 
 
 def read_start(command: options.Command) -> tuple[Path | None, dict[str, Any] | None]:
-    """The checkpoint to evaluate or to go on from, and its content; None for a new training."""
+    """The checkpoint to evaluate or to go on from, if any, and its content, if it is our own."""
     if not (command.evaluate or command.resume):
         return None, None
     from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint
+    from model.published import is_published
 
     if command.evaluate:
         start = find_checkpoint(Path(command.evaluate), BEST, LAST)
+        if is_published(start):  # made by other code, without a configuration of ours
+            return start, None
     elif command.resume != "auto":
         start = find_checkpoint(Path(str(command.resume)), LAST)
     else:  # the run in --output, or the recipe's newest, if there is one

@@ -84,6 +84,7 @@ class VisionTower(TextTower):
 class Model(Section):
     backbone: Literal["clip"]
     clip_pretrained: Text | None
+    init_from: Text | None
     activation: Literal["auto", "quickgelu", "gelu"]
     embed_dim: Count
     stride: Count | None

@@ -1,5 +1,6 @@
 """From the configuration to data, stages and evaluations."""
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,13 @@ from misc.data import (
     find_image_root,
     train_loader,
 )
-from misc.datasets.annotations import Picture, read_annotations
+from misc.datasets.annotations import (
+    Picture,
+    read_records,
+    renumber_training,
+    split_records,
+)
+from misc.datasets.recognition import identify
 from misc.distributed import Processes
 from misc.optim import build_adamw, freeze, warmup_cosine
 from misc.retrieval import Loading, TextRetrieval
@@ -27,6 +34,8 @@ from model.criterion import Criterion
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 from options import Config, Schedule
 from text_utils.tokenizer import ClipTokenizer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,10 +71,18 @@ def build_data(config: Config) -> TextPersonData:
             f"data.{key} is not set: give data.annotation_file=FILE data.image_root=FOLDER, or try "
             "--config config/demo.yaml after `make demo`"
         )
-    splits = read_annotations(config.data.annotation_file)
+    records = read_records(config.data.annotation_file)
+    splits = split_records(records)
+    dataset = identify(records)
+    if dataset:
+        differences = dataset.compare_counts(splits)
+        log.info(
+            "%s: %s", dataset.name, "; ".join(differences) or "pictures and captions as published"
+        )
     every = [picture for pictures in splits.values() for picture in pictures]
     image_root = find_image_root(Path(config.data.image_root), every)
-    return TextPersonData(drop_missing_folders(splits, image_root), image_root)
+    splits = renumber_training(drop_missing_folders(splits, image_root))
+    return TextPersonData(splits, image_root)
 
 
 def build_retrieval(

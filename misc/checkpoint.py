@@ -3,11 +3,12 @@ all.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from errors import InputError
 
@@ -51,14 +52,14 @@ def read_checkpoint(file: Path) -> Checkpoint:
     return content
 
 
-def load_model(model: nn.Module, checkpoint: Checkpoint, file: Path) -> None:
-    """Put a checkpoint's weights into a model.
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
+    """Put the weights that a file holds into a model.
 
     Raises:
         InputError: if they do not fit; the tensors are named.
     """
     try:
-        model.load_state_dict(checkpoint["model"])
+        model.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{file} does not fit the model of its configuration: {reason}") from None

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from errors import InputError
-from misc.datasets.annotations import Picture
+from misc.datasets.annotations import Picture, Splits
 from misc.mixgen import mixgen
 from misc.samplers import GlobalBatchSampler, Place
 from misc.seeding import Purpose, generator
@@ -27,8 +27,6 @@ from text_utils.mask_words import mask_words
 from text_utils.tokenizer import ClipTokenizer
 
 log = logging.getLogger(__name__)
-
-Splits = dict[str, list[Picture]]
 
 
 @dataclass(frozen=True)

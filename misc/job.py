@@ -6,16 +6,26 @@ import time
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from errors import InputError
 from misc.build import build_data, build_retrieval, build_stages
-from misc.checkpoint import BEST, LAST, Checkpoint, load_model, read_checkpoint
+from misc.checkpoint import BEST, LAST, Checkpoint, load_weights, read_checkpoint
 from misc.distributed import Processes
 from misc.engine import Engine, Selection
 from misc.precision import Precision
 from misc.recorder import CLOSING, Recorder, log, start_logging
 from misc.retrieval import Results, format_table
 from misc.seeding import Purpose, seed_torch
-from model.build import build_criterion, build_model, build_tokenizer, describe_architecture
+from model.build import (
+    Architecture,
+    adapt_weights,
+    build_criterion,
+    build_model,
+    build_tokenizer,
+    describe_architecture,
+)
+from model.published import is_published, read_published
 from model.tbps_clip import TBPSCLIP
 from options import Config, dump, to_tree
 
@@ -26,12 +36,14 @@ class Job:
     """The parts that a configuration describes, built in one process of a run.
 
     Args:
-        recipe: a name for the configuration.
-        start: the file that `checkpoint` was read from; the model takes its weights.
+        recipe: a name for the configuration; a checkpoint of ours has its own.
+        start: the checkpoint that the model takes its weights from, if any.
+        checkpoint: its content, if it is of this project.
+        for_training: whether the heads are built that only the losses need.
 
     Raises:
         InputError: if something that the configuration names is not there or does not fit. Nothing
-        has been written then.
+            has been written then.
     """
 
     def __init__(
@@ -39,23 +51,49 @@ class Job:
         config: Config,
         recipe: str,
         processes: Processes,
-        checkpoint: Checkpoint | None = None,
         start: Path | None = None,
+        checkpoint: Checkpoint | None = None,
+        for_training: bool = True,
     ) -> None:
         start_logging(processes.is_main)
-        self.config, self.recipe, self.processes = config, recipe, processes
-        self.checkpoint, self.start = checkpoint, start
+        self.config, self.processes = config, processes
+        self.start, self.checkpoint = start, checkpoint
+        self.recipe = checkpoint["recipe"] if checkpoint else recipe
         self.precision = Precision(config.experiment.precision, processes.device)
         self.data = build_data(config)
         log.info("%s: %s", config.data.annotation_file, self.data.describe())
         self.tokenizer = build_tokenizer(config)
         seed_torch(config.misc.seed, Purpose.INITIALISATION)
-        self.model = build_model(
-            config, self.data.identities, checkpoint["architecture"] if checkpoint else None
-        )
-        if checkpoint and start:
-            load_model(self.model, checkpoint, start)
-        self.model.to(processes.device)
+        self.model = self._build_model(for_training).to(processes.device)
+
+    def _build_model(self, for_training: bool) -> TBPSCLIP:
+        """The model with the weights of the checkpoint, or of the one that training begins from."""
+        config, identities = self.config, self.data.identities
+        start = self.start or (Path(config.model.init_from) if config.model.init_from else None)
+        if start is None:
+            return build_model(config, identities)
+        state, architecture = self._read_weights(start)
+        if self.start is None:  # a new training: heads of its own, pictures of its own size
+            state, architecture = adapt_weights(config, state, architecture, identities)
+        model = build_model(config, identities, architecture, with_heads=for_training)
+        if self.start is None or not for_training:
+            towers = {name.removeprefix("clip."): t for name, t in state.items() if "clip." in name}
+            load_weights(model.clip, towers, start)
+        else:
+            load_weights(model, state, start)
+        return model
+
+    def _read_weights(self, file: Path) -> tuple[dict[str, Tensor], Architecture]:
+        """Weights in our names, and what they are of, from a checkpoint of ours or another's."""
+        if self.checkpoint is None and is_published(file):
+            data, model = self.config.data, self.config.model
+            scratch = model.clip_pretrained is None
+            heads = (model.vision.heads, model.text.heads) if scratch else None
+            size = data.image_size if file == self.start else None
+            published = read_published(file, size, model.stride, heads)
+            return published.state, published.architecture
+        checkpoint = self.checkpoint or read_checkpoint(file)
+        return checkpoint["model"], checkpoint["architecture"]
 
     def train(self, output: Path | None) -> None:
         """Train through all stages, then evaluate the chosen model on the test split.
@@ -94,7 +132,8 @@ class Job:
             if selection.split:
                 epoch, chosen = engine.position.best_epoch, f"the best on {selection.split}"
                 if processes.is_main:
-                    load_model(self.model, read_checkpoint(folder / BEST), folder / BEST)
+                    best = read_checkpoint(folder / BEST)
+                    load_weights(self.model, best["model"], folder / BEST)
                 processes.align(self.model)
             if selection.split == "test":
                 chosen += " itself, as is published"
@@ -108,13 +147,13 @@ class Job:
         Args:
             output: the folder of the record; by default runs/<recipe>-evaluated-<time>.
         """
-        assert self.checkpoint is not None
         folder = output or self._new_folder(f"{self.recipe}-evaluated")
         if (folder / LAST).exists():
             raise InputError(f"--output {folder} holds a training run; give another folder")
         with Recorder(folder, self.processes.is_main) as recorder:
             recorder.write_text("config.yaml", dump(self.config))
-            self._report(recorder, self.checkpoint["epoch"], 0, str(self.start))
+            epoch = self.checkpoint["epoch"] if self.checkpoint else 0
+            self._report(recorder, epoch, 0, str(self.start))
 
     def _folder_to_train_in(self, output: Path | None) -> tuple[Path, int | None]:
         """The run's folder, and the step that what it has recorded counts up to."""

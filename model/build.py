@@ -10,7 +10,13 @@ from model.criterion import Criterion, Settings
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.tbps_clip import TBPSCLIP
 from model.vit import VisionShape
-from model.weights import load_clip
+from model.weights import (
+    POSITIONS,
+    State,
+    load_clip,
+    resize_position_embedding,
+    resize_text_positions,
+)
 from options import Config
 from text_utils.tokenizer import ClipTokenizer
 
@@ -23,13 +29,17 @@ def build_tokenizer(config: Config) -> ClipTokenizer:
 
 
 def build_model(
-    config: Config, identities: int = 0, architecture: Architecture | None = None
+    config: Config,
+    identities: int = 0,
+    architecture: Architecture | None = None,
+    with_heads: bool = True,
 ) -> TBPSCLIP:
     """The model, with pretrained weights or random ones, and the heads that the losses need.
 
     Args:
         identities: in the training set, for the classifier.
         architecture: of a checkpoint that will be loaded; then nothing pretrained is read.
+        with_heads: without them there is no training.
 
     Raises:
         InputError: if weights or checkpoint do not fit the configuration.
@@ -40,6 +50,8 @@ def build_model(
     else:
         clip = _clip_of_checkpoint(config, architecture)
         identities = architecture["identities"]
+    if not with_heads:
+        return TBPSCLIP(clip)
     width, vocab_size = clip.embed_dim, clip.text.shape.vocab_size
     return TBPSCLIP(
         clip,
@@ -74,6 +86,32 @@ def describe_architecture(model: TBPSCLIP) -> Architecture:
         "activation": clip.activation,
         "identities": 0 if model.classifier is None else model.classifier.out_features,
     }
+
+
+def adapt_weights(
+    config: Config, state: State, architecture: Architecture, identities: int
+) -> tuple[State, Architecture]:
+    """Weights of a checkpoint for a training of another image size, stride, length or people.
+
+    The position embeddings are interpolated as those of pretrained weights are.
+    """
+    vision = architecture["vision"]
+    stride = config.model.stride or vision["patch_size"]
+    vision = {**vision, "image_size": config.data.image_size, "stride": stride}
+    length = config.experiment.text_length
+    adapted = {
+        **architecture,
+        "vision": vision,
+        "text": {**architecture["text"], "context_length": length},
+        "identities": identities,
+    }
+    image, text = (f"clip.{name}" for name in POSITIONS)
+    own_grid, grid = (VisionShape(**shape).grid for shape in (architecture["vision"], vision))
+    positions = {
+        image: resize_position_embedding(state[image].float(), grid, own_grid=own_grid),
+        text: resize_text_positions(state[text].float(), length),
+    }
+    return {**state, **positions}, adapted
 
 
 def build_criterion(config: Config) -> Criterion:
@@ -166,13 +204,14 @@ def _clip_of_checkpoint(config: Config, architecture: Architecture) -> CLIP:
     }
     if config.model.clip_pretrained is None:
         own_vision, own_text = _shapes_from_scratch(config)
+        own_text = replace(own_text, vocab_size=text.vocab_size)  # the weights' own
         wanted |= {"model.vision": (vision, own_vision), "model.text": (text, own_text)}
     for key, (held, asked) in wanted.items():
         if held != asked:
             raise InputError(
                 f"the checkpoint is of another architecture: {key} is {held} in it and {asked} in "
-                "the configuration; leave the configuration out, the one saved with the checkpoint "
-                "is used then"
+                "the configuration; give what it has, or leave the configuration out for the one "
+                "saved with the checkpoint"
             )
     return CLIP(
         vision,

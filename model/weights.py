@@ -137,35 +137,39 @@ FORMATS = {
 
 
 def resize_position_embedding(
-    embedding: Tensor, grid: tuple[int, int], mode: Literal["bilinear", "bicubic"] = "bilinear"
+    embedding: Tensor,
+    grid: tuple[int, int],
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
+    *,
+    own_grid: tuple[int, int] | None = None,
 ) -> Tensor:
     """Interpolate an image tower's position embedding to another grid; the class row stays.
 
     Args:
-        embedding: (1+N, D), N the patches of a square, row by row. A rectangle cannot tell its
-            sides: it is returned as it is if N is `rows * columns` already.
+        embedding: (1+N, D), N the patches of a picture, row by row.
         grid: rows and columns of patches wanted.
         mode: "bilinear" as TBPS-CLIP and IRRA, "bicubic" as transformers; corners not aligned.
+        own_grid: rows and columns of the N patches; a square's, if it is one, unless given. Of a
+            rectangle whose sides are not given, N may only be `rows * columns` already.
 
     Returns:
         (1 + rows * columns, D), float32 if interpolated.
 
     Raises:
-        InputError: N is neither a square nor what is wanted.
+        InputError: N tells no sides, and is not what is wanted.
     """
-    rows, columns = grid
-    patches = len(embedding) - 1
-    side = math.isqrt(patches)
-    is_square = side**2 == patches
-    if not is_square and patches != rows * columns:
+    patches, side = len(embedding) - 1, math.isqrt(len(embedding) - 1)
+    if own_grid is None:
+        own_grid = (side, side) if side**2 == patches else grid
+    if math.prod(own_grid) != patches:
         raise InputError(
-            f"a position embedding of {patches} patches is neither square nor {rows} x {columns}: "
-            "set the image size and the stride that the weights were made for"
+            f"a position embedding of {patches} patches is neither square nor {grid[0]} x "
+            f"{grid[1]}: set the image size and the stride that the weights were made for"
         )
-    if not is_square or (rows, columns) == (side, side):
+    if own_grid == grid:
         return embedding
-    square = embedding[1:].float().t().reshape(1, -1, side, side)  # (1, D, side, side)
-    resized = F.interpolate(square, size=grid, mode=mode, align_corners=False)
+    picture = embedding[1:].float().t().reshape(1, -1, *own_grid)  # (1, D, rows, columns)
+    resized = F.interpolate(picture, size=grid, mode=mode, align_corners=False)
     return torch.cat([embedding[:1].float(), resized[0].flatten(1).t()])
 
 

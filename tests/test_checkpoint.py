@@ -10,7 +10,7 @@ from misc.checkpoint import (
     BEST,
     LAST,
     find_checkpoint,
-    load_model,
+    load_weights,
     read_checkpoint,
     save_checkpoint,
 )
@@ -86,4 +86,4 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
 
 def test_weights_that_do_not_fit_are_named(content):
     with pytest.raises(InputError, match=r"file\.pt does not fit .* weight"):
-        load_model(nn.Linear(2, 4), content, Path("file.pt"))
+        load_weights(nn.Linear(2, 4), content["model"], Path("file.pt"))

@@ -7,7 +7,7 @@ Which of them a file is, is seen from its records.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ class Picture:
     back_translations: tuple[str | None, ...]
 
 
+Splits = dict[str, list[Picture]]
+
+
 @dataclass(frozen=True)
 class Record:
     """One entry of an annotation file: where it stands, what was written there, what it says.
@@ -43,7 +46,7 @@ class Record:
     picture: Picture
 
 
-def read_annotations(source: str | Path) -> dict[str, list[Picture]]:
+def read_annotations(source: str | Path) -> Splits:
     """The pictures of every split that the dataset has.
 
     Training identities are renumbered 0, 1, ... in the order in which they first appear; the others
@@ -51,18 +54,28 @@ def read_annotations(source: str | Path) -> dict[str, list[Picture]]:
 
     Args:
         source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, or a folder with
-            `train_reid.json`,
-            `val_reid.json`, `test_reid.json`.
+            `train_reid.json`, `val_reid.json`, `test_reid.json`.
 
     Raises:
         InputError: if there is no such file, or it is not such a file; the record is named.
     """
-    splits: dict[str, list[Picture]] = {}
-    for record in read_records(source):
+    return renumber_training(split_records(read_records(source)))
+
+
+def split_records(records: Sequence[Record]) -> Splits:
+    """The pictures of every split, with their identities as written."""
+    splits: Splits = {}
+    for record in records:
         splits.setdefault(record.split, []).append(record.picture)
-    if "train" in splits:
-        splits["train"] = _renumbered(splits["train"])
     return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def renumber_training(splits: Splits) -> Splits:
+    """Training identities as 0, 1, ... in the order in which they first appear; others are kept."""
+    return {
+        split: _renumbered(pictures) if split == "train" else pictures
+        for split, pictures in splits.items()
+    }
 
 
 def read_records(source: str | Path) -> list[Record]:
@@ -86,8 +99,8 @@ def read_records(source: str | Path) -> list[Record]:
         if not written:
             raise InputError(
                 f"data.annotation_file: the folder {source} holds none of train_reid.json, "
-                "val_reid.json, test_reid.json; "
-                "name one of the datasets' own files, or a folder with these"
+                "val_reid.json, test_reid.json; name one of the datasets' own files, or a folder "
+                "with these"
             )
     else:
         written = [(source, number, fields) for number, fields in enumerate(_read_list(source))]

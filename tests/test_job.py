@@ -1,0 +1,107 @@
+"""Checkpoints of other projects, and trainings that begin from one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import main
+import options
+from errors import InputError
+from misc.checkpoint import BEST, LAST, read_checkpoint
+from misc.distributed import processes
+from misc.export import write_published
+from misc.job import Job
+from tests.conftest import SMALL
+
+DEMO = str(options.RECIPES / "demo.yaml")
+GOLDEN = np.load(Path(__file__).parent / "golden" / "tbps_step.npz")
+GOLDEN_SHAPE = (
+    "data.image_size=[64, 32]",
+    "model.embed_dim=64",
+    "model.vision={width: 64, layers: 2, heads: 2, patch_size: 16}",
+    "model.text={width: 64, layers: 2, heads: 2}",
+    "experiment.text_length=20",
+)
+
+
+@pytest.fixture
+def published(tmp_path) -> Path:
+    """The golden weights as TBPS-CLIP's code saves them."""
+    file = tmp_path / "tbps_clip.pth"
+    weights = [name for name in GOLDEN.files if name.startswith("weights/")]
+    state = {name.removeprefix("weights/"): torch.tensor(GOLDEN[name]) for name in weights}
+    torch.save({"model": state, "optimizer": {}, "config": {}}, file)
+    return file
+
+
+def test_a_published_checkpoint_gives_the_published_features(published, places):
+    """As `main.py --evaluate` builds it, without a configuration of this project in the file."""
+    command = options.parse(
+        ["--config", DEMO, "--evaluate", str(published), *SMALL, *places, *GOLDEN_SHAPE]
+    )
+    assert main.read_start(command) == (published, None)
+    with processes("cpu") as own:
+        job = Job(command.configure(), "demo", own, published, for_training=False)
+    model = job.model.eval()
+    with torch.inference_mode():
+        image = model.encode_image(torch.tensor(GOLDEN["c1/image"]))
+        text = model.encode_text(torch.tensor(GOLDEN["c1/tokens"]))
+    np.testing.assert_allclose(image, GOLDEN["c1/image_feat"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(text, GOLDEN["c1/text_feat"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def run(places, tmp_path, monkeypatch):
+    """A short training of all heads, in its own folder; more words change it."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, output: str = "run") -> Path:
+        heads = "experiment={ss: true, id: true, mlm: true, cmt_depth: 1}"
+        few = ("schedule.epoch=1", "schedule.lr=1e-2", heads)
+        arguments = ["--config", DEMO, "--output", output, *SMALL, *places, *few, *words]
+        main.run(options.parse(arguments))
+        return tmp_path / output
+
+    return run
+
+
+def table(text: str) -> list[list[str]]:
+    rows = [line.split() for line in text.splitlines()]
+    return [row for row in rows if row[1:3] in (["text", "to"], ["image", "to"])]
+
+
+def test_an_exported_checkpoint_evaluates_as_the_one_it_was_made_of(run, places, tmp_path, capsys):
+    folder = run()
+    trained = table(capsys.readouterr().out)
+    exported = tmp_path / "exported.pth"
+    write_published(read_checkpoint(folder / BEST)["model"], exported)
+    arguments = ["--config", DEMO, "--evaluate", str(exported), *SMALL, *places]
+    main.run(options.parse(arguments))
+    assert table(capsys.readouterr().out) == trained
+
+
+def test_a_training_begins_from_a_checkpoint_of_another_size(run):
+    first = run()
+    begun = run(
+        f"model.init_from={first}/{LAST}",
+        "data.image_size=[48, 16]",
+        "experiment.text_length=40",
+        "schedule.lr=1e-12",
+        "schedule.lr_start=0",
+        "schedule.lr_end=0",
+        output="begun",
+    )
+    old, new = (read_checkpoint(folder / LAST)["model"] for folder in (first, begun))
+    assert new["clip.visual.positional_embedding"].shape == (1 + 6 * 2, 32)
+    assert new["clip.text.positional_embedding"].shape == (40, 32)
+    name = "clip.text.transformer.blocks.0.mlp.c_fc.weight"
+    torch.testing.assert_close(new[name], old[name], rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(new["classifier.weight"], old["classifier.weight"])
+
+
+def test_a_start_that_is_no_checkpoint_is_refused(run, tmp_path):
+    (tmp_path / "page.pth").write_text("<html>")
+    with pytest.raises(InputError, match=r"page.pth is not a checkpoint"):
+        run("model.init_from=page.pth")
