@@ -137,6 +137,7 @@ class Experiment(Section):
     augment_image: bool
     back_trans: bool
     backtrans_p: Probability
+    text_augment: Literal["deletion", "swap", "insertion", "replacement"]
     eda_alpha: Probability
     text_length: Annotated[int, Field(ge=3, le=77)]
     dropout: BelowOne

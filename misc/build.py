@@ -1,11 +1,13 @@
 """From the configuration to data, stages and evaluations."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from numpy.random import Generator
 
 from errors import InputError
 from misc.data import (
@@ -33,6 +35,13 @@ from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from model.criterion import Criterion
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 from options import Config, Schedule
+from text_utils.augment import (
+    random_deletion,
+    random_insertion,
+    random_swap,
+    synonym_replacement,
+)
+from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import ClipTokenizer
 
 log = logging.getLogger(__name__)
@@ -122,7 +131,8 @@ def build_stages(
         TrainTransform(config.data.image_size, config.data.normalize, experiment.augment_image),
         TextAugmentation(
             backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
-            deletion=experiment.eda_alpha,
+            change=_build_text_change(experiment.text_augment),
+            strength=experiment.eda_alpha,
         ),
         views=2 if experiment.mvs_image and experiment.nitc else 1,
         simclr=SimCLRTransform(config.data.image_size, config.data.normalize)
@@ -191,6 +201,18 @@ def _prepare(model: TBPSCLIP, frozen: tuple[str, ...], schedule: Schedule) -> to
         fast=NEW_PARAMETERS,
         factor=schedule.ratio_factor,
     )
+
+
+def _build_text_change(name: str) -> Callable[[str, float, Generator], str]:
+    """What is done to the words of a caption in training; two of these need WordNet."""
+    match name:
+        case "deletion":
+            return random_deletion
+        case "swap":
+            return random_swap
+        case "insertion":
+            return partial(random_insertion, synonyms=Synonyms())
+    return partial(synonym_replacement, synonyms=Synonyms())
 
 
 def _batch_size(config: Config, processes: Processes) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -21,7 +21,6 @@ from misc.samplers import GlobalBatchSampler, Place
 from misc.seeding import Purpose, generator
 from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from model.interface import Batch
-from text_utils.augment import random_deletion
 from text_utils.captions import clean_caption
 from text_utils.mask_words import mask_words
 from text_utils.tokenizer import ClipTokenizer
@@ -96,16 +95,18 @@ class TextAugmentation:
     Args:
         backtranslation: probability that the caption is replaced by its back-translation, where it
             has one.
-        deletion: probability that a word is deleted.
+        change: what is done to the words: (caption, strength, generator) -> caption.
+        strength: probability that a word is changed, or part of the words that are.
     """
 
     backtranslation: float
-    deletion: float
+    change: Callable[[str, float, Generator], str]
+    strength: float
 
     def __call__(self, caption: str, back_translation: str | None, rng: Generator) -> str:
         replace = rng.random() < self.backtranslation
         text = clean_caption(back_translation if replace and back_translation else caption)
-        return random_deletion(text, self.deletion, rng)
+        return self.change(text, self.strength, rng)
 
 
 class CaptionDataset(Dataset[Sample]):

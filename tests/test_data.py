@@ -22,6 +22,7 @@ from misc.datasets.annotations import Picture, read_annotations
 from misc.samplers import GlobalBatchSampler
 from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from model.interface import Batch
+from text_utils.augment import random_deletion
 from text_utils.tokenizer import ClipTokenizer
 
 
@@ -36,7 +37,7 @@ def dataset(pedestrians, tokenizer) -> CaptionDataset:
         read_annotations(pedestrians.processed)["train"],
         pedestrians.image_root,
         TrainTransform((32, 16), "imagenet"),
-        TextAugmentation(backtranslation=0.5, deletion=0.2),
+        TextAugmentation(0.5, random_deletion, strength=0.2),
         views=2,
         simclr=SimCLRTransform((32, 16), "imagenet"),
         seed=4,
@@ -121,7 +122,7 @@ def test_a_batch_is_cut_to_its_longest_caption(dataset, tokenizer):
 
 
 def test_back_translations_replace_captions_as_often_as_asked():
-    augment = TextAugmentation(backtranslation=0.3, deletion=0.0)
+    augment = TextAugmentation(0.3, random_deletion, strength=0.0)
     rng = np.random.default_rng(0)
     texts = [augment("One.", "Two.", rng) for _ in range(2000)]
     assert set(texts) == {"one", "two"}

@@ -52,6 +52,7 @@ def fail(places, tmp_path, monkeypatch, capsys):
         (["--resume", "absent"], "there is no absent"),
         (["--backbone", "altclip"], "altclip is not there yet"),
         (["--device", "gpu"], "--device gpu: no such device"),
+        (["experiment.text_augment=replacement"], "nltk"),
         (["--device", "mps"], "--device mps: no such device"),
         (["distributed.backend=nccl"], "distributed.backend=nccl needs GPUs"),
         (["--config", "absent.yaml"], "absent.yaml"),
