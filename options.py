@@ -54,9 +54,19 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class Source(Section):
+    """One more dataset."""
+
+    name: Text
+    annotation_file: Text
+    image_root: Text
+
+
 class Data(Section):
     annotation_file: Text | None
     image_root: Text | None
+    train_sets: tuple[Source, ...]
+    test_sets: tuple[Source, ...]
     image_size: Annotated[tuple[Count, Count], BeforeValidator(_square)]  # rows, columns
     batch_size: Count
     global_batch_size: Count | None

@@ -1,10 +1,8 @@
 """From the configuration to data, stages and evaluations."""
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from numpy.random import Generator
@@ -15,17 +13,10 @@ from misc.data import (
     Collate,
     Mixing,
     TextAugmentation,
-    drop_missing_folders,
-    find_image_root,
     train_loader,
 )
-from misc.datasets.annotations import (
-    Picture,
-    read_records,
-    renumber_training,
-    split_records,
-)
-from misc.datasets.recognition import identify
+from misc.datasets.annotations import Picture, Splits
+from misc.datasets.text_person import join_training, read_text_person
 from misc.distributed import Processes
 from misc.optim import build_adamw, freeze, warmup_cosine
 from misc.retrieval import Loading, TextRetrieval
@@ -44,63 +35,53 @@ from text_utils.augment import (
 from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import ClipTokenizer
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
-class TextPersonData:
-    """The splits of a text-to-person dataset and where its pictures lie."""
+class Data:
+    """What a run trains and evaluates on."""
 
-    splits: dict[str, list[Picture]]
-    image_root: Path
+    name: str
+    splits: Splits
+    test_sets: Splits  # more of them, by name
 
     @property
     def identities(self) -> int:
         """People in the training set."""
         return len({picture.identity for picture in self.splits.get("train", ())})
 
-    def describe(self) -> str:
-        """Pictures, captions and identities of every split, in one line."""
-        return "; ".join(
-            f"{split} {len(pictures)} pictures, {sum(len(p.captions) for p in pictures)} captions, "
-            f"{len({p.identity for p in pictures})} identities"
-            for split, pictures in self.splits.items()
-        )
 
-
-def build_data(config: Config) -> TextPersonData:
-    """Read the annotations that the configuration names.
+def build_data(config: Config) -> Data:
+    """Read the datasets that the configuration names.
 
     Raises:
         InputError: if a path is not set, missing or not what it should be.
     """
-    if config.data.annotation_file is None or config.data.image_root is None:
-        key = "annotation_file" if config.data.annotation_file is None else "image_root"
+    data = config.data
+    if data.annotation_file is None or data.image_root is None:
+        key = "annotation_file" if data.annotation_file is None else "image_root"
         raise InputError(
             f"data.{key} is not set: give data.annotation_file=FILE data.image_root=FOLDER, or try "
             "--config config/demo.yaml after `make demo`"
         )
-    records = read_records(config.data.annotation_file)
-    splits = split_records(records)
-    dataset = identify(records)
-    if dataset:
-        differences = dataset.compare_counts(splits)
-        log.info(
-            "%s: %s", dataset.name, "; ".join(differences) or "pictures and captions as published"
-        )
-    every = [picture for pictures in splits.values() for picture in pictures]
-    image_root = find_image_root(Path(config.data.image_root), every)
-    splits = renumber_training(drop_missing_folders(splits, image_root))
-    return TextPersonData(splits, image_root)
+    main = read_text_person(data.annotation_file, data.image_root)
+    more = [read_text_person(s.annotation_file, s.image_root) for s in data.train_sets]
+    training = join_training([main, *more])
+    splits = {**main.splits, "train": training} if training else main.splits
+    test_sets = {}
+    for source in data.test_sets:
+        dataset = read_text_person(source.annotation_file, source.image_root)
+        if "test" not in dataset.splits:
+            raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
+        test_sets[source.name] = dataset.splits["test"]
+    return Data(main.name, splits, test_sets)
 
 
 def build_retrieval(
-    config: Config, data: TextPersonData, split: str, tokenizer: ClipTokenizer
+    config: Config, pictures: Sequence[Picture], tokenizer: ClipTokenizer
 ) -> TextRetrieval:
-    """One split, ready to be evaluated."""
+    """Pictures and their captions, ready to be evaluated."""
     return TextRetrieval(
-        data.splits[split],
-        data.image_root,
+        pictures,
         EvaluationTransform(config.data.image_size, config.data.normalize),
         tokenizer,
         config.experiment.text_length,
@@ -110,7 +91,7 @@ def build_retrieval(
 
 def build_stages(
     config: Config,
-    data: TextPersonData,
+    data: Data,
     tokenizer: ClipTokenizer,
     model: TBPSCLIP,
     criterion: Criterion,
@@ -127,7 +108,6 @@ def build_stages(
     experiment = config.experiment
     dataset = CaptionDataset(
         data.splits["train"],
-        data.image_root,
         TrainTransform(config.data.image_size, config.data.normalize, experiment.augment_image),
         TextAugmentation(
             backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,

@@ -1,7 +1,5 @@
 """Pictures and captions on their way from the disk to the network."""
 
-import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -15,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from errors import InputError
-from misc.datasets.annotations import Picture, Splits
+from misc.datasets.annotations import Picture
 from misc.mixgen import mixgen
 from misc.samplers import GlobalBatchSampler, Place
 from misc.seeding import Purpose, generator
@@ -24,8 +22,6 @@ from model.interface import Batch
 from text_utils.captions import clean_caption
 from text_utils.mask_words import mask_words
 from text_utils.tokenizer import ClipTokenizer
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,38 +50,6 @@ def read_picture(file: Path) -> Image.Image:
         ) from None
     except Exception as error:  # Pillow raises nearly any type on a damaged file
         raise InputError(f"the picture {file} cannot be read ({error}); replace it") from None
-
-
-def find_image_root(image_root: Path, pictures: Sequence[Picture]) -> Path:
-    """The folder that the annotations' paths start from: `image_root`, or its `imgs`.
-
-    Raises:
-        InputError: if neither holds any of the pictures.
-    """
-    for root in (image_root, image_root / "imgs"):
-        if any((root / picture.path).exists() for picture in pictures):
-            return root
-    raise InputError(
-        f"data.image_root: neither {image_root} nor its folder imgs holds {pictures[0].path} or "
-        "any other picture that the annotations name; give the folder that their paths start from"
-    )
-
-
-def drop_missing_folders(splits: Splits, image_root: Path) -> Splits:
-    """The pictures whose folder is there; archives may lack some that the annotations name.
-
-    What is left out is said in the log, a line for each folder.
-    """
-    missing: Counter[Path] = Counter()
-    kept: Splits = {}
-    for split, pictures in splits.items():
-        folders = {Path(picture.path).parent for picture in pictures}
-        absent = {folder for folder in folders if not (image_root / folder).is_dir()}
-        missing.update(Path(p.path).parent for p in pictures if Path(p.path).parent in absent)
-        kept[split] = [p for p in pictures if Path(p.path).parent not in absent]
-    for folder, number in sorted(missing.items()):
-        log.warning("%s is missing: its %d pictures are left out", image_root / folder, number)
-    return {split: pictures for split, pictures in kept.items() if pictures}
 
 
 @dataclass(frozen=True)
@@ -122,7 +86,6 @@ class CaptionDataset(Dataset[Sample]):
     def __init__(
         self,
         pictures: Sequence[Picture],
-        image_root: Path,
         transform: TrainTransform,
         augment_text: TextAugmentation,
         views: int = 1,
@@ -133,7 +96,7 @@ class CaptionDataset(Dataset[Sample]):
         self.captions = [
             (p, c) for p, picture in enumerate(self.pictures) for c in range(len(picture.captions))
         ]
-        self.image_root, self.transform, self.augment_text = image_root, transform, augment_text
+        self.transform, self.augment_text = transform, augment_text
         self.views, self.simclr, self.seed = views, simclr, seed
 
     def __len__(self) -> int:
@@ -142,7 +105,7 @@ class CaptionDataset(Dataset[Sample]):
     def __getitem__(self, place: Place) -> Sample:
         picture_index, caption_index = self.captions[place[1]]
         picture = self.pictures[picture_index]
-        pixels = read_picture(self.image_root / picture.path)
+        pixels = read_picture(Path(picture.path))
         rngs = (generator(self.seed, Purpose.IMAGE, *place, view) for view in count())
         views = [self.transform(pixels, rng) for rng in islice(rngs, self.views)]
         simclr_views = [self.simclr(pixels, rng) for rng in islice(rngs, 2)] if self.simclr else []
@@ -287,13 +250,14 @@ class Loader:
         self.sampler.start(epoch, first_step)
 
     def __iter__(self) -> Iterator[Any]:
+        sentence = None
         try:
             yield from self.loader
         except InputError as error:
             # The loader wraps a worker's error into its traceback, the sentence last.
-            sentence = str(error).strip().splitlines()[-1]
-            sentence = sentence.removeprefix("errors.InputError: ")
-            raise InputError(sentence, in_one_process=True) from None
+            sentence = str(error).strip().splitlines()[-1].removeprefix("errors.InputError: ")
+        if sentence:  # raised here, the error does not keep the loader's workers alive
+            raise InputError(sentence, in_one_process=True)
 
 
 def train_loader(

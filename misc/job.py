@@ -3,6 +3,7 @@ evaluation alone.
 """
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from torch import Tensor
 from errors import InputError
 from misc.build import build_data, build_retrieval, build_stages
 from misc.checkpoint import BEST, LAST, Checkpoint, load_weights, read_checkpoint
+from misc.datasets.annotations import Picture
 from misc.distributed import Processes
 from misc.engine import Engine, Selection
 from misc.precision import Precision
 from misc.recorder import CLOSING, Recorder, log, start_logging
+from misc.report import to_json, to_markdown
 from misc.retrieval import Results, format_table
 from misc.seeding import Purpose, seed_torch
 from model.build import (
@@ -61,7 +64,6 @@ class Job:
         self.recipe = checkpoint["recipe"] if checkpoint else recipe
         self.precision = Precision(config.experiment.precision, processes.device)
         self.data = build_data(config)
-        log.info("%s: %s", config.data.annotation_file, self.data.describe())
         self.tokenizer = build_tokenizer(config)
         seed_torch(config.misc.seed, Purpose.INITIALISATION)
         self.model = self._build_model(for_training).to(processes.device)
@@ -200,21 +202,29 @@ class Job:
             )
         if split not in self.data.splits:
             return Selection(split=None)
-        return Selection(split, partial(self._results, split), self.config.evaluation.period)
+        return Selection(
+            split, partial(self._results, self.data.splits[split]), self.config.evaluation.period
+        )
 
-    def _results(self, split: str, model: TBPSCLIP) -> Results:
-        retrieval = build_retrieval(self.config, self.data, split, self.tokenizer)
+    def _results(self, pictures: Sequence[Picture], model: TBPSCLIP) -> Results:
+        retrieval = build_retrieval(self.config, pictures, self.tokenizer)
         return retrieval.evaluate(model, self.processes, self.precision)
 
     def _report(self, recorder: Recorder, epoch: int, step: int, chosen: str) -> None:
-        """The closing table, and the paths of what the run wrote."""
+        """The closing tables, one for each test set, and the paths of what the run wrote."""
         split = next((name for name in ("test", "val") if name in self.data.splits), None)
-        if split:
-            results = self._results(split, self.model)
+        galleries = {f"{self.data.name} {split}": self.data.splits[split]} if split else {}
+        galleries |= {f"{name} test": pictures for name, pictures in self.data.test_sets.items()}
+        evaluation = {}
+        for name, pictures in galleries.items():
+            results = evaluation[name] = self._results(pictures, self.model)
             for direction, metrics in results.items():
-                row = {"step": step, "epoch": epoch, "split": split, "direction": direction}
-                recorder.write({**row, **metrics, CLOSING: chosen})
-            log.info("%s", format_table(f"{split} split: {chosen}", results))
+                row = {"step": step, "epoch": epoch, "dataset": name, "split": name.split()[-1]}
+                recorder.write({**row, "direction": direction, **metrics, CLOSING: chosen})
+            log.info("%s", format_table(f"{name} split: {chosen}", results))
+        if evaluation:
+            recorder.write_text("results.md", to_markdown([evaluation]))
+            recorder.write_text("results.json", to_json([evaluation]))
         else:
             log.info("the annotations have neither a test nor a val split: nothing to evaluate")
         if self.processes.is_main:

@@ -38,20 +38,18 @@ class TextRetrieval:
 
     Args:
         pictures: the gallery; all their captions are the queries.
-        image_root: the folder their paths start from.
         text_length: tokens of a caption at most.
     """
 
     def __init__(
         self,
         pictures: Sequence[Picture],
-        image_root: Path,
         transform: EvaluationTransform,
         tokenizer: ClipTokenizer,
         text_length: int,
         loading: Loading,
     ) -> None:
-        self.images = PictureDataset([image_root / p.path for p in pictures], transform)
+        self.images = PictureDataset([Path(p.path) for p in pictures], transform)
         captions = [caption for p in pictures for caption in p.captions]
         self.texts = TokenDataset(captions, tokenizer, text_length)
         self.image_ids = torch.tensor([p.identity for p in pictures])

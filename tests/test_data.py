@@ -12,13 +12,11 @@ from misc.data import (
     Mixing,
     PictureDataset,
     TextAugmentation,
-    drop_missing_folders,
     evaluation_loader,
-    find_image_root,
     read_picture,
     train_loader,
 )
-from misc.datasets.annotations import Picture, read_annotations
+from misc.datasets.text_person import join_training, read_text_person
 from misc.samplers import GlobalBatchSampler
 from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from model.interface import Batch
@@ -34,8 +32,7 @@ def tokenizer() -> ClipTokenizer:
 @pytest.fixture
 def dataset(pedestrians, tokenizer) -> CaptionDataset:
     return CaptionDataset(
-        read_annotations(pedestrians.processed)["train"],
-        pedestrians.image_root,
+        join_training([read_text_person(str(pedestrians.processed), str(pedestrians.image_root))]),
         TrainTransform((32, 16), "imagenet"),
         TextAugmentation(0.5, random_deletion, strength=0.2),
         views=2,
@@ -178,22 +175,3 @@ def test_ranks_see_every_item_once():
         for value in batch
     ]
     assert sorted(seen) == list(range(11))
-
-
-def test_the_image_root_may_be_the_folder_above_imgs(pedestrians):
-    pictures = read_annotations(pedestrians.processed)["train"]
-    assert find_image_root(pedestrians.root, pictures) == pedestrians.image_root
-    assert find_image_root(pedestrians.image_root, pictures) == pedestrians.image_root
-
-
-def test_a_wrong_image_root_is_refused():
-    with pytest.raises(InputError, match=r"data.image_root: neither /nowhere nor its folder imgs"):
-        find_image_root(Path("/nowhere"), [Picture("a.jpg", 0, ("a",), (None,))])
-
-
-def test_pictures_of_missing_folders_are_left_out_and_said(tmp_path, caplog):
-    (tmp_path / "here").mkdir()
-    pictures = [Picture(f"{folder}/a.jpg", 0, ("a",), (None,)) for folder in ("here", "gone")]
-    splits = drop_missing_folders({"train": pictures, "val": pictures[1:]}, tmp_path)
-    assert splits == {"train": pictures[:1]}
-    assert f"{tmp_path}/gone is missing: its 2 pictures are left out" in caplog.text

@@ -121,7 +121,7 @@ def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
     for step, batch in zip(range(steps), stage.loader, strict=False):
         own_losses, _ = trainer.step(batch, step)
         losses.append({name: own.mean(loss).item() for name, loss in own_losses.items()})
-    results = build_retrieval(config, data, "val", tokenizer).evaluate(model, own, precision)
+    results = build_retrieval(config, data.splits["val"], tokenizer).evaluate(model, own, precision)
     return losses, gradients[:2], results
 
 

@@ -47,10 +47,7 @@ class Record:
 
 
 def read_annotations(source: str | Path) -> Splits:
-    """The pictures of every split that the dataset has.
-
-    Training identities are renumbered 0, 1, ... in the order in which they first appear; the others
-    are kept.
+    """The pictures of every split that the dataset has, with their identities as written.
 
     Args:
         source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, or a folder with
@@ -59,7 +56,7 @@ def read_annotations(source: str | Path) -> Splits:
     Raises:
         InputError: if there is no such file, or it is not such a file; the record is named.
     """
-    return renumber_training(split_records(read_records(source)))
+    return split_records(read_records(source))
 
 
 def split_records(records: Sequence[Record]) -> Splits:
@@ -68,14 +65,6 @@ def split_records(records: Sequence[Record]) -> Splits:
     for record in records:
         splits.setdefault(record.split, []).append(record.picture)
     return {split: splits[split] for split in SPLITS if split in splits}
-
-
-def renumber_training(splits: Splits) -> Splits:
-    """Training identities as 0, 1, ... in the order in which they first appear; others are kept."""
-    return {
-        split: _renumbered(pictures) if split == "train" else pictures
-        for split, pictures in splits.items()
-    }
 
 
 def read_records(source: str | Path) -> list[Record]:
@@ -168,16 +157,3 @@ def _picture(record: Mapping[str, Any], place: str) -> Picture:
 
 def _are_sentences(items: list[Any]) -> bool:
     return bool(items) and all(isinstance(item, str) for item in items)
-
-
-def _renumbered(pictures: list[Picture]) -> list[Picture]:
-    numbers: dict[int, int] = {}
-    return [
-        Picture(
-            picture.path,
-            numbers.setdefault(picture.identity, len(numbers)),
-            picture.captions,
-            picture.back_translations,
-        )
-        for picture in pictures
-    ]

@@ -21,10 +21,11 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from errors import InputError
-from misc.data import find_image_root, read_picture
+from misc.data import read_picture
 from misc.datasets.annotations import SPLITS, Record, read_records
 from misc.datasets.published import Count, count
 from misc.datasets.recognition import identify
+from misc.datasets.text_person import find_image_root
 from text_utils.captions import clean_caption
 from text_utils.scripts import main_script
 
