@@ -144,6 +144,7 @@ class Experiment(Section):
     mixgen_type: Literal["cat", "ori"]
     mixgen_p: Probability
     mixgen_ratio: Annotated[float, Field(ge=0, le=0.5)]
+    mixgen_rows: Count
     augment_image: bool
     back_trans: bool
     backtrans_p: Probability

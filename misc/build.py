@@ -8,10 +8,9 @@ import torch
 from numpy.random import Generator
 
 from errors import InputError
+from misc.collate import Collate, Mixing
 from misc.data import (
     CaptionDataset,
-    Collate,
-    Mixing,
     TextAugmentation,
     train_loader,
 )
@@ -127,16 +126,22 @@ def build_stages(
             experiment.mixgen_type,
             experiment.mixgen_p,
             experiment.mixgen_ratio,
-            config.data.batch_size,
+            experiment.mixgen_rows,
         )
         if experiment.mixgen
         else None,
-        mask_words=experiment.mlm,
+        masking=experiment.mlm,
         seed=config.misc.seed,
     )
+    batch_size = _batch_size(config, processes)
+    if experiment.mixgen and batch_size % experiment.mixgen_rows:
+        raise InputError(
+            f"experiment.mixgen_rows={experiment.mixgen_rows} does not divide the {batch_size} "
+            "captions that a process has in a step: give one that does"
+        )
     sampler = GlobalBatchSampler(
         len(dataset),
-        _batch_size(config, processes),
+        batch_size,
         processes.rank,
         processes.world_size,
         config.misc.seed,

@@ -109,8 +109,7 @@ class Engine:
             first_step,
         )
         if resume and self.position.step > first_step:  # else the stage before has ended with it
-            trainer.optimizer.load_state_dict(resume["optimizer"])
-            trainer.scaler.load_state_dict(resume["scaler"])
+            trainer.restore(resume["optimizer"], resume["scaler"])
         log.info(
             "stage %s: %d epochs of %d steps, %s trainable parameters, on %d x %s in %s",
             stage.name,

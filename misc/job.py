@@ -11,7 +11,14 @@ from torch import Tensor
 
 from errors import InputError
 from misc.build import build_data, build_retrieval, build_stages
-from misc.checkpoint import BEST, LAST, Checkpoint, load_weights, read_checkpoint
+from misc.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    find_checkpoint,
+    load_weights,
+    read_checkpoint,
+)
 from misc.datasets.annotations import Picture
 from misc.distributed import Processes
 from misc.engine import Engine, Selection
@@ -28,7 +35,7 @@ from model.build import (
     build_tokenizer,
     describe_architecture,
 )
-from model.published import is_published, read_published
+from model.published import Published, is_published, read_published
 from model.tbps_clip import TBPSCLIP
 from options import Config, dump, to_tree
 
@@ -71,7 +78,9 @@ class Job:
     def _build_model(self, for_training: bool) -> TBPSCLIP:
         """The model with the weights of the checkpoint, or of the one that training begins from."""
         config, identities = self.config, self.data.identities
-        start = self.start or (Path(config.model.init_from) if config.model.init_from else None)
+        start = self.start
+        if start is None and for_training and config.model.init_from:
+            start = find_checkpoint(Path(config.model.init_from), BEST, LAST)
         if start is None:
             return build_model(config, identities)
         state, architecture = self._read_weights(start)
@@ -79,23 +88,32 @@ class Job:
             state, architecture = adapt_weights(config, state, architecture, identities)
         model = build_model(config, identities, architecture, with_heads=for_training)
         if self.start is None or not for_training:
-            towers = {name.removeprefix("clip."): t for name, t in state.items() if "clip." in name}
+            parts = ((name.partition("."), tensor) for name, tensor in state.items())
+            towers = {rest: tensor for (part, _, rest), tensor in parts if part == "clip"}
             load_weights(model.clip, towers, start)
         else:
             load_weights(model, state, start)
+        model.constrain()  # the log scale of others may have drifted
         return model
 
     def _read_weights(self, file: Path) -> tuple[dict[str, Tensor], Architecture]:
         """Weights in our names, and what they are of, from a checkpoint of ours or another's."""
         if self.checkpoint is None and is_published(file):
-            data, model = self.config.data, self.config.model
-            scratch = model.clip_pretrained is None
-            heads = (model.vision.heads, model.text.heads) if scratch else None
-            size = data.image_size if file == self.start else None
-            published = read_published(file, size, model.stride, heads)
+            published = self._read_published(file)
             return published.state, published.architecture
         checkpoint = self.checkpoint or read_checkpoint(file)
         return checkpoint["model"], checkpoint["architecture"]
+
+    def _read_published(self, file: Path) -> Published:
+        data, model = self.config.data, self.config.model
+        scratch = model.clip_pretrained is None
+        heads = (model.vision.heads, model.text.heads) if scratch else None
+        try:
+            return read_published(file, data.image_size, model.stride, heads)
+        except InputError:
+            if file == self.start:
+                raise
+            return read_published(file, None, model.stride, heads)  # of another size: a square
 
     def train(self, output: Path | None) -> None:
         """Train through all stages, then evaluate the chosen model on the test split.

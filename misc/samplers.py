@@ -29,8 +29,9 @@ class GlobalBatchSampler(Sampler[list[Place]]):
     ) -> None:
         if batch_size * world_size > size:
             raise InputError(
-                f"data.batch_size: a batch of {batch_size} in each of {world_size} processes is "
-                f"larger than the training set of {size} captions; lower it"
+                f"data.batch_size (or global_batch_size): a batch of {batch_size} in each of "
+                f"{world_size} processes is larger than the training set of {size} captions; "
+                "lower it"
             )
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.rank, self.world_size = rank, world_size

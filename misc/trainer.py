@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from errors import InputError
 from misc.data import Loader
 from misc.distributed import Processes
 from misc.precision import Precision
@@ -70,6 +72,25 @@ class Trainer:
         self.scaler = precision.scaler()
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.wrapped = _distribute(model, processes)
+
+    def restore(self, optimizer: dict[str, Any], scaler: dict[str, Any]) -> None:
+        """Go on with the states of a checkpoint, under this stage's own settings.
+
+        Raises:
+            InputError: if other parameters were trained.
+        """
+        own = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
+        try:
+            self.optimizer.load_state_dict(optimizer)
+        except ValueError as error:
+            raise InputError(
+                f"the checkpoint has trained other parameters ({error}): resume with the losses, "
+                "model.freeze, stages and schedule.ratio_factor that it was trained with"
+            ) from None
+        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(settings)
+        if scaler:  # empty if it was not trained in fp16
+            self.scaler.load_state_dict(scaler)
 
     def step(self, batch: Batch, step: int) -> tuple[Losses, float]:
         """Take one step, number `step` of all stages.

@@ -210,8 +210,8 @@ def _clip_of_checkpoint(config: Config, architecture: Architecture) -> CLIP:
         if held != asked:
             raise InputError(
                 f"the checkpoint is of another architecture: {key} is {held} in it and {asked} in "
-                "the configuration; give what it has, or leave the configuration out for the one "
-                "saved with the checkpoint"
+                "the configuration; give what it has, or evaluate without --config for the one "
+                "saved with it"
             )
     return CLIP(
         vision,

@@ -48,11 +48,12 @@ class MaskedLanguageDecoder(nn.Module):
         self.cross_attn = nn.MultiheadAttention(width, heads, batch_first=True)
         self.transformer = Transformer(width, depth, heads)
         self.ln_post = nn.LayerNorm(width)
-        self.to_words = nn.Sequential(
-            nn.Linear(width, width), QuickGELU(), nn.LayerNorm(width), nn.Linear(width, vocab_size)
-        )
+        dense, to_vocabulary = nn.Linear(width, width), nn.Linear(width, vocab_size)
+        self.to_words = nn.Sequential(dense, QuickGELU(), nn.LayerNorm(width), to_vocabulary)
         nn.init.normal_(self.cross_attn.in_proj_weight, std=width**-0.5)
         nn.init.normal_(self.cross_attn.out_proj.weight, std=(2 * depth * width) ** -0.5)
+        nn.init.normal_(dense.weight, std=(2 * width) ** -0.5)
+        nn.init.normal_(to_vocabulary.weight, std=(2 * depth * width) ** -0.5)
 
     def forward(self, text: Tensor, image: Tensor, labels: Tensor) -> Tensor:
         """Logits (M, vocabulary) of the M masked tokens, row by row.

@@ -238,4 +238,4 @@ def masked_lm(logits: Tensor, labels: Tensor, masked: Tensor | None = None) -> T
     """
     total = F.cross_entropy(logits, labels, reduction="sum")
     count = (labels != -100).sum() if masked is None else masked
-    return total / count.clamp(min=1)
+    return total / count.where(count > 0, torch.ones_like(count))

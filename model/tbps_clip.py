@@ -55,6 +55,8 @@ class TBPSCLIP(nn.Module):
         text_features, text_tokens = self._encode(self.clip.encode_text, batch.tokens)
         soft_text_features = image_logits = text_logits = word_logits = None
         if self.fresh_soft_pass:
+            # After the pass with gradient: autocast caches its casts of the weights, and those made
+            # without a graph would cut it off.
             with torch.no_grad():
                 soft_text_features = self.encode_text(batch.tokens)
         if self.classifier is not None:

@@ -6,10 +6,9 @@ import torch
 from PIL import Image
 
 from errors import InputError
+from misc.collate import Collate, Mixing
 from misc.data import (
     CaptionDataset,
-    Collate,
-    Mixing,
     PictureDataset,
     TextAugmentation,
     evaluation_loader,
@@ -44,7 +43,7 @@ def dataset(pedestrians, tokenizer) -> CaptionDataset:
 @pytest.fixture
 def everything(tokenizer) -> Collate:
     """Collation with all that is drawn at random in it."""
-    return Collate(tokenizer, mixing=Mixing("cat", 0.5, 0.5, rows=4), mask_words=True, seed=4)
+    return Collate(tokenizer, mixing=Mixing("cat", 0.5, 0.5, rows=4), masking=True, seed=4)
 
 
 def epoch_of(dataset: CaptionDataset, collate: Collate, num_workers: int) -> list[torch.Tensor]:
@@ -93,7 +92,7 @@ def test_mixing_changes_the_first_view_and_the_captions_alone(dataset, tokenizer
 def test_masked_words_stand_in_the_labels(dataset, tokenizer):
     samples = [dataset[0, index] for index in range(8)]
     plain = Collate(tokenizer)(samples)
-    masked = Collate(tokenizer, mask_words=True)(samples)
+    masked = Collate(tokenizer, masking=True)(samples)
     chosen = masked.labels != -100
     assert 0 < chosen.float().mean() < 0.3
     words = tokenizer([sample.caption for sample in samples])  # in full length, as is `masked`

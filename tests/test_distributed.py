@@ -127,7 +127,7 @@ def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
 
 EVERY_LOSS = (
     "experiment={mvs_image: true, citc: true, ss: true, id: true, mlm: true, itc: true, sdm: true, "
-    "cmpm: true, mixgen: true, mixgen_p: 0.5, mixgen_ratio: 0.5, cmt_depth: 1}"
+    "cmpm: true, mixgen: true, mixgen_p: 0.5, mixgen_ratio: 0.5, mixgen_rows: 2, cmt_depth: 1}"
 )
 FULL = "experiment={mvs_image: true, citc: true, ss: true}"
 
@@ -168,7 +168,7 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path, small_config, recipe)
 
 @pytest.mark.parametrize("recipe", [FULL, EVERY_LOSS])
 def test_a_batch_in_parts_is_the_batch_in_one(small_config, recipe):
-    changes = (recipe, "experiment.dropout=0", "experiment.mixgen=false")
+    changes = (recipe, "experiment.dropout=0")
     whole = small_config(*changes, "data.batch_size=8")
     parts = small_config(*changes, "data.batch_size=3", "data.global_batch_size=8")
     with processes("cpu") as own:

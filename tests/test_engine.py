@@ -156,6 +156,35 @@ def test_other_batches_than_the_checkpoint_was_trained_with_are_refused(train):
         train("--resume", "auto", "schedule.epoch=2", "data.batch_size=5")
 
 
+def test_changed_settings_of_the_optimizer_hold_after_a_resumption(train, monkeypatch):
+    train("schedule.epoch=1")
+    groups = []
+    step = Trainer.step
+
+    def look(self: Trainer, *arguments: object) -> object:
+        groups.append([g["weight_decay"] for g in self.optimizer.param_groups])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "step", look)
+    train("schedule.epoch=2", "schedule.weight_decay=0.5", "--resume", "auto")
+    assert groups[0] == [0.0, 0.5] or groups[0] == [0.5, 0.0]
+
+
+def test_a_resumption_that_trains_other_parameters_is_refused(train):
+    train("schedule.epoch=1")
+    with pytest.raises(InputError, match=r"the checkpoint has trained other parameters"):
+        train("schedule.epoch=2", "model.freeze=[visual]", "--resume", "auto")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("fp32", "fp16"), ("fp16", "bf16"), ("fp16", "fp16")]
+)
+def test_a_run_goes_on_in_another_precision(train, before, after):
+    train("schedule.epoch=1", f"experiment.precision={before}")
+    folder = train("schedule.epoch=2", f"experiment.precision={after}", "--resume", "auto")
+    assert read_checkpoint(folder / LAST)["epoch"] == 2
+
+
 def test_two_runs_of_the_same_second_have_folders_of_their_own(places, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda _: "20260101-000000")

@@ -101,6 +101,24 @@ def test_a_training_begins_from_a_checkpoint_of_another_size(run):
     assert not torch.allclose(new["classifier.weight"], old["classifier.weight"])
 
 
+@pytest.mark.parametrize("size", ["[64, 32]", "[48, 32]"])
+def test_a_training_begins_from_a_published_checkpoint(published, run, size):
+    """The golden one is of 64x32: its own size, and one that only a known grid leads to."""
+    shape = [word for word in GOLDEN_SHAPE if not word.startswith("data.image_size")]
+    words = [*shape, "experiment.simclr_mlp=[64, 8, 64]", f"model.init_from={published}"]
+    if size == "[48, 32]":
+        with pytest.raises(InputError, match=r"data.image_size"):
+            run(*words, f"data.image_size={size}")
+        return
+    weights = torch.load(published, weights_only=True)["model"]
+    vocabulary = torch.zeros(49408, 64)  # as the tokenizer's, of which the golden one is a part
+    vocabulary[:300] = weights["encode_text.token_embedding.weight"]
+    weights["encode_text.token_embedding.weight"] = vocabulary
+    torch.save({"model": {**weights, "logit_scale": torch.tensor(5.0)}}, published)
+    folder = run(*words, f"data.image_size={size}")
+    assert read_checkpoint(folder / LAST)["model"]["clip.logit_scale"] <= np.log(100) + 1e-6
+
+
 def test_a_start_that_is_no_checkpoint_is_refused(run, tmp_path):
     (tmp_path / "page.pth").write_text("<html>")
     with pytest.raises(InputError, match=r"page.pth is not a checkpoint"):

@@ -269,6 +269,10 @@ def test_masked_lm_ignores_what_was_not_masked():
     assert masked_lm(logits, labels).item() == pytest.approx(expected, rel=1e-6)
     assert masked_lm(logits, torch.full((4,), -100)) == 0
     assert masked_lm(logits[:0], labels[:0]) == 0
+    # One masked word in two processes: each divides by the mean of their numbers, a half.
+    one = torch.tensor([3, -100, -100, -100])
+    shares = [masked_lm(logits[rows], one[rows], torch.tensor(0.5)) for rows in ([0, 1], [2, 3])]
+    torch.testing.assert_close(sum(shares) / 2, masked_lm(logits, one))
 
 
 @pytest.mark.parametrize("case", CASES)
