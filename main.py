@@ -40,7 +40,7 @@ def run(command: options.Command) -> None:
     with processes(command.device, config.distributed.backend) as own:
         if command.evaluate:
             job = Job(config, command.recipe, own, start, checkpoint, for_training=False)
-            job.evaluate(command.output)
+            job.evaluate(command.output, command.save_features)
         else:
             job = Job(config, command.recipe, own, start, checkpoint)
             job.train(command.output)

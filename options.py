@@ -400,6 +400,7 @@ class Command:
     backbone: str | None
     evaluate: str | None  # a checkpoint or the folder of a run
     resume: str | None  # "auto" or a checkpoint
+    save_features: Path | None
     output: Path | None
     device: str | None
     overrides: tuple[Layer, ...]
@@ -488,11 +489,14 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         metavar="PATH",
         help="go on with this run; auto: the one in --output, or the newest of the recipe, if any",
     )
+    add("--save-features", type=Path, metavar="FILE", help="with --evaluate: what was encoded")
     add("--output", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE-TIME)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
     add("overrides", nargs="*", metavar="section.key=value", help="settings over the recipe")
     arguments = vars(parser.parse_intermixed_args(argv))
     if arguments["evaluate"] is not None and arguments["resume"] is not None:
         parser.error("--evaluate and --resume do not go together, give one of them")
+    if arguments["save_features"] is not None and arguments["evaluate"] is None:
+        parser.error("--save-features goes with --evaluate")
     overrides = tuple(map(_override, arguments.pop("overrides")))
     return Command(**arguments, overrides=overrides)

@@ -22,6 +22,7 @@ from misc.checkpoint import (
 from misc.datasets.annotations import Picture
 from misc.distributed import Processes
 from misc.engine import Engine, Selection
+from misc.features import save_features
 from misc.precision import Precision
 from misc.recorder import CLOSING, Recorder, log, start_logging
 from misc.report import to_json, to_markdown
@@ -161,11 +162,12 @@ class Job:
                 chosen += ", as there is no val split to choose on"
             self._report(recorder, epoch, engine.position.step, f"epoch {epoch}, {chosen}")
 
-    def evaluate(self, output: Path | None) -> None:
+    def evaluate(self, output: Path | None, features: Path | None = None) -> None:
         """Evaluate the checkpoint on the test split.
 
         Args:
             output: the folder of the record; by default runs/<recipe>-evaluated-<time>.
+            features: the file that the encoded split is written to, if any.
         """
         folder = output or self._new_folder(f"{self.recipe}-evaluated")
         if (folder / LAST).exists():
@@ -173,7 +175,7 @@ class Job:
         with Recorder(folder, self.processes.is_main) as recorder:
             recorder.write_text("config.yaml", dump(self.config))
             epoch = self.checkpoint["epoch"] if self.checkpoint else 0
-            self._report(recorder, epoch, 0, str(self.start))
+            self._report(recorder, epoch, 0, str(self.start), features)
 
     def _folder_to_train_in(self, output: Path | None) -> tuple[Path, int | None]:
         """The run's folder, and the step that what it has recorded counts up to."""
@@ -224,18 +226,36 @@ class Job:
             split, partial(self._results, self.data.splits[split]), self.config.evaluation.period
         )
 
-    def _results(self, pictures: Sequence[Picture], model: TBPSCLIP) -> Results:
+    def _results(
+        self, pictures: Sequence[Picture], model: TBPSCLIP, features: Path | None = None
+    ) -> Results:
         retrieval = build_retrieval(self.config, pictures, self.tokenizer)
-        return retrieval.evaluate(model, self.processes, self.precision)
+        image, text = retrieval.encode(model, self.processes, self.precision)
+        if features and self.processes.is_main:
+            save_features(features, retrieval.features(image, text, model))
+            log.info("features written to %s", features)
+        return retrieval.rank(image, text, self.processes)
 
-    def _report(self, recorder: Recorder, epoch: int, step: int, chosen: str) -> None:
-        """The closing tables, one for each test set, and the paths of what the run wrote."""
+    def _report(
+        self,
+        recorder: Recorder,
+        epoch: int,
+        step: int,
+        chosen: str,
+        features: Path | None = None,
+    ) -> None:
+        """The closing tables, one for each test set, and the paths of what the run wrote.
+
+        Args:
+            features: where the encoded split goes, of the dataset's own and not the further sets.
+        """
         split = next((name for name in ("test", "val") if name in self.data.splits), None)
         galleries = {f"{self.data.name} {split}": self.data.splits[split]} if split else {}
         galleries |= {f"{name} test": pictures for name, pictures in self.data.test_sets.items()}
         evaluation = {}
         for name, pictures in galleries.items():
-            results = evaluation[name] = self._results(pictures, self.model)
+            results = evaluation[name] = self._results(pictures, self.model, features)
+            features = None
             for direction, metrics in results.items():
                 row = {"step": step, "epoch": epoch, "dataset": name, "split": name.split()[-1]}
                 recorder.write({**row, "direction": direction, **metrics, CLOSING: chosen})

@@ -15,6 +15,7 @@ from misc.data import PictureDataset, TokenDataset, evaluation_loader
 from misc.datasets.annotations import Picture
 from misc.distributed import Processes
 from misc.evaluation import rank_features
+from misc.features import Features, hash_weights
 from misc.precision import Precision
 from misc.transforms import EvaluationTransform
 from model.tbps_clip import TBPSCLIP
@@ -57,32 +58,47 @@ class TextRetrieval:
         self.loading = loading
 
     def evaluate(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Results:
-        """Metrics of both directions, the same in every process. The model is left in evaluation
-        mode.
+        """Metrics of both directions, the same in every process.
+
+        The model is left in evaluation mode.
         """
+        return self.rank(*self.encode(model, processes, precision), processes)
+
+    def encode(
+        self, model: TBPSCLIP, processes: Processes, precision: Precision
+    ) -> tuple[Tensor, Tensor]:
+        """Normalised features of the pictures (N, D) and the captions (M, D), on the CPU."""
         model.eval()
+        image = encode_items(self.images, model.encode_image, processes, precision, self.loading)
+        text = encode_items(self.texts, model.encode_text, processes, precision, self.loading)
+        return image, text
 
-        def features(
-            items: PictureDataset | TokenDataset, encode: Callable[[Tensor], Tensor]
-        ) -> Tensor:
-            return encode_items(items, encode, processes, precision, self.loading)
-
-        image = features(self.images, model.encode_image)
-        text = features(self.texts, model.encode_text)
+    def rank(self, image: Tensor, text: Tensor, processes: Processes) -> Results:
+        """Metrics of both directions, the same in every process."""
         results: Results = {}
         if processes.is_main:
-            image, text = image.to(processes.device), text.to(processes.device)
-            image_ids, text_ids = self.image_ids.to(image.device), self.text_ids.to(image.device)
-            chunk = self.loading.chunk
-            results = {
-                "text to image": rank_features(
-                    text, image, text_ids, image_ids, chunk=chunk
-                ).metrics(),
-                "image to text": rank_features(
-                    image, text, image_ids, text_ids, chunk=chunk
-                ).metrics(),
-            }
+            device, chunk = processes.device, self.loading.chunk
+            images = image.to(device), self.image_ids.to(device)
+            texts = text.to(device), self.text_ids.to(device)
+            for direction, query, gallery in (
+                ("text to image", texts, images),
+                ("image to text", images, texts),
+            ):
+                ranking = rank_features(query[0], gallery[0], query[1], gallery[1], chunk=chunk)
+                results[direction] = ranking.metrics()
         return processes.share(results)
+
+    def features(self, image: Tensor, text: Tensor, model: TBPSCLIP) -> Features:
+        """What `encode` gave, with what it was made of."""
+        return Features(
+            image,
+            text,
+            self.image_ids,
+            self.text_ids,
+            tuple(map(str, self.images.files)),
+            tuple(self.texts.captions),
+            hash_weights(model.state_dict()),
+        )
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """Checkpoints of other projects, and trainings that begin from one."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import options
 from errors import InputError
 from misc.checkpoint import BEST, LAST, read_checkpoint
 from misc.distributed import processes
+from misc.evaluation import rank_features
 from misc.export import write_published
+from misc.features import load_features
 from misc.job import Job
 from tests.conftest import SMALL
 
@@ -80,6 +83,20 @@ def test_an_exported_checkpoint_evaluates_as_the_one_it_was_made_of(run, places,
     arguments = ["--config", DEMO, "--evaluate", str(exported), *SMALL, *places]
     main.run(options.parse(arguments))
     assert table(capsys.readouterr().out) == trained
+
+
+def test_an_evaluation_saves_what_it_has_encoded(run, pedestrians, tmp_path):
+    folder = run()
+    file = tmp_path / "features.safetensors"
+    main.run(options.parse(["--evaluate", str(folder), "--save-features", str(file)]))
+    features = load_features(file)
+    count = pedestrians.counts["test"]
+    assert features.image.shape == (count.images, 16)
+    assert features.text.shape == (count.captions, 16)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    ranking = rank_features(features.text, features.image, features.text_ids, features.image_ids)
+    closing = next(r for r in rows if "chosen" in r and r["direction"] == "text to image")
+    assert ranking.metrics()["mAP"] == pytest.approx(closing["mAP"])
 
 
 def test_a_training_begins_from_a_checkpoint_of_another_size(run):

@@ -337,6 +337,7 @@ def test_options_and_settings_may_come_in_any_order():
         (["train"], "'train' is neither an option nor section.key=value"),
         (["=4"], "'=4' is neither an option nor section.key=value"),
         (["--evaluate", "a", "--resume", "b"], "do not go together"),
+        (["--save-features", "a"], "--save-features goes with --evaluate"),
         (["model.freeze=[a"], "command line: model.freeze=[a, line 1: "),
         (["--backbone", "altclip"], "model.backbone: altclip is not there yet, use clip"),
         (["--backbone", ""], 'model.backbone is ""'),
