@@ -12,6 +12,7 @@ from torch import Tensor
 
 from errors import InputError
 from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint, save_checkpoint
+from misc.script import run_script
 from model.published import HEADS, to_tbps_clip
 
 
@@ -40,12 +41,7 @@ def write_published(state: Mapping[str, Tensor], file: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        _run(options.checkpoint, options.output)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_script(lambda: _run(options.checkpoint, options.output))
 
 
 def _parser() -> argparse.ArgumentParser:

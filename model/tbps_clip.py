@@ -63,6 +63,8 @@ class TBPSCLIP(nn.Module):
             image_logits, text_logits = self.classifier(views[0]), self.classifier(text_features)
         if self.mlm_decoder is not None:
             assert batch.labels is not None, "the decoder needs a batch with masked words"
+            assert text_tokens is not None
+            assert image_tokens is not None
             word_logits = self.mlm_decoder(text_tokens, image_tokens[: len(batch)], batch.labels)
         return Outputs(
             image_features=views,
@@ -75,7 +77,7 @@ class TBPSCLIP(nn.Module):
             word_logits=word_logits,
         )
 
-    def _encode_pictures(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _encode_pictures(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Features (V, B, D) of the training views, (2 or 0, B, D) of SimCLR's, and all tokens."""
         groups = [batch.images]
         if self.simclr_mlp is not None:
@@ -86,10 +88,10 @@ class TBPSCLIP(nn.Module):
         features = features.unflatten(0, (-1, len(batch)))  # (all views, B, D)
         return features[: len(batch.images)], features[len(batch.images) :], tokens
 
-    def _encode(self, encode: Callable[..., Any], inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and, where the decoder needs them, every token's; else the features twice."""
+    def _encode(self, encode: Callable[..., Any], inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Features and, where the decoder needs them, every token's."""
         if self.mlm_decoder is None:
-            return (features := encode(inputs)), features
+            return encode(inputs), None
         return encode(inputs, dense=True)
 
     def encode_image(self, images: Tensor) -> Tensor:

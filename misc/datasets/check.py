@@ -26,6 +26,7 @@ from misc.datasets.annotations import SPLITS, Record, read_records
 from misc.datasets.published import Count, count
 from misc.datasets.recognition import identify
 from misc.datasets.text_person import find_image_root
+from misc.script import run_script
 from text_utils.captions import clean_caption
 from text_utils.scripts import main_script
 
@@ -313,14 +314,14 @@ def _shown(caption: str, length: int = 60) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        report = check(options.annotation_file, options.image_root, options.workers, progress=True)
-        print(report)
-        if options.json:
-            _write(report, options.json)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_script(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    report = check(options.annotation_file, options.image_root, options.workers, progress=True)
+    print(report)
+    if options.json:
+        _write(report, options.json)
     return 1 if report.findings else 0
 
 

@@ -22,6 +22,7 @@ from misc.datasets.pedestrians.contact_sheet import draw_contact_sheet
 from misc.datasets.pedestrians.layouts import LAYOUTS, Sample
 from misc.datasets.pedestrians.plan import Plan
 from misc.datasets.pedestrians.samples import write_samples
+from misc.script import run_script
 
 RECEIPT = "synthetic.json"
 IDENTITIES = {"train": 1000, "val": 100, "test": 100}
@@ -178,12 +179,7 @@ def _dump(content: object, file: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        _run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_script(lambda: _run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
