@@ -30,42 +30,49 @@ def main() -> None:
 
 def run(command: options.Command) -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
-    start, checkpoint = read_start(command)
-    config = command.configure(checkpoint["config"] if checkpoint else None)
+    starts = read_starts(command)
+    configs = [command.configure(content["config"] if content else None) for _, content in starts]
 
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
     from misc.distributed import processes
-    from misc.job import Job
+    from misc.job import Job, evaluate
 
-    with processes(command.device, config.distributed.backend) as own:
+    with processes(command.device, configs[0].distributed.backend) as own:
+        jobs = (
+            Job(config, command.recipe, own, *start, for_training=not command.evaluate)
+            for config, start in zip(configs, starts, strict=True)
+        )
         if command.evaluate:
-            job = Job(config, command.recipe, own, start, checkpoint, for_training=False)
-            job.evaluate(command.output, command.save_features)
+            evaluate(jobs, command.output, command.save_features)
         else:
-            job = Job(config, command.recipe, own, start, checkpoint)
-            job.train(command.output)
+            next(jobs).train(command.output)
 
 
-def read_start(command: options.Command) -> tuple[Path | None, dict[str, Any] | None]:
-    """The checkpoint to evaluate or to go on from, if any, and its content, if it is our own."""
+Start = tuple[Path | None, dict[str, Any] | None]
+
+
+def read_starts(command: options.Command) -> list[Start]:
+    """The checkpoints to evaluate, or the one to go on from, if any; with their content, if they
+    are our own.
+    """
     if not (command.evaluate or command.resume):
-        return None, None
+        return [(None, None)]
     from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint
     from model.published import is_published
 
     if command.evaluate:
-        start = find_checkpoint(Path(command.evaluate), BEST, LAST)
-        if is_published(start):  # made by other code, without a configuration of ours
-            return start, None
-    elif command.resume != "auto":
+        files = [find_checkpoint(Path(path), BEST, LAST) for path in command.evaluate]
+        # What other code made is without a configuration of ours.
+        return [(file, None if is_published(file) else read_checkpoint(file)) for file in files]
+    if command.resume != "auto":
         start = find_checkpoint(Path(str(command.resume)), LAST)
     else:  # the run in --output, or the recipe's newest, if there is one
         folders = [command.output] if command.output else Path("runs").glob(f"{command.recipe}-2*")
         found = [folder / LAST for folder in folders if (folder / LAST).is_file()]
         if not found:
-            return None, None
+            return [(None, None)]
         start = max(found, key=lambda file: file.stat().st_mtime)
-    return start, read_checkpoint(start)
+    return [(start, read_checkpoint(start))]
 
 
 if __name__ == "__main__":

@@ -398,7 +398,7 @@ class Command:
     config: Path | None
     simplified: bool
     backbone: str | None
-    evaluate: str | None  # a checkpoint or the folder of a run
+    evaluate: tuple[str, ...]  # checkpoints, or folders of runs
     resume: str | None  # "auto" or a checkpoint
     save_features: Path | None
     output: Path | None
@@ -483,7 +483,14 @@ def parse(argv: Sequence[str] | None = None) -> Command:
     add("--config", type=Path, metavar="FILE", help="recipe (default: config/config.yaml)")
     add("--simplified", action="store_true", help="the simplified method, laid over the recipe")
     add("--backbone", metavar="NAME", help="sets model.backbone over the recipe: clip")
-    add("--evaluate", metavar="PATH", help="only evaluate this checkpoint, or a run's folder")
+    add(
+        "--evaluate",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="only evaluate this checkpoint, or a run's folder; given again: several, and their "
+        "mean and deviation",
+    )
     add(
         "--resume",
         metavar="PATH",
@@ -494,9 +501,10 @@ def parse(argv: Sequence[str] | None = None) -> Command:
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
     add("overrides", nargs="*", metavar="section.key=value", help="settings over the recipe")
     arguments = vars(parser.parse_intermixed_args(argv))
-    if arguments["evaluate"] is not None and arguments["resume"] is not None:
+    arguments["evaluate"] = tuple(arguments["evaluate"])
+    if arguments["evaluate"] and arguments["resume"] is not None:
         parser.error("--evaluate and --resume do not go together, give one of them")
-    if arguments["save_features"] is not None and arguments["evaluate"] is None:
-        parser.error("--save-features goes with --evaluate")
+    if arguments["save_features"] is not None and len(arguments["evaluate"]) != 1:
+        parser.error("--save-features goes with one --evaluate")
     overrides = tuple(map(_override, arguments.pop("overrides")))
     return Command(**arguments, overrides=overrides)

@@ -3,8 +3,9 @@ evaluation alone.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from torch import Tensor
@@ -25,7 +26,7 @@ from misc.engine import Engine, Selection
 from misc.features import save_features
 from misc.precision import Precision
 from misc.recorder import CLOSING, Recorder, log, start_logging
-from misc.report import to_json, to_markdown
+from misc.report import Evaluation, to_json, to_markdown
 from misc.retrieval import Results, format_table
 from misc.seeding import Purpose, seed_torch
 from model.build import (
@@ -160,22 +161,8 @@ class Job:
                 chosen += " itself, as is published"
             elif selection.split is None and config.experiment.select_on == "val":
                 chosen += ", as there is no val split to choose on"
-            self._report(recorder, epoch, engine.position.step, f"epoch {epoch}, {chosen}")
-
-    def evaluate(self, output: Path | None, features: Path | None = None) -> None:
-        """Evaluate the checkpoint on the test split.
-
-        Args:
-            output: the folder of the record; by default runs/<recipe>-evaluated-<time>.
-            features: the file that the encoded split is written to, if any.
-        """
-        folder = output or self._new_folder(f"{self.recipe}-evaluated")
-        if (folder / LAST).exists():
-            raise InputError(f"--output {folder} holds a training run; give another folder")
-        with Recorder(folder, self.processes.is_main) as recorder:
-            recorder.write_text("config.yaml", dump(self.config))
-            epoch = self.checkpoint["epoch"] if self.checkpoint else 0
-            self._report(recorder, epoch, 0, str(self.start), features)
+            step, chosen = engine.position.step, f"epoch {epoch}, {chosen}"
+            write_tables(recorder, [self.test(recorder, epoch, step, chosen)])
 
     def _folder_to_train_in(self, output: Path | None) -> tuple[Path, int | None]:
         """The run's folder, and the step that what it has recorded counts up to."""
@@ -185,7 +172,7 @@ class Job:
                     f"--output {output} holds a run already: go on with it by --resume auto, or "
                     "give another folder"
                 )
-            return output or self._new_folder(self.recipe), None
+            return output or self.new_folder(self.recipe), None
         if "position" not in self.checkpoint:
             raise InputError(f"{self.start} holds weights alone: resume from {LAST} beside it")
         here = self.start.parent
@@ -198,7 +185,7 @@ class Job:
             raise InputError(f"{here} has no {BEST}, which {self.start} counts on: put it back")
         return here, self.checkpoint["position"]["step"]
 
-    def _new_folder(self, name: str) -> Path:
+    def new_folder(self, name: str) -> Path:
         """A folder of this run's own, made by the main process."""
         folder = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         while self.processes.is_main:
@@ -236,17 +223,18 @@ class Job:
             log.info("features written to %s", features)
         return retrieval.rank(image, text, self.processes)
 
-    def _report(
+    def test(
         self,
         recorder: Recorder,
         epoch: int,
         step: int,
         chosen: str,
         features: Path | None = None,
-    ) -> None:
-        """The closing tables, one for each test set, and the paths of what the run wrote.
+    ) -> Evaluation:
+        """Evaluate on the test split, or the val split without one, and on the further test sets.
 
         Args:
+            chosen: which weights these are, in words.
             features: where the encoded split goes, of the dataset's own and not the further sets.
         """
         split = next((name for name in ("test", "val") if name in self.data.splits), None)
@@ -260,11 +248,50 @@ class Job:
                 row = {"step": step, "epoch": epoch, "dataset": name, "split": name.split()[-1]}
                 recorder.write({**row, "direction": direction, **metrics, CLOSING: chosen})
             log.info("%s", format_table(f"{name} split: {chosen}", results))
-        if evaluation:
-            recorder.write_text("results.md", to_markdown([evaluation]))
-            recorder.write_text("results.json", to_json([evaluation]))
-        else:
+        if not evaluation:
             log.info("the annotations have neither a test nor a val split: nothing to evaluate")
-        if self.processes.is_main:
-            names = sorted(file.name for file in recorder.folder.iterdir())
-            log.info("written to %s: %s", recorder.folder, ", ".join(names))
+        return evaluation
+
+
+def evaluate(jobs: Iterable[Job], output: Path | None, features: Path | None = None) -> None:
+    """Evaluate checkpoints on the test split; of several, the closing tables hold the mean and the
+    deviation.
+
+    Args:
+        jobs: one for each checkpoint, built when it is asked for.
+        output: the folder of the record; by default runs/<recipe>-evaluated-<time>.
+        features: the file that the encoded split of the first one is written to, if any.
+
+    Raises:
+        InputError: `output` holds a training run, or the checkpoints' datasets differ.
+    """
+    following = iter(jobs)
+    first = next(following)
+    folder = output or first.new_folder(f"{first.recipe}-evaluated")
+    if (folder / LAST).exists():
+        raise InputError(f"--output {folder} holds a training run; give another folder")
+    evaluations = []
+    with Recorder(folder, first.processes.is_main) as recorder:
+        recorder.write_text("config.yaml", dump(first.config))
+        for number, job in enumerate(chain([first], following)):
+            epoch = job.checkpoint["epoch"] if job.checkpoint else 0
+            evaluations.append(job.test(recorder, epoch, number, str(job.start), features))
+            features = None
+        write_tables(recorder, evaluations)
+
+
+def write_tables(recorder: Recorder, evaluations: Sequence[Evaluation]) -> None:
+    """The closing tables for papers, over all checkpoints, and the paths of what was written."""
+    if {*evaluations[0]} != {name for evaluation in evaluations for name in evaluation}:
+        raise InputError(
+            "the checkpoints are not evaluated on the same datasets: give data.annotation_file and "
+            "data.image_root for all of them"
+        )
+    if evaluations[0]:
+        recorder.write_text("results.md", to_markdown(evaluations))
+        recorder.write_text("results.json", to_json(evaluations))
+    if len(evaluations) > 1:
+        log.info("%s", to_markdown(evaluations).rstrip())
+    if recorder.active:
+        names = sorted(file.name for file in recorder.folder.iterdir())
+        log.info("written to %s: %s", recorder.folder, ", ".join(names))

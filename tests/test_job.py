@@ -44,7 +44,7 @@ def test_a_published_checkpoint_gives_the_published_features(published, places):
     command = options.parse(
         ["--config", DEMO, "--evaluate", str(published), *SMALL, *places, *GOLDEN_SHAPE]
     )
-    assert main.read_start(command) == (published, None)
+    assert main.read_starts(command) == [(published, None)]
     with processes("cpu") as own:
         job = Job(command.configure(), "demo", own, published, for_training=False)
     model = job.model.eval()
@@ -97,6 +97,40 @@ def test_an_evaluation_saves_what_it_has_encoded(run, pedestrians, tmp_path):
     ranking = rank_features(features.text, features.image, features.text_ids, features.image_ids)
     closing = next(r for r in rows if "chosen" in r and r["direction"] == "text to image")
     assert ranking.metrics()["mAP"] == pytest.approx(closing["mAP"])
+
+
+def test_several_checkpoints_have_a_mean_and_a_deviation(run, tmp_path, capsys):
+    """Of two, the deviation is their difference over the root of two."""
+    folders = [run(f"misc.seed={seed}", output=f"run-{seed}") for seed in (1, 2)]
+    capsys.readouterr()
+    words = [word for folder in folders for word in ("--evaluate", str(folder))]
+    main.run(options.parse([*words, "--output", "both"]))
+    alone = [
+        json.loads((folder / "results.json").read_text())["results"]["CUHK-PEDES test"]
+        for folder in folders
+    ]
+    first, second = (each["image to text"]["mAP"]["mean"] for each in alone)
+    both = json.loads((tmp_path / "both" / "results.json").read_text())
+    found = both["results"]["CUHK-PEDES test"]["image to text"]["mAP"]
+    assert first != second
+    assert both["checkpoints"] == 2
+    assert found["values"] == [first, second]
+    assert found["mean"] == pytest.approx((first + second) / 2)
+    assert found["deviation"] == pytest.approx(abs(first - second) / 2**0.5)
+    assert f"± {found['deviation']:.2f}" in capsys.readouterr().out
+
+
+def test_checkpoints_of_different_datasets_have_no_mean(run, places):
+    plain, cross = (
+        run(),
+        run(
+            f"data.test_sets=[{{name: other, annotation_file: {places[0][21:]}, "
+            f"image_root: {places[1][16:]}}}]",
+            output="cross",
+        ),
+    )
+    with pytest.raises(InputError, match="not evaluated on the same datasets"):
+        main.run(options.parse(["--evaluate", str(plain), "--evaluate", str(cross)]))
 
 
 def test_a_training_begins_from_a_checkpoint_of_another_size(run):

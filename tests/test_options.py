@@ -301,7 +301,7 @@ def test_bases_that_go_round_are_refused(write):
 
 def test_command():
     command = options.parse(["--evaluate", "runs/a", "--output", "runs/b", "--device", "cpu"])
-    assert (command.evaluate, command.resume, command.device) == ("runs/a", None, "cpu")
+    assert (command.evaluate, command.resume, command.device) == (("runs/a",), None, "cpu")
     assert command.output == Path("runs/b")
     assert options.parse(["--resume", "auto"]).resume == "auto"
 
@@ -337,7 +337,7 @@ def test_options_and_settings_may_come_in_any_order():
         (["train"], "'train' is neither an option nor section.key=value"),
         (["=4"], "'=4' is neither an option nor section.key=value"),
         (["--evaluate", "a", "--resume", "b"], "do not go together"),
-        (["--save-features", "a"], "--save-features goes with --evaluate"),
+        (["--save-features", "a"], "--save-features goes with one --evaluate"),
         (["model.freeze=[a"], "command line: model.freeze=[a, line 1: "),
         (["--backbone", "altclip"], "model.backbone: altclip is not there yet, use clip"),
         (["--backbone", ""], 'model.backbone is ""'),
