@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import options
 from errors import InputError
 from misc.datasets.check import CODE, EXAMPLES, check, main
 from misc.datasets.synthetic import WrittenDataset, write_dataset
@@ -203,15 +204,33 @@ def test_only_the_first_examples_are_shown(dataset):
     assert str(report).endswith("  and 3 more")
 
 
+def words(file: Path, root: Path) -> list[str]:
+    return [f"data.annotation_file={file}", f"data.image_root={root}"]
+
+
+def test_every_dataset_of_a_recipe_is_checked(dataset, tmp_path, capsys):
+    file, root = dataset(records({"captions": [""]}))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"base: {options.RECIPES / 'config.yaml'}\n"
+        f"data: {{annotation_file: {file}, image_root: {root},"
+        f" test_sets: [{{name: other, annotation_file: {tmp_path / 'other.json'},"
+        f" image_root: {root}}}]}}\n"
+    )
+    (tmp_path / "other.json").write_text(file.read_text())
+    assert main(["--config", str(recipe)]) == 1
+    assert capsys.readouterr().out.count("Empty captions: 1") == 2
+
+
 def test_the_exit_status_and_the_json_tell_what_was_found(dataset, tmp_path, capsys):
     file, root = dataset(records())
-    arguments = [str(file), str(root), "--json", str(tmp_path / "report.json")]
+    arguments = [*words(file, root), "--json", str(tmp_path / "report.json")]
     assert main(arguments) == 0
-    assert json.loads((tmp_path / "report.json").read_text())["findings"] == []
+    assert json.loads((tmp_path / "report.json").read_text())[str(file)]["findings"] == []
 
     dataset(records({"captions": [""]}))
     assert main(arguments) == 1
-    report = json.loads((tmp_path / "report.json").read_text())
+    report = json.loads((tmp_path / "report.json").read_text())[str(file)]
     assert report["findings"][0]["kind"] == "empty_caption"
     assert report["counts"]["test"] == {"pictures": 2, "captions": 2, "identities": 2}
     assert "Empty captions: 1" in capsys.readouterr().out
@@ -219,12 +238,13 @@ def test_the_exit_status_and_the_json_tell_what_was_found(dataset, tmp_path, cap
 
 def test_bad_input_is_one_sentence(dataset, tmp_path, capsys):
     file, root = dataset(records())
-    assert main([str(tmp_path / "absent.json"), str(root)]) == 2
-    assert main([str(file), str(tmp_path / "nowhere")]) == 2
-    assert main([str(file), str(root), "--workers", "0"]) == 2
-    assert main([str(file), str(root), "--json", str(tmp_path)]) == 2
+    assert main([]) == 2
+    assert main(words(tmp_path / "absent.json", root)) == 2
+    assert main(words(file, tmp_path / "nowhere")) == 2
+    assert main([*words(file, root), "--workers", "0"]) == 2
+    assert main([*words(file, root), "--json", str(tmp_path)]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 4
+    assert len(errors) == 5
     assert all(line.startswith("error: ") for line in errors)
     with pytest.raises(InputError):
         check(file, tmp_path / "nowhere")
@@ -233,12 +253,12 @@ def test_bad_input_is_one_sentence(dataset, tmp_path, capsys):
 def test_the_command_runs(pedestrians: WrittenDataset):
     command = [sys.executable, "-m", "misc.datasets.check"]
     done = subprocess.run(
-        [*command, str(pedestrians.annotation_file), str(pedestrians.image_root)],
+        [*command, *words(pedestrians.annotation_file, pedestrians.image_root)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode in (0, 1), done.stderr
-    assert done.stdout.startswith("CUHK-PEDES\ntrain   ")
+    assert f"{pedestrians.annotation_file}: CUHK-PEDES\ntrain   " in done.stdout
     assert done.stderr == "", "a bar is for terminals"

@@ -17,6 +17,7 @@ READERS = (
     "model/build.py",
     "misc/build.py",
     "misc/job.py",
+    "misc/datasets/check.py",
 )  # they may know `options`
 
 

@@ -1,6 +1,8 @@
-"""Read a text-to-person dataset once, whole, and say what is wrong with it.
+"""Read the text-to-person datasets of a configuration once, whole, and say what is wrong with them.
 
-python -m misc.datasets.check CUHK-PEDES/reid_raw.json CUHK-PEDES/imgs --workers 8
+python -m misc.datasets.check --config config/demo.yaml
+python -m misc.datasets.check data.annotation_file=CUHK-PEDES/reid_raw.json \\
+                              data.image_root=CUHK-PEDES/imgs --workers 8
 
 The exit status is 0 when nothing is wrong, 1 when something is, 2 when it could not be read. A
 difference from the published counts is said, but is no fault: a part of a dataset is one, too.
@@ -17,9 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tqdm import tqdm
 
+import options
 from errors import InputError
 from misc.data import read_picture
 from misc.datasets.annotations import SPLITS, Record, read_records
@@ -313,33 +317,46 @@ def _shown(caption: str, length: int = 60) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    return run_script(lambda: _run(options))
+    asked = _parser().parse_intermixed_args(arguments)
+    return run_script(lambda: _run(asked))
 
 
-def _run(options: argparse.Namespace) -> int:
-    report = check(options.annotation_file, options.image_root, options.workers, progress=True)
-    print(report)
-    if options.json:
-        _write(report, options.json)
-    return 1 if report.findings else 0
+def _run(asked: argparse.Namespace) -> int:
+    recipe = ["--config", str(asked.config)] if asked.config else []
+    data = options.parse([*recipe, *asked.overrides]).configure().data
+    if data.annotation_file is None or data.image_root is None:
+        raise InputError(
+            "name a dataset: give --config, or data.annotation_file=FILE_OR_FOLDER "
+            "and data.image_root=FOLDER"
+        )
+    places = [(data.annotation_file, data.image_root)]
+    places += [(s.annotation_file, s.image_root) for s in (*data.train_sets, *data.test_sets)]
+    reports = {}
+    for annotation_file, image_root in places:
+        report = check(annotation_file, image_root, asked.workers, progress=True)
+        print(f"{annotation_file}: {report}\n")
+        reports[annotation_file] = asdict(report)
+    if asked.json:
+        _write(reports, asked.json)
+    return 1 if any(report["findings"] for report in reports.values()) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m misc.datasets.check",
-        description="Read a text-to-person dataset once and say what is wrong with it.",
+        description="Read a configuration's datasets once and say what is wrong with them.",
     )
     add = parser.add_argument
-    add("annotation_file", type=Path, help="the owners' file, or a folder of {split}_reid.json")
-    add("image_root", type=Path, help="the folder that the pictures' names start from")
+    add("--config", type=Path, metavar="FILE", help="recipe (default: config/config.yaml)")
     add("--workers", type=int, default=1, help="processes; they do not change the result")
-    add("--json", type=Path, metavar="FILE", help="write the report there, too")
+    add("--json", type=Path, metavar="FILE", help="write the reports there, too")
+    add("overrides", nargs="*", metavar="section.key=value", help="settings over the recipe")
     return parser
 
 
-def _write(report: Report, file: Path) -> None:
-    content = json.dumps(asdict(report), indent=1, ensure_ascii=False)
+def _write(reports: Mapping[str, Any], file: Path) -> None:
+    """Reports as JSON, each under its annotation file."""
+    content = json.dumps(reports, indent=1, ensure_ascii=False)
     try:
         file.write_text(content + "\n", encoding="utf-8")
     except OSError as error:
