@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - Chinese has full-width punctuation
 import string
 from collections import Counter
 from functools import partial
@@ -11,6 +12,8 @@ from text_utils.augment import (
     random_swap,
     synonym_replacement,
 )
+from text_utils.captions import clean_caption
+from text_utils.words import split_words
 
 WORDS = {"man": ("adult male", "bloke"), "red": ("crimson",), "bag": ("pouch", "sack", "tote")}
 
@@ -98,3 +101,52 @@ def test_operations_survive_short_captions_and_repeat_themselves(operation):
     results = [operation(text, 0.3, np.random.default_rng(seed)) for seed in range(20)]
     assert results[3] == operation(text, 0.3, np.random.default_rng(3))
     assert len(set(results)) > 5
+
+
+def test_operations_work_on_the_words_of_chinese():
+    text = "红色 外套，的男人"
+    assert random_deletion(text, 0.5, Draws(0.6, 0.4, 0.4, 0.9)) == "红色 男人"
+    assert random_deletion(text, 1.0, Draws(0.1, 0.2, 0.3, 0.4, 0.3)) == "外套，"
+    assert random_swap(text, 0.25, Draws(0.0, 0.99)) == "男人外套，的红色"
+    rng = np.random.default_rng(0)
+    assert insert(text, 1.0, rng) == replace(text, 1.0, rng) == text, "it has no synonyms"
+
+
+def test_english_words_in_chinese_have_synonyms():
+    text = "背红色的 bag 和包的男人"  # bag: its synonym, the place
+    assert insert(text, 0.1, Draws(0.0, 0.0, 0.35)) == "背红色的 pouch bag 和包的男人"
+    assert insert(text, 0.1, Draws(0.0, 0.0, 0.99)) == "背红色的 bag 和包的男人pouch"
+    assert replace(text, 0.1, Draws(0.0, 0.99)) == "背红色的 tote 和包的男人"
+
+
+@pytest.mark.parametrize("operation", [random_deletion, random_swap, insert, replace])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "穿nike鞋的男人",
+        "一个穿着红色外套的男人，背着黑色的双肩包。",
+        "红色的外套，" * 100,
+        "包",
+        "“红色”",
+        "男人👨‍👩‍👧‍👦和👜",
+        "👨‍👩‍👧‍👦 👜",
+        "，、？",
+        "行人 wearing 白色 shirt",
+        "赤いコートを着た男の人",
+        "ผู้ชายใส่เสื้อสีแดง",
+        "행인은 빨간 옷을 입고 있다",
+        "прохожий в красном пальто",
+        "رجل يرتدي معطفا أحمر",
+        "red bag " * 150,
+    ],
+)
+def test_a_sentence_in_any_language_survives(operation, text):
+    for seed in range(5):
+        changed = operation(text, 1.0, np.random.default_rng(seed))
+        assert clean_caption(changed)
+        assert changed == operation(text, 1.0, np.random.default_rng(seed))
+        if operation is random_swap:
+            assert sorted(changed.replace(" ", "")) == sorted(text.replace(" ", ""))
+        if operation is random_deletion and len(split_words(text)[0]) > 1:
+            assert len(changed) < len(text)
+            assert changed in text

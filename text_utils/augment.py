@@ -12,6 +12,7 @@ from typing import TypeVar
 from numpy.random import Generator
 
 from text_utils.synonyms import Lookup
+from text_utils.words import split_words
 
 Item = TypeVar("Item")
 
@@ -21,11 +22,11 @@ def random_deletion(text: str, p: float, rng: Generator) -> str:
 
     A caption of one word, or of none, comes back as it is.
     """
-    words = text.split()
+    words, join = split_words(text)
     if len(words) < 2:
         return text
     kept = [word for word in words if rng.random() > p]
-    return " ".join(kept) if kept else _choice(words, rng)
+    return join(kept or [_choice(words, rng)])
 
 
 def random_swap(text: str, p: float, rng: Generator) -> str:
@@ -33,13 +34,13 @@ def random_swap(text: str, p: float, rng: Generator) -> str:
 
     A caption of one word, or of none, comes back as it is.
     """
-    words = text.split()
+    words, join = split_words(text)
     if len(words) < 2:
         return text
     for _ in range(_operations(words, p)):
         first, second = _draw_two(len(words), rng)
         words[first], words[second] = words[second], words[first]
-    return " ".join(words)
+    return join(words)
 
 
 def random_insertion(text: str, p: float, rng: Generator, synonyms: Lookup) -> str:
@@ -48,14 +49,14 @@ def random_insertion(text: str, p: float, rng: Generator, synonyms: Lookup) -> s
     Args:
         synonyms: those of a word, none for a stop word; `Synonyms()` asks WordNet.
     """
-    words = text.split()
+    words, join = split_words(text)
     sources = [found for word in words if (found := synonyms(_bare(word)))]
     if not sources:
         return text
     for _ in range(_operations(words, p)):
         synonym = _choice(_choice(sources, rng), rng)
         words.insert(int(rng.random() * (len(words) + 1)), synonym)
-    return " ".join(words)
+    return join(words)
 
 
 def synonym_replacement(text: str, p: float, rng: Generator, synonyms: Lookup) -> str:
@@ -64,7 +65,7 @@ def synonym_replacement(text: str, p: float, rng: Generator, synonyms: Lookup) -
     Args:
         synonyms: those of a word, none for a stop word; `Synonyms()` asks WordNet.
     """
-    words = text.split()
+    words, join = split_words(text)
     candidates = [word for word in dict.fromkeys(map(_bare, words)) if synonyms(word)]
     if not candidates:
         return text
@@ -72,9 +73,11 @@ def synonym_replacement(text: str, p: float, rng: Generator, synonyms: Lookup) -
     for _ in range(min(_operations(words, p), len(candidates))):
         word = candidates.pop(int(rng.random() * len(candidates)))
         replaced[word] = _choice(synonyms(word), rng)
-    return " ".join(
-        word.replace(bare, replaced[bare]) if (bare := _bare(word)) in replaced else word
-        for word in words
+    return join(
+        [
+            word.replace(bare, replaced[bare]) if (bare := _bare(word)) in replaced else word
+            for word in words
+        ]
     )
 
 
@@ -94,4 +97,4 @@ def _draw_two(number: int, rng: Generator) -> tuple[int, int]:
 
 def _bare(word: str) -> str:
     """The word without the commas and the like around it, which a dictionary does not know."""
-    return word.strip(string.punctuation)
+    return word.strip(string.punctuation + string.whitespace)

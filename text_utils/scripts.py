@@ -5,6 +5,7 @@ from collections import Counter
 from functools import cache
 
 EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA"}  # Japanese mixes them in one sentence
+UNSPACED = {"CJK", "THAI", "LAO", "KHMER", "MYANMAR"}  # without spaces between words
 
 
 def main_script(text: str) -> str | None:
