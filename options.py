@@ -67,12 +67,20 @@ class Data(Section):
     image_root: Text | None
     train_sets: tuple[Source, ...]
     test_sets: tuple[Source, ...]
+    languages: tuple[Text, ...]
     image_size: Annotated[tuple[Count, Count], BeforeValidator(_square)]  # rows, columns
     batch_size: Count
     global_batch_size: Count | None
     test_batch_size: Count
     num_workers: Natural
     normalize: Literal["imagenet", "clip"]
+
+    @field_validator("languages")
+    @classmethod
+    def _name_each_once(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if len({*languages}) < len(languages):
+            raise ValueError(f"{', '.join(languages)}: give each language once")
+        return languages
 
 
 class TextTower(Section):

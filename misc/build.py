@@ -1,6 +1,6 @@
 """From the configuration to data, stages and evaluations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +14,7 @@ from misc.data import (
     TextAugmentation,
     train_loader,
 )
-from misc.datasets.annotations import Picture, Splits
-from misc.datasets.text_person import join_training, read_text_person
+from misc.datasets.text_person import Told, join_training, read_text_person
 from misc.distributed import Processes
 from misc.optim import build_adamw, freeze, warmup_cosine
 from misc.retrieval import Loading, TextRetrieval
@@ -40,13 +39,14 @@ class Data:
     """What a run trains and evaluates on."""
 
     name: str
-    splits: Splits
-    test_sets: Splits  # more of them, by name
+    splits: dict[str, Told]
+    test_sets: dict[str, Told]  # more of them, by name
 
     @property
     def identities(self) -> int:
         """People in the training set."""
-        return len({picture.identity for picture in self.splits.get("train", ())})
+        told = self.splits.get("train", {})
+        return len({picture.identity for pictures in told.values() for picture in pictures})
 
 
 def build_data(config: Config) -> Data:
@@ -62,25 +62,26 @@ def build_data(config: Config) -> Data:
             f"data.{key} is not set: give data.annotation_file=FILE data.image_root=FOLDER, or try "
             "--config config/demo.yaml after `make demo`"
         )
-    main = read_text_person(data.annotation_file, data.image_root)
-    more = [read_text_person(s.annotation_file, s.image_root) for s in data.train_sets]
-    training = join_training([main, *more])
-    splits = {**main.splits, "train": training} if training else main.splits
+    languages = data.languages
+    main = read_text_person(data.annotation_file, data.image_root, languages)
+    more = [read_text_person(s.annotation_file, s.image_root, languages) for s in data.train_sets]
+    splits = {split: main.told(split) for split in main.splits}
+    if any("train" in dataset.splits for dataset in (main, *more)):
+        asked = languages or (None,)
+        splits["train"] = {told or "": join_training([main, *more], told) for told in asked}
     test_sets = {}
     for source in data.test_sets:
-        dataset = read_text_person(source.annotation_file, source.image_root)
+        dataset = read_text_person(source.annotation_file, source.image_root, languages)
         if "test" not in dataset.splits:
             raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
-        test_sets[source.name] = dataset.splits["test"]
+        test_sets[source.name] = dataset.told("test")
     return Data(main.name, splits, test_sets)
 
 
-def build_retrieval(
-    config: Config, pictures: Sequence[Picture], tokenizer: ClipTokenizer
-) -> TextRetrieval:
+def build_retrieval(config: Config, told: Told, tokenizer: ClipTokenizer) -> TextRetrieval:
     """Pictures and their captions, ready to be evaluated."""
     return TextRetrieval(
-        pictures,
+        told,
         EvaluationTransform(config.data.image_size, config.data.normalize),
         tokenizer,
         config.experiment.text_length,
@@ -106,7 +107,7 @@ def build_stages(
         raise InputError(f"data.annotation_file: {config.data.annotation_file} has no train split")
     experiment = config.experiment
     dataset = CaptionDataset(
-        data.splits["train"],
+        list(data.splits["train"].values()),
         TrainTransform(config.data.image_size, config.data.normalize, experiment.augment_image),
         TextAugmentation(
             backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,

@@ -20,6 +20,7 @@ from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from model.interface import Batch
 from text_utils.captions import clean_caption
 from text_utils.tokenizer import ClipTokenizer
+from text_utils.words import split_words
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,29 @@ class CaptionDataset(Dataset[Sample]):
     index, view).
 
     Args:
+        languages: the pictures in each language of their captions. An item is a caption of the
+            first; it is drawn in any of them, its number taken modulo those that are there.
         simclr: draws two views more, for a loss that contrasts them.
     """
 
     def __init__(
         self,
-        pictures: Sequence[Picture],
+        languages: Sequence[Sequence[Picture]],
         transform: TrainTransform,
         augment_text: TextAugmentation,
         views: int = 1,
         simclr: SimCLRTransform | None = None,
         seed: int = 0,
     ) -> None:
-        self.pictures = list(pictures)
+        self.languages = [list(pictures) for pictures in languages]
+        assert len({len(pictures) for pictures in self.languages}) == 1
         self.captions = [
-            (p, c) for p, picture in enumerate(self.pictures) for c in range(len(picture.captions))
+            (p, c)
+            for p, picture in enumerate(self.languages[0])
+            for c in range(len(picture.captions))
         ]
+        for pictures in self.languages:  # once here, not in each worker: Chinese has a dictionary
+            split_words(pictures[0].captions[0])
         self.transform, self.augment_text = transform, augment_text
         self.views, self.simclr, self.seed = views, simclr, seed
 
@@ -102,14 +110,16 @@ class CaptionDataset(Dataset[Sample]):
 
     def __getitem__(self, place: Place) -> Sample:
         picture_index, caption_index = self.captions[place[1]]
-        picture = self.pictures[picture_index]
+        language = generator(self.seed, Purpose.LANGUAGE, *place).integers(len(self.languages))
+        picture = self.languages[language][picture_index]
         pixels = read_picture(Path(picture.path))
         rngs = (generator(self.seed, Purpose.IMAGE, *place, view) for view in count())
         views = [self.transform(pixels, rng) for rng in islice(rngs, self.views)]
         simclr_views = [self.simclr(pixels, rng) for rng in islice(rngs, 2)] if self.simclr else []
+        number = caption_index % len(picture.captions)
         caption = self.augment_text(
-            picture.captions[caption_index],
-            picture.back_translations[caption_index],
+            picture.captions[number],
+            picture.back_translations[number],
             generator(self.seed, Purpose.TEXT, *place),
         )
         return Sample(

@@ -20,7 +20,7 @@ from misc.checkpoint import (
     load_weights,
     read_checkpoint,
 )
-from misc.datasets.annotations import Picture
+from misc.datasets.text_person import Told
 from misc.distributed import Processes
 from misc.engine import Engine, Selection
 from misc.features import save_features
@@ -213,10 +213,8 @@ class Job:
             split, partial(self._results, self.data.splits[split]), self.config.evaluation.period
         )
 
-    def _results(
-        self, pictures: Sequence[Picture], model: TBPSCLIP, features: Path | None = None
-    ) -> Results:
-        retrieval = build_retrieval(self.config, pictures, self.tokenizer)
+    def _results(self, told: Told, model: TBPSCLIP, features: Path | None = None) -> Results:
+        retrieval = build_retrieval(self.config, told, self.tokenizer)
         image, text = retrieval.encode(model, self.processes, self.precision)
         if features and self.processes.is_main:
             save_features(features, retrieval.features(image, text, model))
@@ -239,10 +237,10 @@ class Job:
         """
         split = next((name for name in ("test", "val") if name in self.data.splits), None)
         galleries = {f"{self.data.name} {split}": self.data.splits[split]} if split else {}
-        galleries |= {f"{name} test": pictures for name, pictures in self.data.test_sets.items()}
+        galleries |= {f"{name} test": told for name, told in self.data.test_sets.items()}
         evaluation = {}
-        for name, pictures in galleries.items():
-            results = evaluation[name] = self._results(pictures, self.model, features)
+        for name, told in galleries.items():
+            results = evaluation[name] = self._results(told, self.model, features)
             features = None
             for direction, metrics in results.items():
                 row = {"step": step, "epoch": epoch, "dataset": name, "split": name.split()[-1]}

@@ -1,8 +1,10 @@
 """Text-to-person retrieval on one split: encode its pictures and captions, rank, report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -38,23 +40,27 @@ class TextRetrieval:
     """One split of a dataset, ready to be searched with any model.
 
     Args:
-        pictures: the gallery; all their captions are the queries.
+        told: the gallery, by the language of its captions; these are the queries.
         text_length: tokens of a caption at most.
     """
 
     def __init__(
         self,
-        pictures: Sequence[Picture],
+        told: Mapping[str, Sequence[Picture]],
         transform: EvaluationTransform,
         tokenizer: ClipTokenizer,
         text_length: int,
         loading: Loading,
     ) -> None:
+        pictures = next(iter(told.values()))
         self.images = PictureDataset([Path(p.path) for p in pictures], transform)
-        captions = [caption for p in pictures for caption in p.captions]
-        self.texts = TokenDataset(captions, tokenizer, text_length)
         self.image_ids = torch.tensor([p.identity for p in pictures])
-        self.text_ids = torch.tensor([p.identity for p in pictures for _ in p.captions])
+        captions = [caption for p in every_picture(told) for caption in p.captions]
+        self.texts = TokenDataset(captions, tokenizer, text_length)
+        self.text_ids = torch.tensor([p.identity for p in every_picture(told) for _ in p.captions])
+        self.languages = {
+            language: sum(len(p.captions) for p in pictures) for language, pictures in told.items()
+        }
         self.loading = loading
 
     def evaluate(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Results:
@@ -67,26 +73,42 @@ class TextRetrieval:
     def encode(
         self, model: TBPSCLIP, processes: Processes, precision: Precision
     ) -> tuple[Tensor, Tensor]:
-        """Normalised features of the pictures (N, D) and the captions (M, D), on the CPU."""
+        """Normalised features of the pictures (N, D) and the captions (M, D), on the CPU; those of
+        one language after those of another.
+        """
         model.eval()
         image = encode_items(self.images, model.encode_image, processes, precision, self.loading)
         text = encode_items(self.texts, model.encode_text, processes, precision, self.loading)
         return image, text
 
     def rank(self, image: Tensor, text: Tensor, processes: Processes) -> Results:
-        """Metrics of both directions, the same in every process."""
+        """Metrics of both directions, the same in every process; of several languages, the mean
+        over them and then each.
+        """
         results: Results = {}
         if processes.is_main:
-            device, chunk = processes.device, self.loading.chunk
-            images = image.to(device), self.image_ids.to(device)
-            texts = text.to(device), self.text_ids.to(device)
-            for direction, query, gallery in (
-                ("text to image", texts, images),
-                ("image to text", images, texts),
-            ):
-                ranking = rank_features(query[0], gallery[0], query[1], gallery[1], chunk=chunk)
-                results[direction] = ranking.metrics()
+            counts = list(self.languages.values())
+            parts = zip(text.split(counts), self.text_ids.split(counts), strict=True)
+            each = [self._rank(image, *part, processes.device) for part in parts]
+            results = {direction: mean([r[direction] for r in each]) for direction in each[0]}
+            if len(each) > 1:
+                for language, found in zip(self.languages, each, strict=True):
+                    results |= {f"{direction}, {language}": row for direction, row in found.items()}
         return processes.share(results)
+
+    def _rank(self, image: Tensor, text: Tensor, text_ids: Tensor, device: torch.device) -> Results:
+        images = image.to(device), self.image_ids.to(device)
+        texts = text.to(device), text_ids.to(device)
+        results: Results = {}
+        for direction, query, gallery in (
+            ("text to image", texts, images),
+            ("image to text", images, texts),
+        ):
+            ranking = rank_features(
+                query[0], gallery[0], query[1], gallery[1], chunk=self.loading.chunk
+            )
+            results[direction] = ranking.metrics()
+        return results
 
     def features(self, image: Tensor, text: Tensor, model: TBPSCLIP) -> Features:
         """What `encode` gave, with what it was made of."""
@@ -139,6 +161,17 @@ def encode_items(
             "give experiment.precision=bf16 or fp32"
         )
     return features
+
+
+def every_picture(told: Mapping[str, Sequence[Picture]]) -> Iterator[Picture]:
+    """The pictures of each language after another."""
+    return chain.from_iterable(told.values())
+
+
+def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each metric over rows; of `unmatched` the sum."""
+    means = {name: fmean(row[name] for row in rows) for name in rows[0]}
+    return means | {"unmatched": sum(row["unmatched"] for row in rows)}
 
 
 def format_table(title: str, results: Mapping[str, Mapping[str, float]]) -> str:

@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     STEP = 4
     MASK = 5
     MIX = 6
+    LANGUAGE = 7
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from errors import InputError
-from misc.datasets.annotations import read_annotations
+from misc.datasets.annotations import read_annotations, read_records
 from misc.datasets.synthetic import write_dataset
 
 
@@ -100,3 +100,31 @@ def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):
         read_annotations(tmp_path / "nowhere.json")
     with pytest.raises(InputError, match=r"holds none of train_reid\.json"):
         read_annotations(tmp_path)
+
+
+def test_a_language_of_a_folder_is_read(write, tmp_path):
+    for language, caption in (("en", "a man"), ("ch", "一个男人")):
+        write([record(captions=[caption])], f"train_reid_{language}.json")
+    for language, caption in (("en", "a man"), ("ch", "一个男人")):
+        assert read_records(tmp_path, language)[0].picture.captions == (caption,)
+    write([record(captions=["plain"])], "train_reid.json")
+    assert [r.picture.captions for r in read_records(tmp_path)] == [("plain",)]
+
+
+def test_a_language_that_is_not_there_is_refused(write, tmp_path):
+    with pytest.raises(InputError, match=r"no train_reid_fr\.json.*languages found there: none"):
+        read_records(tmp_path, "fr")
+    write([record()], "train_reid_en.json")
+    write([record()], "test_reid_ch.json")
+    with pytest.raises(InputError, match=r"data\.languages: .*languages found there: ch, en"):
+        read_records(tmp_path, "fr")
+    with pytest.raises(InputError, match=r"data\.languages: .*by language only \(ch, en\)"):
+        read_records(tmp_path)
+
+
+def test_a_single_file_has_no_languages(write, tmp_path):
+    file = write([record()])
+    with pytest.raises(InputError, match=r"data\.languages: .*reid_raw\.json is one file"):
+        read_records(file, "en")
+    with pytest.raises(InputError, match=r"there is no file"):
+        read_records(tmp_path / "nowhere.json", "en")

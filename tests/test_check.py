@@ -250,6 +250,20 @@ def test_bad_input_is_one_sentence(dataset, tmp_path, capsys):
         check(file, tmp_path / "nowhere")
 
 
+def test_a_language_of_a_folder_is_checked_alone(dataset, tmp_path, capsys):
+    texts = ["红色外套的男人", "白色鞋子", "黑色裤子", "a man"]
+    folder = tmp_path / "captions"
+    folder.mkdir()
+    dataset(records(), "captions/train_reid_en.json")
+    _, root = dataset(
+        records(*({"captions": [text]} for text in texts)), "captions/train_reid_ch.json"
+    )
+    assert found(check(folder, root, language="en")) == {}
+    assert found(check(folder, root, language="ch")) == {"other_script": 1}
+    assert main([*words(folder, root), "data.languages=[en, ch]"]) == 1
+    assert "train_reid_ch.json, record 3, caption 0: 'a man'" in capsys.readouterr().out
+
+
 def test_the_command_runs(pedestrians: WrittenDataset):
     command = [sys.executable, "-m", "misc.datasets.check"]
     done = subprocess.run(

@@ -15,6 +15,7 @@ from misc.data import (
     read_picture,
     train_loader,
 )
+from misc.datasets.annotations import Picture
 from misc.datasets.text_person import join_training, read_text_person
 from misc.samplers import GlobalBatchSampler
 from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
@@ -31,7 +32,11 @@ def tokenizer() -> ClipTokenizer:
 @pytest.fixture
 def dataset(pedestrians, tokenizer) -> CaptionDataset:
     return CaptionDataset(
-        join_training([read_text_person(str(pedestrians.processed), str(pedestrians.image_root))]),
+        [
+            join_training(
+                [read_text_person(str(pedestrians.processed), str(pedestrians.image_root))]
+            )
+        ],
         TrainTransform((32, 16), "imagenet"),
         TextAugmentation(0.5, random_deletion, strength=0.2),
         views=2,
@@ -105,6 +110,42 @@ def test_epochs_are_augmented_differently(dataset):
     first, second = dataset[0, 3], dataset[1, 3]
     assert not torch.equal(first.views, second.views)
     assert first.identity == second.identity
+
+
+def in_languages(*pictures: Picture) -> CaptionDataset:
+    keep = TextAugmentation(0.5, random_deletion, strength=0.0)
+    transform = TrainTransform((8, 4), "clip")
+    return CaptionDataset([[picture] for picture in pictures], transform, keep, seed=4)
+
+
+@pytest.fixture
+def bilingual(pedestrians) -> tuple[Picture, Picture]:
+    """A picture with three captions, and the same with two in another language."""
+    path = str(next(pedestrians.image_root.rglob("*.jpg")))
+    english = Picture(path, 0, ("en0", "en1", "en2"), ("en0 back", "en1 back", None))
+    return english, Picture(path, 0, ("ch0", "ch1"), (None, "ch1 back"))
+
+
+def test_a_caption_is_of_a_language_that_is_drawn(bilingual):
+    dataset = in_languages(*bilingual)
+    assert len(dataset) == 3
+    heard = [[dataset[epoch, index].caption for epoch in range(100)] for index in range(3)]
+    assert set(heard[0]) == {"en0", "en0 back", "ch0"}
+    assert set(heard[1]) == {"en1", "en1 back", "ch1", "ch1 back"}
+    assert set(heard[2]) == {"en2", "ch0"}
+    for captions in heard:
+        chinese = [caption.startswith("ch") for caption in captions]
+        assert np.mean(chinese) == pytest.approx(0.5, abs=0.15)
+    assert [dataset[epoch, 1].caption for epoch in range(100)] == heard[1]
+
+
+def test_the_language_leaves_every_other_draw_alone(bilingual):
+    english, _ = bilingual
+    plain, both = in_languages(english), in_languages(*bilingual)
+    for place in ((epoch, index) for epoch in range(20) for index in range(3)):
+        sample, other = plain[place], both[place]
+        assert torch.equal(sample.views, other.views)
+        assert other.caption in (sample.caption, *bilingual[1].captions, "ch1 back")
 
 
 def test_a_batch_is_cut_to_its_longest_caption(dataset, tokenizer):

@@ -1,8 +1,10 @@
+# ruff: noqa: RUF001, Chinese commas are wide
 """The synthetic pedestrians: published layouts, the same bytes twice, true captions."""
 
 import json
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ from PIL import Image
 
 from errors import InputError
 from misc.datasets.pedestrians import (
+    CHINESE,
     ENGLISH,
+    LANGUAGES,
     Facts,
+    Language,
     Person,
     choose_facts,
     describe,
@@ -22,6 +27,7 @@ from misc.datasets.pedestrians import (
     draw_shot,
 )
 from misc.datasets.pedestrians.attributes import look_alike
+from misc.datasets.pedestrians.captions import LISTS
 from misc.datasets.pedestrians.chance import Stream, generator
 from misc.datasets.pedestrians.facts import CARRIED, EXTRAS, MAIN
 from misc.datasets.pedestrians.palette import CLOTH, Colour, tone
@@ -216,16 +222,16 @@ def test_look_alikes_differ_but_keep_most() -> None:
         assert (other.lower is None) == (other.upper.kind == "dress")
 
 
-def true_words(person: Person) -> set[str]:
+def true_words(person: Person, language: Language) -> set[str]:
     """Every colour word that a caption may use of this person."""
     words: set[str] = set()
     items = [getattr(person, name) for name in (*MAIN, *EXTRAS, *CARRIED, "inner")]
     colours = [c for item in items if item is not None for c in (item.colour, item.accent) if c]
     for colour in colours:
-        words.update(ENGLISH.colours[colour.name])
-    words.update(ENGLISH.hair_colours[person.hair.colour.name])
+        words.update(language.colours[colour.name])
+    words.update(language.hair_colours[person.hair.colour.name])
     for colour in [*colours, person.hair.colour]:
-        words.update(ENGLISH.tones[tone(colour.name)])
+        words.update(language.tones[tone(colour.name)])
     return words
 
 
@@ -233,7 +239,7 @@ def mentioned(text: str, words: set[str]) -> set[str]:
     """Those of the words that the text holds, the longest first: `dark blue` is not `blue`."""
     found = set()
     for word in sorted(words, key=len, reverse=True):
-        pattern = rf"(?<![\w-]){re.escape(word)}(?![\w-])"
+        pattern = rf"(?<![a-z-]){re.escape(word)}(?![a-z-])"
         if re.search(pattern, text):
             found.add(word)
             text = re.sub(pattern, "_", text)
@@ -256,10 +262,40 @@ def test_captions_tell_only_true_colours_and_things() -> None:
         nouns += " ".join(noun for kind in kinds for noun in ENGLISH.vague_nouns[kind])
         for text in describe(facts, ENGLISH, generator(seed, Stream.CAPTION, 1)):
             text = text.lower().replace("dark glasses", "").replace("dress shoes", "")
-            assert mentioned(text, colours) <= true_words(person), (text, person)
+            assert mentioned(text, colours) <= true_words(person, ENGLISH), (text, person)
             assert all(thing in nouns for thing in mentioned(text, things)), (text, kinds)
             other = {"man": "woman", "woman": "man"}[person.gender]
             assert not re.search(rf"\b{other}\b", text)
+
+
+def tails(nouns: tuple[str, ...]) -> set[str]:
+    """Chinese nouns without what stands before them."""
+    return {noun.rpartition("{}")[2].removeprefix("的") for noun in nouns if "{}" in noun}
+
+
+def test_chinese_captions_tell_all_and_only_true_colours_and_things() -> None:
+    tables = (CHINESE.colours, CHINESE.hair_colours, CHINESE.tones)
+    colours = {word for table in tables for words in table.values() for word in words}
+    things = {thing for nouns in CHINESE.nouns.values() for thing in tails(nouns)}
+    things.remove("眼镜")  # also said, vaguely, of sunglasses
+    for seed in range(300):
+        facts = witness(seed, 0.4)
+        items = {name: facts.item(name) for name in facts.names - {"gender", "build"}}
+        true = {
+            thing
+            for item in items.values()
+            for thing in tails(CHINESE.nouns[item.kind] + CHINESE.vague_nouns[item.kind])
+        }
+        for text in describe(facts, CHINESE, generator(seed, Stream.CAPTION, 1)):
+            told = mentioned(text, colours)
+            assert told <= true_words(facts.person, CHINESE), (text, facts.person)
+            assert mentioned(text, things) <= true, (text, items)
+            assert ("女" if facts.person.gender == "man" else "男") not in text
+            for name in items.keys() - facts.vague:
+                item = items[name]
+                words = CHINESE.hair_colours if name == "hair" else CHINESE.colours
+                if item.kind not in ("bald", "glasses", "sunglasses"):
+                    assert told & set(words[item.colour.name]), (text, item)
 
 
 def test_captions_do_not_tell_what_the_picture_hides() -> None:
@@ -287,6 +323,39 @@ def test_two_wordings_of_the_same_facts() -> None:
             assert not re.search(r"  |,,|\.\.| [.,]|\ba [aeiou]", text), text
             lengths.append(len(text.split()))
     assert np.mean([15 <= length <= 45 for length in lengths]) > 0.85
+
+
+def test_two_chinese_wordings_of_the_same_facts() -> None:
+    lengths = []
+    for seed in range(200):
+        facts = witness(seed, 0.3)
+        wordings = describe(facts, CHINESE, generator(seed, Stream.CAPTION, 1))
+        assert wordings[0] != wordings[1]
+        for text in wordings:
+            assert re.fullmatch(r"([\u4e00-\u9fffT]+[，。])+", text), text
+            assert not re.search("的的|，。|[^。]$|(.)色\\1色", text), text
+            lengths.append(len(text))
+    assert np.mean([25 <= length <= 110 for length in lengths]) > 0.9
+
+
+@pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
+def test_a_language_has_words_for_everything(language: Language) -> None:
+    for name in (field.name for field in fields(Language)):
+        table = getattr(language, name)
+        if isinstance(table, Mapping) and name not in ("places", "verbs"):
+            assert table.keys() == getattr(ENGLISH, name).keys(), name
+            assert all(table.values()), name
+    assert language.places.keys() <= language.nouns.keys()
+    assert language.nouns.keys() == language.vague_nouns.keys()
+    slots = {
+        slot
+        for frame in language.frames
+        for piece in frame
+        for slot in re.findall(r"{(\w+)}", piece)
+    }
+    assert slots - language.verbs.keys() <= {*LISTS, "person", "they", "acts", "moves"}
+    always = [frame for frame in language.frames if not re.search("{(have|carry|moves)}", frame[0])]
+    assert len(always) >= 2, "two frames fit whatever is told"
 
 
 def test_captions_tell_less_the_higher_the_difficulty() -> None:
@@ -319,6 +388,9 @@ def test_named_colours_are_told_apart() -> None:
         ("rstpreid", {"difficulty": float("nan")}, "difficulty nan"),
         ("rstpreid", {"seed": -1}, "seed -1"),
         ("rstpreid", {"workers": 0}, "0 workers"),
+        ("rstpreid", {"languages": ("en", "fr")}, "languages 'en fr': give one or more of en, ch"),
+        ("rstpreid", {"languages": ("en", "en")}, "each once"),
+        ("rstpreid", {"languages": ()}, "languages '': give one or more of en, ch"),
     ],
 )
 def test_refuses_bad_arguments(
@@ -336,6 +408,58 @@ def test_finds_what_is_there_and_refuses_what_is_another(tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"other arguments \(seed\)"):
         write("rstpreid", tmp_path, seed=9)
     assert before == {file: file.stat().st_mtime_ns for file in written.root.rglob("*")}
+
+
+def test_other_languages_stand_beside_english(tmp_path: Path) -> None:
+    english = write("cuhk-pedes", tmp_path / "en")
+    both = write("cuhk-pedes", tmp_path / "both", languages=("en", "ch"))
+    assert both.counts == english.counts
+    before, after = files(english.root), files(both.root)
+    assert before.keys() <= after.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"synthetic.json"}
+    added = {f"processed/{s}_reid_{lang}.json" for s in IDENTITIES for lang in ("en", "ch")}
+    assert after.keys() - before.keys() == added
+    for split in IDENTITIES:
+        assert after[f"processed/{split}_reid_en.json"] == after[f"processed/{split}_reid.json"]
+        pairs = [json.loads(after[f"processed/{split}_reid_{lang}.json"]) for lang in ("en", "ch")]
+        for one, other in zip(*pairs, strict=True):
+            for key in ("captions", "captions_bt"):
+                assert len(one[key]) == len(set(one[key])) == len(set(other[key])) == 2
+                for text, translation in zip(one[key], other[key], strict=True):
+                    assert ("umbrella" in text) == ("伞" in translation)
+                    women = re.search(r"\b([Ss]he|woman|female|[Ll]ady)\b", text)
+                    assert bool(women) == ("女" in translation)
+    chinese = write("cuhk-pedes", tmp_path / "ch", languages=("ch",))
+    assert (chinese.processed / "val_reid.json").read_bytes() == after["processed/val_reid_ch.json"]
+
+
+@pytest.mark.parametrize(
+    ("made", "asked"),
+    [(["en"], ["en", "ch"]), (["en", "ch"], ["en"]), (["en", "ch"], ["ch", "en"])],
+)
+def test_languages_are_part_of_the_arguments(
+    tmp_path: Path, made: list[str], asked: list[str]
+) -> None:
+    written = write("rstpreid", tmp_path, identities={"train": 1}, languages=made)
+    assert write("rstpreid", tmp_path, identities={"train": 1}, languages=made) == written
+    with pytest.raises(InputError, match=r"other arguments \(languages\)"):
+        write("rstpreid", tmp_path, identities={"train": 1}, languages=asked)
+
+
+def test_a_receipt_from_before_there_were_languages_is_one_of_english(tmp_path: Path) -> None:
+    written = write("rstpreid", tmp_path, identities={"train": 1})
+    arguments = json.loads((written.root / "synthetic.json").read_text())["arguments"]
+    assert arguments.keys() == {
+        "layout",
+        "identities",
+        "images",
+        "seed",
+        "height",
+        "difficulty",
+        "version",
+    }
+    assert write("rstpreid", tmp_path, identities={"train": 1}, languages=["en"]) == written
 
 
 def test_refuses_a_folder_of_somebody_else(tmp_path: Path) -> None:
@@ -360,9 +484,10 @@ def test_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--layout", "icfg-pedes", "--output", str(tmp_path), "--train", "2", "--test", "1"]
-    arguments += ["--images", "1", "2", "--height", "40", "40"]
+    arguments += ["--images", "1", "2", "--height", "40", "40", "--languages", "en", "ch"]
     assert main(arguments) == 0
     assert main(arguments) == 0
+    assert (tmp_path / "ICFG-PEDES" / "processed" / "test_reid_ch.json").is_file()
     printed = capsys.readouterr().out
     assert "2 identities" in printed
     assert str(tmp_path / "ICFG-PEDES" / "ICFG-PEDES.json") in printed

@@ -67,18 +67,20 @@ def split_records(records: Sequence[Record]) -> Splits:
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
-def read_records(source: str | Path) -> list[Record]:
+def read_records(source: str | Path, language: str | None = None) -> list[Record]:
     """Every record of a dataset, in the order of the file, or of the files of a folder.
 
     Args:
         source: as for `read_annotations`.
+        language: of the captions, where `source` is a folder of `{split}_reid_{lang}.json`.
 
     Raises:
-        InputError: as `read_annotations` does.
+        InputError: as `read_annotations` does, or if there is nothing in this language.
     """
     source = Path(source)
     if source.is_dir():
-        files = {split: source / f"{split}_reid.json" for split in SPLITS}
+        ending = f"_{language}" if language else ""
+        files = {split: source / f"{split}_reid{ending}.json" for split in SPLITS}
         written: list[tuple[Path, int, Mapping[str, Any]]] = [
             (file, number, {"split": split, **fields})
             for split, file in files.items()
@@ -86,14 +88,35 @@ def read_records(source: str | Path) -> list[Record]:
             for number, fields in enumerate(_read_list(file))
         ]
         if not written:
-            raise InputError(
-                f"data.annotation_file: the folder {source} holds none of train_reid.json, "
-                "val_reid.json, test_reid.json; name one of the datasets' own files, or a folder "
-                "with these"
-            )
+            raise InputError(_nothing_in(source, language))
+    elif language and source.is_file():
+        raise InputError(
+            f"data.languages: {source} is one file; captions by language are a folder of "
+            f"{{split}}_reid_{{lang}}.json, such as train_reid_{language}.json"
+        )
     else:
         written = [(source, number, fields) for number, fields in enumerate(_read_list(source))]
     return [_record(fields, f"{file}, record {number}") for file, number, fields in written]
+
+
+def _nothing_in(folder: Path, language: str | None) -> str:
+    """The sentence about a folder that holds no annotations in the language."""
+    files = [file for split in SPLITS for file in folder.glob(f"{split}_reid_*.json")]
+    found = ", ".join(sorted({file.stem.split("_reid_")[1] for file in files}))
+    if language:
+        return (
+            f"data.languages: the folder {folder} holds no train_reid_{language}.json, nor one for "
+            f"val or test; the languages found there: {found or 'none'}"
+        )
+    if found:
+        return (
+            f"data.languages: the folder {folder} holds captions by language only ({found}); say "
+            "which to read (check: by --language)"
+        )
+    return (
+        f"data.annotation_file: the folder {folder} holds none of train_reid.json, val_reid.json, "
+        "test_reid.json; name one of the datasets' own files, or a folder with these"
+    )
 
 
 def _read_list(file: Path) -> list[Mapping[str, Any]]:

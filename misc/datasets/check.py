@@ -17,7 +17,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -98,7 +98,11 @@ class Report:
 
 
 def check(
-    annotation_file: str | Path, image_root: str | Path, workers: int = 1, progress: bool = False
+    annotation_file: str | Path,
+    image_root: str | Path,
+    workers: int = 1,
+    progress: bool = False,
+    language: str | None = None,
 ) -> Report:
     """Read every record and every picture.
 
@@ -107,13 +111,14 @@ def check(
         image_root: the folder that the pictures' names start from, or the one above `imgs`.
         workers: processes that read pictures; they do not change the report.
         progress: show a bar, on a terminal only.
+        language: of the captions, in a folder of `{split}_reid_{lang}.json`.
 
     Raises:
         InputError: if the annotations are no dataset, or none of the pictures is there.
     """
     if workers < 1:
         raise InputError(f"{workers} workers: give at least one")
-    records = read_records(annotation_file)
+    records = read_records(annotation_file, language)
     root = find_image_root(Path(image_root), [record.picture for record in records])
     dataset = identify(records)
     splits = {
@@ -332,10 +337,11 @@ def _run(asked: argparse.Namespace) -> int:
     places = [(data.annotation_file, data.image_root)]
     places += [(s.annotation_file, s.image_root) for s in (*data.train_sets, *data.test_sets)]
     reports = {}
-    for annotation_file, image_root in places:
-        report = check(annotation_file, image_root, asked.workers, progress=True)
-        print(f"{annotation_file}: {report}\n")
-        reports[annotation_file] = asdict(report)
+    for (file, image_root), language in product(places, data.languages or [None]):
+        name = file if language is None else f"{file} ({language})"
+        report = check(file, image_root, asked.workers, progress=True, language=language)
+        print(f"{name}: {report}\n")
+        reports[name] = asdict(report)
     if asked.json:
         _write(reports, asked.json)
     return 1 if any(report["findings"] for report in reports.values()) else 0
@@ -355,7 +361,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(reports: Mapping[str, Any], file: Path) -> None:
-    """Reports as JSON, each under its annotation file."""
+    """Reports as JSON, each under its annotation file and language."""
     content = json.dumps(reports, indent=1, ensure_ascii=False)
     try:
         file.write_text(content + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.datasets.pedestrians.contact_sheet import draw_contact_sheet
+from misc.datasets.pedestrians.languages import LANGUAGES
 from misc.datasets.pedestrians.layouts import LAYOUTS, Sample
 from misc.datasets.pedestrians.plan import Plan
 from misc.datasets.pedestrians.samples import write_samples
@@ -40,7 +41,8 @@ class Count:
 @dataclass(frozen=True)
 class WrittenDataset:
     """Where a dataset lies: `annotation_file` is the published one, `processed` the folder of
-    `{split}_reid.json` with back-translations; the file names in both start from `image_root`.
+    `{split}_reid.json` with back-translations, in the first language, and of
+    `{split}_reid_{lang}.json` if there are several; the file names start from `image_root`.
     `counts` has an entry for each split that exists."""
 
     root: Path
@@ -59,6 +61,7 @@ def write_dataset(
     seed: int = 0,
     height: tuple[int, int] = (96, 256),
     difficulty: float = 0.5,
+    languages: Sequence[str] = ("en",),
     workers: int = 1,
     progress: bool = False,
 ) -> WrittenDataset:
@@ -72,6 +75,7 @@ def write_dataset(
         images: fewest and most pictures of an identity, from different cameras while there are any.
         height: lowest and highest picture, in pixels.
         difficulty: 0 to 1: look-alikes, short and vague captions, cameras that differ, occlusion.
+        languages: of the captions, `en` and `ch`; a caption tells the same in each of them.
         workers: processes that draw.
         progress: show a bar, on a terminal only.
 
@@ -79,7 +83,7 @@ def write_dataset(
         InputError: for arguments that make no dataset, and for a folder that holds something else
             or cannot be written.
     """
-    plan = Plan(layout, dict(identities), images, seed, height, difficulty)
+    plan = Plan(layout, dict(identities), images, seed, height, difficulty, tuple(languages))
     if workers < 1:
         raise InputError(f"{workers} workers: give at least one.")
     root = Path(output) / plan.published.folder
@@ -111,7 +115,8 @@ def _read_receipt(root: Path, plan: Plan) -> dict[str, Count]:
         raise InputError(
             f"{root} exists and was not made here (no {RECEIPT}): choose another output folder."
         ) from None
-    other = [key for key, value in _arguments(plan).items() if made_with.get(key) != value]
+    arguments = _arguments(plan)
+    other = [key for key in arguments | made_with if arguments.get(key) != made_with.get(key)]
     if other:
         raise InputError(
             f"{root} was made with other arguments ({', '.join(other)}): choose another output "
@@ -121,32 +126,40 @@ def _read_receipt(root: Path, plan: Plan) -> dict[str, Count]:
 
 
 def _arguments(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON reads it back; a split without identities is as good as none."""
+    """The plan as JSON reads it back; a split without identities is as good as none, and English
+    alone goes without saying, as it did before there were other languages.
+    """
     asked = {split: number for split, number in plan.identities.items() if number}
     arguments: dict[str, Any] = json.loads(json.dumps(asdict(plan) | {"identities": asked}))
+    if plan.languages == ("en",):
+        del arguments["languages"]
     return arguments
 
 
 def _write(root: Path, plan: Plan, workers: int, progress: bool) -> dict[str, Count]:
     jobs = [(root / "imgs", plan, split, identity) for split, identity in plan.owners()]
-    splits: dict[str, list[Sample]] = {split: [] for _, _, split, _ in jobs}
+    splits: dict[str, list[tuple[Sample, ...]]] = {split: [] for _, _, split, _ in jobs}
     bar = tqdm(total=len(jobs), unit=" identities", disable=None if progress else True)
     with bar:
         for (_, _, split, _), samples in zip(jobs, _map(jobs, workers), strict=True):
             splits[split] += samples
             bar.update()
     record = plan.published.record
-    raw = [record(sample) for samples in splits.values() for sample in samples]
+    raw = [record(first) for samples in splits.values() for first, *_ in samples]
     _dump(raw, root / plan.published.annotation_file)
     for split, samples in splits.items():
-        _dump([_processed(sample) for sample in samples], root / f"processed/{split}_reid.json")
-    counts = {split: _count(samples) for split, samples in splits.items()}
+        told = [[_processed(sample) for sample in same] for same in zip(*samples, strict=True)]
+        _dump(told[0], root / f"processed/{split}_reid.json")
+        if len(told) > 1:
+            for language, processed in zip(plan.languages, told, strict=True):
+                _dump(processed, root / f"processed/{split}_reid_{language}.json")
+    counts = {split: _count([first for first, *_ in samples]) for split, samples in splits.items()}
     receipt = {split: asdict(count) for split, count in counts.items()}
     _dump({"arguments": _arguments(plan), "counts": receipt}, root / RECEIPT)
     return counts
 
 
-def _map(jobs: list[Job], workers: int) -> Iterator[list[Sample]]:
+def _map(jobs: list[Job], workers: int) -> Iterator[list[tuple[Sample, ...]]]:
     if workers == 1:
         yield from map(_run_job, jobs)
         return
@@ -155,7 +168,7 @@ def _map(jobs: list[Job], workers: int) -> Iterator[list[Sample]]:
         yield from pool.imap(_run_job, jobs, chunksize=8)
 
 
-def _run_job(job: Job) -> list[Sample]:
+def _run_job(job: Job) -> list[tuple[Sample, ...]]:
     return write_samples(*job)
 
 
@@ -173,7 +186,7 @@ def _count(samples: list[Sample]) -> Count:
 
 def _dump(content: object, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -197,6 +210,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", **pair, default=(2, 4), help="pictures of an identity (default 2 4)")
     add("--height", **pair, default=(96, 256), help="pixels of a picture (default 96 256)")
     add("--difficulty", type=float, default=0.5, help="from 0 to 1 (default 0.5)")
+    known = f"of the captions, from {', '.join(LANGUAGES)} (default en); the first is the owners'"
+    add("--languages", nargs="+", metavar="LANG", default=["en"], help=known)
     add("--seed", type=int, default=0, help="another seed, other people (default 0)")
     add("--workers", type=int, default=1, help="processes; they do not change the result")
     add("--contact-sheet", type=Path, metavar="FILE", help="draw a page of pictures with captions")
@@ -219,6 +234,7 @@ def _run(options: argparse.Namespace) -> None:
                 seed=options.seed,
                 height=tuple(options.height),
                 difficulty=options.difficulty,
+                languages=options.languages,
                 workers=options.workers,
                 progress=True,
             )

@@ -2,23 +2,39 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from errors import InputError
-from misc.datasets.annotations import Picture, Splits, read_records, split_records
+from misc.datasets.annotations import Picture, Record, Splits, read_records, split_records
 from misc.datasets.recognition import identify
 
 log = logging.getLogger(__name__)
 
 
+# The same pictures by the language of their captions; "" where no languages were asked for.
+Told = dict[str, list[Picture]]
+
+
 @dataclass(frozen=True)
 class TextPersonDataset:
-    """Pictures by split; their paths are whole, their identities as written."""
+    """Pictures by split; their paths are whole, their identities as written.
+
+    Args:
+        translations: by language, if any was asked for: the same pictures in the same order, each
+            with its captions in that language. `splits` are those of the first.
+    """
 
     name: str
     splits: Splits
+    translations: Mapping[str, Splits] = field(default_factory=dict)
+
+    def told(self, split: str) -> Told:
+        """The pictures of a split in every language that was asked for."""
+        if not self.translations:
+            return {"": self.splits[split]}
+        return {language: splits[split] for language, splits in self.translations.items()}
 
     def describe(self) -> str:
         """Pictures, captions and identities of every split, in one line."""
@@ -29,13 +45,21 @@ class TextPersonDataset:
         )
 
 
-def read_text_person(annotation_file: str, image_root: str) -> TextPersonDataset:
+def read_text_person(
+    annotation_file: str, image_root: str, languages: Sequence[str] = ()
+) -> TextPersonDataset:
     """Read a dataset, and say in the log what it holds and where that is not what was published.
 
+    Args:
+        languages: of the captions, where `annotation_file` is a folder of
+            `{split}_reid_{lang}.json`.
+
     Raises:
-        InputError: if annotations or pictures are not there, or are not what they should be.
+        InputError: if annotations or pictures are not there, or are not what they should be, or
+            the languages do not tell of the same pictures.
     """
-    records = read_records(annotation_file)
+    readings = {language: read_records(annotation_file, language) for language in languages}
+    records = readings[languages[0]] if languages else read_records(annotation_file)
     splits, published = split_records(records), identify(records)
     dataset = TextPersonDataset(published.name if published else Path(annotation_file).stem, splits)
     log.info("%s (%s): %s", dataset.name, annotation_file, dataset.describe())
@@ -43,19 +67,33 @@ def read_text_person(annotation_file: str, image_root: str) -> TextPersonDataset
         log.info("not as %s was published: %s", dataset.name, "; ".join(differences))
     every = [picture for pictures in splits.values() for picture in pictures]
     root = find_image_root(Path(image_root), every)
-    return replace(dataset, splits=_located(drop_missing_folders(splits, root), root))
+    kept = drop_missing_folders(splits, root)
+    translations = {
+        language: _located(_align(readings, languages[0], language), kept, root)
+        for language in languages
+    }
+    return replace(dataset, splits=_located(splits, kept, root), translations=translations)
 
 
-def join_training(datasets: Sequence[TextPersonDataset]) -> list[Picture]:
+def join_training(
+    datasets: Sequence[TextPersonDataset], language: str | None = None
+) -> list[Picture]:
     """The training pictures of all datasets; people 0, 1, ... in the order they first appear in.
 
-    Nobody of one dataset is somebody of another.
+    Nobody of one dataset is somebody of another. Every language has the same pictures and people in
+    the same places.
+
+    Args:
+        language: of the captions, one that the datasets were read in; None: those of `splits`.
     """
+    sources = [
+        dataset.translations[language] if language else dataset.splits for dataset in datasets
+    ]
     numbers: dict[tuple[int, int], int] = {}
     return [
         replace(picture, identity=numbers.setdefault((index, picture.identity), len(numbers)))
-        for index, dataset in enumerate(datasets)
-        for picture in dataset.splits.get("train", ())
+        for index, splits in enumerate(sources)
+        for picture in splits.get("train", ())
     ]
 
 
@@ -91,8 +129,48 @@ def drop_missing_folders(splits: Splits, image_root: Path) -> Splits:
     return {split: pictures for split, pictures in kept.items() if pictures}
 
 
-def _located(splits: Splits, root: Path) -> Splits:
+def _align(readings: Mapping[str, Sequence[Record]], first: str, other: str) -> Splits:
+    """The pictures in another language, in the order of the first's.
+
+    Raises:
+        InputError: if a split does not list the same pictures in both, or not of the same people.
+    """
+    one, two = _by_mention(readings[first]), _by_mention(readings[other])
+    for mention, record in (two | one).items():
+        if mention not in one or mention not in two:
+            raise InputError(
+                f"data.languages: {record.place} lists {record.picture.path}, which the "
+                f"{record.split} split in {other if mention in one else first} does not; give "
+                "every language the same pictures"
+            )
+        if record.picture.identity != two[mention].picture.identity:
+            raise InputError(
+                f"data.languages: {two[mention].place} gives {record.picture.path} the id "
+                f"{two[mention].picture.identity}, and {record.place} the id "
+                f"{record.picture.identity}; give it one id in every language"
+            )
+    return split_records([two[mention] for mention in one])
+
+
+def _by_mention(records: Sequence[Record]) -> dict[tuple[str, str, int], Record]:
+    """Records by split, path, and how often the split had listed it before: a few are repeated."""
+    before: Counter[tuple[str, str]] = Counter()
+    mentions = {}
+    for record in records:
+        name = record.split, record.picture.path
+        mentions[*name, before[name]] = record
+        before[name] += 1
+    return mentions
+
+
+def _located(splits: Splits, kept: Splits, root: Path) -> Splits:
+    """Those of the pictures that are kept, with whole paths."""
+    names = {picture.path for pictures in kept.values() for picture in pictures}
     return {
-        split: [replace(picture, path=str(root / picture.path)) for picture in pictures]
-        for split, pictures in splits.items()
+        split: [
+            replace(picture, path=str(root / picture.path))
+            for picture in splits[split]
+            if picture.path in names
+        ]
+        for split in kept
     }

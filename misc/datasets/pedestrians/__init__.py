@@ -9,13 +9,17 @@ alone.
 from misc.datasets.pedestrians.attributes import Person, draw_identity
 from misc.datasets.pedestrians.cameras import Camera, draw_camera
 from misc.datasets.pedestrians.captions import Language, describe
+from misc.datasets.pedestrians.chinese import CHINESE
 from misc.datasets.pedestrians.drawing import draw_picture
 from misc.datasets.pedestrians.english import ENGLISH
 from misc.datasets.pedestrians.facts import Facts, choose_facts
+from misc.datasets.pedestrians.languages import LANGUAGES
 from misc.datasets.pedestrians.shots import Shot, draw_shot, draw_size
 
 __all__ = [
+    "CHINESE",
     "ENGLISH",
+    "LANGUAGES",
     "Camera",
     "Facts",
     "Language",

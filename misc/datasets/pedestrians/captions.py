@@ -29,9 +29,10 @@ class Language:
     """Everything that the grammar needs of a language. All words are alternatives to draw from.
 
     A noun has one `{}` for what describes it (a colour), with an article where the language has
-    one: `a {} shirt`. A pattern is what stands in that place and what follows the noun. A frame is
-    a text cut into pieces: a piece with a slot that nothing is known for is left out, and a frame
-    whose first piece would be left out does not fit.
+    one: `a {} shirt`. A pattern is what stands in that place and what follows the noun. A place is
+    what stands around the thing: where it is, and the verb in a language that has one for each way
+    of wearing and carrying. A frame is a text cut into pieces: a piece with a slot that nothing is
+    known for is left out, and a frame whose first piece would be left out does not fit.
 
     The slots of a frame are `person` and `they`; `wear` (all garments), or `main` and `extras`;
     `have` (hair); `carry`; `acts` (what the person does, or something neutral) and `moves` (only if

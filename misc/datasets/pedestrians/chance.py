@@ -19,6 +19,7 @@ class Stream(IntEnum):
     VISITS = 3
     PICTURE = 4
     CAPTION = 5
+    TRANSLATION = 6
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> Generator:

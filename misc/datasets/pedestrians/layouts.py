@@ -48,7 +48,7 @@ def _rstp_path(split: str, identity: int, camera: int, picture: int) -> str:
 
 
 def _cuhk_record(sample: Sample) -> dict[str, Any]:
-    tokens = [re.findall(r"[a-z0-9'-]+", caption.lower()) for caption in sample.captions]
+    tokens = [re.findall(r"[\w'-]+", caption.lower()) for caption in sample.captions]
     return _icfg_record(sample) | {"processed_tokens": tokens}
 
 

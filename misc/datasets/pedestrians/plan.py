@@ -4,6 +4,7 @@ import difflib
 from dataclasses import dataclass
 
 from errors import InputError
+from misc.datasets.pedestrians.languages import LANGUAGES
 from misc.datasets.pedestrians.layouts import LAYOUTS, Layout
 
 # Raise it when the same arguments begin to give other files: what lies on disk is compared with it.
@@ -24,6 +25,7 @@ class Plan:
     seed: int
     height: tuple[int, int]
     difficulty: float
+    languages: tuple[str, ...] = ("en",)
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -40,6 +42,9 @@ class Plan:
             raise InputError(f"difficulty {self.difficulty}: give a number from 0 to 1.")
         if self.seed < 0:
             raise InputError(f"seed {self.seed}: give zero or more.")
+        if not self.languages or sorted(self.languages) != sorted({*self.languages} & {*LANGUAGES}):
+            asked, known = " ".join(self.languages), ", ".join(LANGUAGES)
+            raise InputError(f"languages {asked!r}: give one or more of {known}, each once.")
 
     def _check_identities(self) -> None:
         splits = self.published.splits

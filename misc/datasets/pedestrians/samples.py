@@ -3,22 +3,24 @@
 from itertools import cycle
 from pathlib import Path
 
-from numpy.random import Generator
-
 from misc.datasets.pedestrians.attributes import Person, draw_identity
 from misc.datasets.pedestrians.cameras import draw_camera
 from misc.datasets.pedestrians.captions import describe
 from misc.datasets.pedestrians.chance import Stream, generator
 from misc.datasets.pedestrians.drawing import draw_picture
-from misc.datasets.pedestrians.english import ENGLISH
 from misc.datasets.pedestrians.facts import choose_facts
+from misc.datasets.pedestrians.languages import LANGUAGES
 from misc.datasets.pedestrians.layouts import Sample
 from misc.datasets.pedestrians.plan import Plan
 from misc.datasets.pedestrians.shots import Shot, draw_shot, draw_size
 
 
-def write_samples(folder: Path, plan: Plan, split: str, identity: int) -> list[Sample]:
-    """Draw an identity's pictures into `folder`, from different cameras while there are any."""
+def write_samples(folder: Path, plan: Plan, split: str, identity: int) -> list[tuple[Sample, ...]]:
+    """Draw an identity's pictures into `folder`, from different cameras while there are any.
+
+    Returns:
+        For each picture, a sample in each of the plan's languages.
+    """
     person = draw_identity(plan.seed, identity, plan.difficulty)
     visits = generator(plan.seed, Stream.VISITS, identity)
     cameras = visits.permutation(plan.published.cameras)
@@ -31,7 +33,7 @@ def write_samples(folder: Path, plan: Plan, split: str, identity: int) -> list[S
 
 def _write_sample(
     folder: Path, plan: Plan, split: str, identity: int, person: Person, picture: int, number: int
-) -> Sample:
+) -> tuple[Sample, ...]:
     camera = draw_camera(plan.seed, number, plan.difficulty)
     rng = generator(plan.seed, Stream.PICTURE, identity, picture)
     shot = draw_shot(rng, camera, plan.difficulty)
@@ -39,17 +41,28 @@ def _write_sample(
     name = plan.published.file_path(split, identity, number, picture)
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     image.save(folder / name, quality=camera.quality)
-    words = generator(plan.seed, Stream.CAPTION, identity, picture)
-    captions, second = _write_captions(person, shot, plan, words)
-    return Sample(split, identity, name, captions, second)
+    captions = _write_captions(person, shot, plan, identity, picture)
+    return tuple(Sample(split, identity, name, *captions[language]) for language in plan.languages)
 
 
 def _write_captions(
-    person: Person, shot: Shot, plan: Plan, rng: Generator
-) -> tuple[list[str], list[str]]:
-    """The captions of a picture, each by another witness, and their second wordings."""
-    pairs = [
-        describe(choose_facts(person, shot, plan.difficulty, rng), ENGLISH, rng)
-        for _ in range(plan.published.captions)
-    ]
-    return [first for first, _ in pairs], [second for _, second in pairs]
+    person: Person, shot: Shot, plan: Plan, identity: int, picture: int
+) -> dict[str, tuple[list[str], list[str]]]:
+    """By language, the captions of a picture, each by another witness, and their second wordings.
+
+    What a witness tells is drawn between the English words. The other languages tell the same, each
+    in words from a generator of its own, so that English does not depend on them.
+    """
+    rngs = {
+        language: generator(plan.seed, Stream.TRANSLATION, identity, picture, number)
+        for number, language in enumerate(LANGUAGES)
+    }
+    rngs["en"] = generator(plan.seed, Stream.CAPTION, identity, picture)
+    captions: dict[str, tuple[list[str], list[str]]] = {name: ([], []) for name in LANGUAGES}
+    for _ in range(plan.published.captions):
+        facts = choose_facts(person, shot, plan.difficulty, rngs["en"])
+        for name, language in LANGUAGES.items():
+            wordings = describe(facts, language, rngs[name])
+            for texts, text in zip(captions[name], wordings, strict=True):
+                texts.append(text)
+    return captions
