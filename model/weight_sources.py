@@ -16,10 +16,12 @@ from torch import Tensor
 
 from errors import InputError
 from model.transformer import Activation
+from text_utils.hub import find_model, find_snapshot
 
 State = dict[str, Tensor]
 # What archives keep among the weights: OpenAI's three numbers, and the causal mask once traced.
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+WEIGHT_FILES = ("model*.safetensors", "pytorch_model.bin")  # of a folder, the best first
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ def read_weights(source: str | Path) -> Weights:
     """
     name, path = str(source), Path(source).expanduser()
     if name.startswith("hf:"):
-        return _read_folder(_download(name.removeprefix("hf:")))
+        return _read_folder(find_model(name.removeprefix("hf:"), WEIGHT_FILES))
     if name.startswith("open_clip:"):
         return _read_open_clip(name.removeprefix("open_clip:"))
     if path.is_dir():
-        return _read_folder(_find_snapshot(path))
+        return _read_folder(find_snapshot(path))
     if path.is_file():
         return _read_file(path)
     raise InputError(
@@ -110,35 +112,54 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 def _read_folder(folder: Path) -> Weights:
     """A Hugging Face folder: config.json, and one or several weight files."""
+    config = read_config(folder, "clip")
+    vision, text = config.vision_config, config.text_config
+    activation = read_activation(folder, vision, text)
+    heads = (vision.num_attention_heads, text.num_attention_heads)
+    return Weights(read_shards(folder), "huggingface", activation, heads)
+
+
+def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
+    """What a Hugging Face folder's config.json says, as transformers' object.
+
+    Raises:
+        InputError: there is none, or it describes a model of another kind.
+    """
     file = folder / "config.json"
     if not file.is_file():
-        raise InputError(f"{folder} has no config.json: give the folder of a Hugging Face CLIP")
+        raise InputError(f"{folder} has no config.json: give the folder of a Hugging Face model")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is not JSON: download it again") from error
-    kind = content.get("model_type")
-    if kind != "clip":
-        raise InputError(f"{file} describes a model of type {kind}: give one of type clip")
-    from transformers import CLIPConfig  # knows the values that the file leaves out
+    told = content.get("model_type")
+    if told != kind:
+        raise InputError(f"{file} describes a model of type {told}: give one of type {kind}")
+    from transformers import CONFIG_MAPPING  # knows the values that the file leaves out
 
-    config: Any = CLIPConfig.from_dict(content)
-    vision, text = config.vision_config, config.text_config
-    told = {(tower.hidden_act, tower.layer_norm_eps) for tower in (vision, text)}
+    return CONFIG_MAPPING[kind].from_dict(content)
+
+
+def read_activation(folder: Path, *towers: Any) -> Activation:
+    """The activation of the towers that are so configured."""
+    told = {(tower.hidden_act, tower.layer_norm_eps) for tower in towers}
     activations: dict[str, Activation] = {"quick_gelu": "quickgelu", "gelu": "gelu"}
     if told not in [{(name, 1e-5)} for name in activations]:
         raise InputError(
-            f"{file} asks for (hidden_act, layer_norm_eps) {sorted(told)}: "
+            f"{folder / 'config.json'} asks for (hidden_act, layer_norm_eps) {sorted(told)}: "
             "one of quick_gelu and gelu, with 1e-05, is supported"
         )
-    state = {
+    return activations[towers[0].hidden_act]
+
+
+def read_shards(folder: Path) -> State:
+    """The tensors of a Hugging Face folder, in one weight file or several."""
+    return {
         name: tensor
         for shard in _weight_files(folder)
         for name, tensor in _load(shard).items()
         if not name.endswith(".position_ids")  # a buffer that older versions saved
     }
-    heads = (vision.num_attention_heads, text.num_attention_heads)
-    return Weights(state, "huggingface", activations[vision.hidden_act], heads)
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -154,43 +175,6 @@ def _weight_files(folder: Path) -> list[Path]:
         lacks = shorten(absent) or "model.safetensors or pytorch_model.bin"
         raise InputError(f"{folder} has no {lacks}: download the whole model")
     return files
-
-
-def _find_snapshot(folder: Path) -> Path:
-    """The model's own folder, where `folder` may be the root of a Hugging Face cache."""
-    if (folder / "config.json").is_file():
-        return folder
-    models = [folder] if (folder / "snapshots").is_dir() else sorted(folder.glob("models--*"))
-    found = [snapshot for model in models for snapshot in _snapshots(model)]
-    if len(found) > 1:
-        several = shorten([str(snapshot) for snapshot in found])
-        raise InputError(f"{folder} is a cache of several models: give one of {several}")
-    return found[0] if found else folder
-
-
-def _snapshots(model: Path) -> list[Path]:
-    """The snapshot that a cached model's `main` names, or all of them."""
-    main = model / "refs" / "main"
-    if main.is_file():
-        return [model / "snapshots" / main.read_text(encoding="utf-8").strip()]
-    return sorted((model / "snapshots").glob("*"))
-
-
-def _download(repository: str) -> Path:
-    """The local folder of a model on the Hugging Face hub, fetched unless it is cached."""
-    from huggingface_hub import snapshot_download
-
-    safetensors = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
-    try:
-        folder = snapshot_download(repository, allow_patterns=["config.json", *safetensors])
-        if not any(Path(folder).glob("model*.safetensors")):
-            folder = snapshot_download(repository, allow_patterns=["pytorch_model.bin"])
-    except Exception as error:  # whatever the network makes the client raise
-        raise InputError(
-            f"hf:{repository} is not cached and cannot be fetched ({type(error).__name__}): run "
-            f"`hf download {repository}` where there is a network and give the folder it prints"
-        ) from error
-    return Path(folder)
 
 
 def _read_open_clip(name: str) -> Weights:

@@ -243,7 +243,7 @@ def test_huggingface_cache(huggingface, tmp_path, monkeypatch):
 
 def test_hub_offline(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match=r"run `hf download openai/nowhere` .* give the folder"):
+    with pytest.raises(InputError, match=r"run `hf download openai/nowhere --local-dir F.* give F"):
         load_clip("hf:openai/nowhere")
 
 
