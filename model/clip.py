@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal, Protocol, overload
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,10 @@ class TextTransformer(nn.Module):
         """Ids (B, L), L up to the context length -> (B, L, width)."""
         return self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
 
+    def locate(self, tokens: Tensor) -> Tensor:
+        """The end-of-text token, whose id is the highest: ids (B, L) -> (B,)."""
+        return tokens.argmax(dim=1)
+
     def project(self, x: Tensor) -> Tensor:
         """Tokens (..., width) -> the joint space (..., embed_dim)."""
         return self.ln_final(x) @ self.projection
@@ -64,30 +68,39 @@ class TextTransformer(nn.Module):
         return self.transformer(self.embed(tokens))
 
 
-class CLIP(nn.Module):
-    """The two towers, and `logit_scale`, the logarithm of the factor of their similarities.
+class TextTower(Protocol):
+    """What `DualEncoder` asks of a text tower."""
 
-    Random weights are drawn as in OpenAI's code (github.com/openai/CLIP, clip/model.py,
-    `initialize_parameters`); see `Transformer.init_weights`.
+    @property
+    def shape(self) -> TextShape: ...
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Ids (B, L) -> tokens after the last block (B, L, width)."""
+
+    def locate(self, tokens: Tensor) -> Tensor:
+        """Which token is the caption's feature: ids (B, L) -> (B,)."""
+
+    def project(self, x: Tensor) -> Tensor:
+        """Tokens (..., width) -> the joint space (..., embed_dim)."""
+
+
+class DualEncoder(nn.Module):
+    """The two towers, and `logit_scale`, the logarithm of the factor of their similarities.
 
     Args:
         embed_dim: D, the width of the joint space.
-        activation: of both towers' MLPs.
-        gradient_checkpointing: recompute the blocks in the backward: less memory, more time.
+        activation: of the image tower's MLPs.
     """
 
+    logit_bias = None  # SigLIP's; neither CLIP nor AltCLIP has one
+
     def __init__(
-        self,
-        vision: VisionShape,
-        text: TextShape,
-        embed_dim: int,
-        activation: Activation = "quickgelu",
-        gradient_checkpointing: bool = False,
+        self, visual: VisionTransformer, text: TextTower, embed_dim: int, activation: Activation
     ) -> None:
         super().__init__()
         self.embed_dim, self.activation = embed_dim, activation
-        self.visual = VisionTransformer(vision, embed_dim, activation, gradient_checkpointing)
-        self.text = TextTransformer(text, embed_dim, activation, gradient_checkpointing)
+        self.visual = visual
+        self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     @overload
@@ -110,13 +123,43 @@ class CLIP(nn.Module):
     @overload
     def encode_text(self, tokens: Tensor, dense: Literal[True]) -> tuple[Tensor, Tensor]: ...
     def encode_text(self, tokens: Tensor, dense: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """Ids (B, L) -> features (B, D) of the end-of-text token (the highest id), not normalised.
+        """Ids (B, L) -> features (B, D) of the token that `text.locate` names, not normalised.
 
         With `dense`, also every token's: (B, D), (B, L, D).
         """
         x = self.text(tokens)  # (B, L, width)
-        rows, ends = torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=1)
+        rows, places = torch.arange(len(tokens), device=tokens.device), self.text.locate(tokens)
         if not dense:
-            return self.text.project(x[rows, ends])
+            return self.text.project(x[rows, places])
         every = self.text.project(x)  # (B, L, D)
-        return every[rows, ends], every
+        return every[rows, places], every
+
+
+class CLIP(DualEncoder):
+    """A vision transformer and a causal text transformer.
+
+    Random weights are drawn as in OpenAI's code (github.com/openai/CLIP, clip/model.py,
+    `initialize_parameters`); see `Transformer.init_weights`.
+
+    Args:
+        embed_dim: D, the width of the joint space.
+        activation: of both towers' MLPs.
+        gradient_checkpointing: recompute the blocks in the backward: less memory, more time.
+    """
+
+    text: TextTransformer
+
+    def __init__(
+        self,
+        vision: VisionShape,
+        text: TextShape,
+        embed_dim: int,
+        activation: Activation = "quickgelu",
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__(
+            VisionTransformer(vision, embed_dim, activation, gradient_checkpointing),
+            TextTransformer(text, embed_dim, activation, gradient_checkpointing),
+            embed_dim,
+            activation,
+        )

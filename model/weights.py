@@ -112,15 +112,16 @@ def to_openai(state: Mapping[str, Tensor]) -> State:
 
 def from_huggingface(state: Mapping[str, Tensor]) -> State:
     """The names of `transformers.CLIPModel` to ours; the two projections are transposed."""
-    return _transpose_projections(rename_all(state, reverse(HUGGINGFACE)))
+    return transpose_projections(rename_all(state, reverse(HUGGINGFACE)))
 
 
 def to_huggingface(state: Mapping[str, Tensor]) -> State:
     """Our names to those of `transformers.CLIPModel`, the inverse of `from_huggingface`."""
-    return rename_all(_transpose_projections(state), HUGGINGFACE)
+    return rename_all(transpose_projections(state), HUGGINGFACE)
 
 
-def _transpose_projections(state: Mapping[str, Tensor]) -> State:
+def transpose_projections(state: Mapping[str, Tensor]) -> State:
+    """The projections (width, D) as (D, width), or back; the rest as it is."""
     return {k: v.t().contiguous() if k in PROJECTIONS else v for k, v in state.items()}
 
 
@@ -281,12 +282,23 @@ def _check_fit(source: str | Path, weights: Weights, clip: CLIP) -> None:
     expected, state = from_ours(clip.state_dict()), weights.state
     for name in (rename(name, names) for name in POSITIONS):
         expected[name] = expected[name][:1].expand(len(state[name]), -1)
+    check_fit(source, state, expected)
+
+
+def check_fit(
+    source: str | Path,
+    state: State,
+    expected: State,
+    model: str = "CLIP with a ViT image tower",
+) -> None:
+    """The source's tensors against those that `model` would have under the same names."""
     wrong = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in expected.keys() & state.keys()
         if state[name].shape != expected[name].shape
     ]
-    refuse_misfits(source, expected.keys() - state.keys(), state.keys() - expected.keys(), wrong)
+    missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
+    refuse_misfits(source, missing, unexpected, wrong, model)
 
 
 def refuse_misfits(
@@ -294,11 +306,10 @@ def refuse_misfits(
     missing: Collection[str],
     unexpected: Collection[str],
     wrong: Collection[str],
+    model: str = "CLIP with a ViT image tower",
 ) -> None:
     """Raise an InputError that says which tensors of a source do not fit, if any do not."""
     found = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
     told = "; ".join(f"{kind} {shorten(names)}" for kind, names in found.items() if names)
     if told:
-        raise InputError(
-            f"{source} does not fit CLIP with a ViT image tower ({told}): give weights that do"
-        )
+        raise InputError(f"{source} does not fit {model} ({told}): give weights that do")
