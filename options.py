@@ -121,31 +121,47 @@ class Model(Section):
         return backbone
 
 
-class Experiment(Section):
+class Losses(Section):
+    """The losses and nothing else: of each its switch, and its weight in the total."""
+
     nitc: bool
     nitc_ratio: NonNegative
     ritc: bool
     ritc_ratio: NonNegative
-    ritc_eps: Positive
-    itc: bool
-    itc_ratio: NonNegative
     citc: bool
     citc_ratio: NonNegative
-    citc_lambda1: NonNegative
-    citc_lambda2: NonNegative
     ss: bool
     ss_ratio: NonNegative
-    simclr_mlp: Annotated[tuple[Count, ...], Field(min_length=2)]
-    simclr_temperature: Positive
     id: bool
     id_ratio: NonNegative
     mlm: bool
     mlm_ratio: NonNegative
-    cmt_depth: Count
+    itc: bool
+    itc_ratio: NonNegative
     sdm: bool
     sdm_ratio: NonNegative
     cmpm: bool
     cmpm_ratio: NonNegative
+
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each loss that is switched on."""
+        names = (name for name in Losses.model_fields if not name.endswith("_ratio"))
+        return {name: getattr(self, f"{name}_ratio") for name in names if getattr(self, name)}
+
+    @model_validator(mode="after")
+    def _train_something(self) -> Self:
+        if not any(self.loss_weights().values()):
+            raise ValueError("no loss is left to train, set nitc, ritc or another one to true")
+        return self
+
+
+class Experiment(Losses):
+    ritc_eps: Positive
+    citc_lambda1: NonNegative
+    citc_lambda2: NonNegative
+    simclr_mlp: Annotated[tuple[Count, ...], Field(min_length=2)]
+    simclr_temperature: Positive
+    cmt_depth: Count
     soft_pass: Literal["reuse", "fresh"]
     mvs_image: bool
     mixgen: bool
@@ -162,23 +178,6 @@ class Experiment(Section):
     dropout: BelowOne
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     select_on: Literal["val", "test", "last"]
-
-    @model_validator(mode="after")
-    def _train_something(self) -> Self:
-        weights = (
-            self.nitc * self.nitc_ratio,
-            self.ritc * self.ritc_ratio,
-            self.citc * self.citc_ratio,
-            self.ss * self.ss_ratio,
-            self.id * self.id_ratio,
-            self.mlm * self.mlm_ratio,
-            self.itc * self.itc_ratio,
-            self.sdm * self.sdm_ratio,
-            self.cmpm * self.cmpm_ratio,
-        )
-        if not any(weights):
-            raise ValueError("no loss is left to train, set nitc, ritc or another one to true")
-        return self
 
 
 class Stage(Section):

@@ -117,17 +117,6 @@ def adapt_weights(
 def build_criterion(config: Config) -> Criterion:
     """The losses that are switched on, with their weights."""
     experiment = config.experiment
-    switches = {
-        "nitc": (experiment.nitc, experiment.nitc_ratio),
-        "ritc": (experiment.ritc, experiment.ritc_ratio),
-        "citc": (experiment.citc, experiment.citc_ratio),
-        "ss": (experiment.ss, experiment.ss_ratio),
-        "id": (experiment.id, experiment.id_ratio),
-        "mlm": (experiment.mlm, experiment.mlm_ratio),
-        "itc": (experiment.itc, experiment.itc_ratio),
-        "sdm": (experiment.sdm, experiment.sdm_ratio),
-        "cmpm": (experiment.cmpm, experiment.cmpm_ratio),
-    }
     settings = Settings(
         softlabel_ratio=config.model.softlabel_ratio,
         ritc_eps=experiment.ritc_eps,
@@ -135,7 +124,7 @@ def build_criterion(config: Config) -> Criterion:
         citc_crossmodal=experiment.citc_lambda2,
         simclr_temperature=experiment.simclr_temperature,
     )
-    return Criterion({name: ratio for name, (on, ratio) in switches.items() if on}, settings)
+    return Criterion(experiment.loss_weights(), settings)
 
 
 def _build_clip(config: Config) -> CLIP:

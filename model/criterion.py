@@ -70,8 +70,8 @@ class Criterion:
         Args:
             progress: epochs since the stage began; the soft labels grow over the first one.
         """
-        scene = Scene(outputs, batch, gather or Alone(), self.settings, progress)
-        return {name: LOSSES[name](scene) for name in self.weights}
+        contrast = Contrast(outputs, batch, gather or Alone(), self.settings, progress)
+        return {name: LOSSES[name](contrast) for name in self.weights}
 
     def total(self, losses: Mapping[str, Tensor], outputs: Outputs) -> Tensor:
         """The sum of the losses, each with its weight.
@@ -84,8 +84,8 @@ class Criterion:
         return torch.stack(weighted + zeros).sum()
 
 
-class Scene:
-    """What the losses of one batch look at: normalised features, of this process and of all."""
+class Contrast:
+    """What the losses of one batch contrast: normalised features of this process with all."""
 
     def __init__(
         self, outputs: Outputs, batch: Batch, gather: Gather, settings: Settings, progress: float
@@ -111,79 +111,80 @@ class Scene:
         return Pairs(self.views[0], self.text, self.ids)
 
 
-def _n_itc(scene: Scene) -> Tensor:
-    soft_text, every_soft_text = scene.text, scene.every_text
-    if scene.outputs.soft_text_features is not None:
-        soft_text = F.normalize(scene.outputs.soft_text_features.float(), dim=-1)
-        every_soft_text = scene.gather(soft_text)
+def _n_itc(contrast: Contrast) -> Tensor:
+    soft_text, every_soft_text = contrast.text, contrast.every_text
+    if contrast.outputs.soft_text_features is not None:
+        soft_text = F.normalize(contrast.outputs.soft_text_features.float(), dim=-1)
+        every_soft_text = contrast.gather(soft_text)
     losses = [
         n_itc(
             view,
-            scene.text,
-            scene.ids,
-            scene.scale,
-            scene.alpha,
+            contrast.text,
+            contrast.ids,
+            contrast.scale,
+            contrast.alpha,
             soft_image=view.detach(),
             soft_text=soft_text.detach(),
             gathered=every,
             gathered_soft=every._replace(text=every_soft_text),
         )
-        for view, every in zip(scene.views, scene.every, strict=True)
+        for view, every in zip(contrast.views, contrast.every, strict=True)
     ]
     return torch.stack(losses).mean()
 
 
-def _r_itc(scene: Scene) -> Tensor:
-    eps = scene.settings.ritc_eps
-    return r_itc(*scene.first_view, scene.scale, eps, gathered=scene.every[0])
+def _r_itc(contrast: Contrast) -> Tensor:
+    eps = contrast.settings.ritc_eps
+    return r_itc(*contrast.first_view, contrast.scale, eps, gathered=contrast.every[0])
 
 
-def _c_itc(scene: Scene) -> Tensor:
-    image, text, _ = scene.every[0]
-    weights = scene.settings.citc_inmodal, scene.settings.citc_crossmodal
-    return c_itc(image, text, scene.scale, *weights)
+def _c_itc(contrast: Contrast) -> Tensor:
+    image, text, _ = contrast.every[0]
+    weights = contrast.settings.citc_inmodal, contrast.settings.citc_crossmodal
+    return c_itc(image, text, contrast.scale, *weights)
 
 
-def _itc(scene: Scene) -> Tensor:
-    image, text, _ = scene.first_view
-    return itc(image, text, scene.scale, gathered=scene.every[0], first=scene.first)
+def _itc(contrast: Contrast) -> Tensor:
+    image, text, _ = contrast.first_view
+    return itc(image, text, contrast.scale, gathered=contrast.every[0], first=contrast.first)
 
 
-def _sdm(scene: Scene) -> Tensor:
-    return sdm(*scene.first_view, scene.scale, gathered=scene.every[0])
+def _sdm(contrast: Contrast) -> Tensor:
+    return sdm(*contrast.first_view, contrast.scale, gathered=contrast.every[0])
 
 
-def _cmpm(scene: Scene) -> Tensor:
-    image, text = scene.outputs.image_features[0].float(), scene.outputs.text_features.float()
-    every_image, every_text = scene.gather_together([image, text])
-    return cmpm(image, text, scene.ids, gathered=Pairs(every_image, every_text, scene.every_ids))
+def _cmpm(contrast: Contrast) -> Tensor:
+    image, text = contrast.outputs.image_features[0].float(), contrast.outputs.text_features.float()
+    every_image, every_text = contrast.gather_together([image, text])
+    every = Pairs(every_image, every_text, contrast.every_ids)
+    return cmpm(image, text, contrast.ids, gathered=every)
 
 
-def _simclr(scene: Scene) -> Tensor:
-    assert scene.outputs.simclr_features is not None
-    view_a, view_b = F.normalize(scene.outputs.simclr_features.float(), dim=-1)
-    every_a, every_b = scene.gather_together([view_a, view_b])
-    temperature = scene.settings.simclr_temperature
-    return simclr(view_a, view_b, temperature, gathered=(every_a, every_b), first=scene.first)
+def _simclr(contrast: Contrast) -> Tensor:
+    assert contrast.outputs.simclr_features is not None
+    view_a, view_b = F.normalize(contrast.outputs.simclr_features.float(), dim=-1)
+    every_a, every_b = contrast.gather_together([view_a, view_b])
+    temperature = contrast.settings.simclr_temperature
+    return simclr(view_a, view_b, temperature, gathered=(every_a, every_b), first=contrast.first)
 
 
-def _identity(scene: Scene) -> Tensor:
-    image, text = scene.outputs.image_logits, scene.outputs.text_logits
+def _identity(contrast: Contrast) -> Tensor:
+    image, text = contrast.outputs.image_logits, contrast.outputs.text_logits
     assert image is not None
     assert text is not None
-    return (identity(image.float(), scene.ids) + identity(text.float(), scene.ids)) / 2
+    return (identity(image.float(), contrast.ids) + identity(text.float(), contrast.ids)) / 2
 
 
-def _masked_lm(scene: Scene) -> Tensor:
-    logits, labels = scene.outputs.word_logits, scene.batch.labels
+def _masked_lm(contrast: Contrast) -> Tensor:
+    logits, labels = contrast.outputs.word_logits, contrast.batch.labels
     assert logits is not None
     assert labels is not None
     masked = (labels != -100).sum().float()
-    mean_masked = scene.gather(masked[None]).mean()  # a word counts alike in every process
+    mean_masked = contrast.gather(masked[None]).mean()  # a word counts alike in every process
     return masked_lm(logits.float(), labels[labels != -100], mean_masked)
 
 
-LOSSES: dict[str, Callable[[Scene], Tensor]] = {
+LOSSES: dict[str, Callable[[Contrast], Tensor]] = {
     "nitc": _n_itc,
     "ritc": _r_itc,
     "citc": _c_itc,

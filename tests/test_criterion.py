@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.criterion import Criterion, Settings
+import options
+from model.build import build_criterion
+from model.criterion import LOSSES, Criterion, Settings
 from model.interface import Batch, Outputs
 from model.objectives import itc, n_itc, r_itc
 
@@ -20,6 +22,19 @@ def outputs() -> Outputs:
 def batch() -> Batch:
     ids = torch.tensor([0, 1, 1, 2, 0])
     return Batch(torch.zeros(2, 5, 3, 4, 4), torch.zeros(5, 7, dtype=torch.long), ids)
+
+
+def test_every_loss_has_a_switch_and_a_weight():
+    assert set(options.Losses.model_fields) == {*LOSSES, *(f"{name}_ratio" for name in LOSSES)}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_that_is_switched_on_comes_with_its_weight(name):
+    """mixgen_ratio and softlabel_ratio are no weights of losses, whatever is switched on."""
+    off = [f"experiment.{other}=false" for other in LOSSES if other != name]
+    only = [*off, f"experiment.{name}=true", f"experiment.{name}_ratio=0.7"]
+    config = options.parse([*only, "experiment.mixgen=true"]).configure()
+    assert build_criterion(config).weights == {name: 0.7}
 
 
 def test_only_named_losses_are_computed(outputs, batch):

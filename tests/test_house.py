@@ -120,7 +120,10 @@ def unread_keys(tree: dict, codes: list[str]) -> list[str]:
 def test_every_key_is_read():
     readers = [ROOT / name for name in READERS if (ROOT / name).exists()]
     codes = [reader.read_text(encoding="utf-8") for reader in readers]
-    assert unread_keys(options.to_tree(options.parse([]).configure()), codes) == []
+    tree = options.to_tree(options.parse([]).configure())
+    for name in options.Losses.model_fields:  # `loss_weights` reads these by their names
+        del tree["experiment"][name]
+    assert unread_keys(tree, codes) == []
 
 
 def test_unread_keys_are_noticed():
