@@ -100,11 +100,15 @@ class VisionTower(TextTower):
 
 
 class Model(Section):
-    backbone: Literal["clip"]
+    backbone: Literal["clip", "altclip"]
     clip_pretrained: Text | None
+    altclip_pretrained: Text | None
     init_from: Text | None
     activation: Literal["auto", "quickgelu", "gelu"]
     embed_dim: Count
+    projection_dim: Count | None
+    tokenizer_type: Literal["auto", "clip", "altclip"]
+    tokenizer_cache_dir: Text | None
     stride: Count | None
     gradient_checkpointing: bool
     freeze: tuple[Text, ...]
@@ -113,12 +117,21 @@ class Model(Section):
     vision: VisionTower
     text: TextTower
 
-    @field_validator("backbone", mode="before")
-    @classmethod
-    def _announce_altclip(cls, backbone: Any) -> Any:
-        if backbone == "altclip":
-            raise ValueError("altclip is not there yet, use clip")
-        return backbone
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.tokenizer_type not in ("auto", self.backbone):
+            raise ValueError(
+                f"tokenizer_type is {self.tokenizer_type}, but backbone is {self.backbone}, which "
+                "cannot read its tokens; give tokenizer_type auto"
+            )
+        if self.projection_dim not in (None, self.embed_dim):
+            raise ValueError(
+                f"projection_dim is {self.projection_dim}, but embed_dim is {self.embed_dim}: both "
+                "are the width of the joint space, give the same"
+            )
+        if self.backbone == "altclip" and self.altclip_pretrained is None:
+            raise ValueError("altclip_pretrained is not set, which backbone altclip is read from")
+        return self
 
 
 class Losses(Section):
@@ -176,6 +189,7 @@ class Experiment(Losses):
     eda_alpha: Probability
     text_length: Annotated[int, Field(ge=3, le=77)]
     dropout: BelowOne
+    use_altclip_processor: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     select_on: Literal["val", "test", "last"]
 
@@ -198,6 +212,7 @@ class Schedule(Section):
     betas: tuple[BelowOne, BelowOne]
     eps: Positive
     ratio_factor: Positive
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
     clip_grad: Positive | None
 
     @model_validator(mode="after")
@@ -297,6 +312,20 @@ def _read_recipe(path: Path, named_by: str, above: tuple[Path, ...] = ()) -> lis
     return [*below, (delta, source)]
 
 
+def _backbone(layer: Layer) -> Any:
+    """The backbone that a layer chooses, if it does."""
+    model = layer[0].get("model")
+    return model.get("backbone") if isinstance(model, Mapping) else None
+
+
+def _with_backbones(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """The layers, with the recipe of AltCLIP below each one that chooses it."""
+    for layer in layers:
+        if _backbone(layer) == "altclip":
+            yield _read_recipe(RECIPES / "altclip.yaml", "altclip")[-1]
+        yield layer
+
+
 def _merge(tree: Tree, layer: Layer, sources: dict[str, str], prefix: str = "") -> None:
     """Lays a layer over `tree`: sections merge, all else replaces; `sources` learns from where."""
     delta, source = layer
@@ -332,6 +361,17 @@ def _disagreements(config: Config) -> Iterator[Any]:
     if config.model.clip_pretrained is None and min(size) < patch:
         fault = ValueError(f"{list(size)} has no room for model.vision.patch_size {patch}")
         yield {"type": "value_error", "loc": ("data", "image_size"), "ctx": {"error": fault}}
+    width, widths = config.model.embed_dim, config.experiment.simclr_mlp
+    if config.experiment.ss and widths[0] != width:
+        fault = ValueError(
+            f"begins with {widths[0]}, but model.embed_dim is {width}: the head reads features of "
+            "that width"
+        )
+        yield {"type": "value_error", "loc": ("experiment", "simclr_mlp"), "ctx": {"error": fault}}
+    if config.experiment.use_altclip_processor and config.model.backbone != "altclip":
+        fault = ValueError(f"goes with model.backbone altclip, which is {config.model.backbone}")
+        loc = ("experiment", "use_altclip_processor")
+        yield {"type": "value_error", "loc": loc, "ctx": {"error": fault}}
     for index, stage in enumerate(config.stages):
         try:
             config.stage_schedule(stage)
@@ -443,7 +483,9 @@ class Command:
             layers.append(_read_recipe(RECIPES / "s.config.yaml", "--simplified")[-1])
         if self.backbone is not None:
             layers.append(({"model": {"backbone": self.backbone}}, COMMAND_LINE))
-        return _resolve([*layers, *self.overrides])
+        if any(_backbone(layer) == "altclip" for layer in self.overrides):
+            layers.append(({"model": {"backbone": "altclip"}}, COMMAND_LINE))
+        return _resolve([*_with_backbones(layers), *self.overrides])
 
 
 class _Parser(argparse.ArgumentParser):
@@ -489,7 +531,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="recipe (default: config/config.yaml)")
     add("--simplified", action="store_true", help="the simplified method, laid over the recipe")
-    add("--backbone", metavar="NAME", help="sets model.backbone over the recipe: clip")
+    add("--backbone", metavar="NAME", help="over the recipe: clip or altclip")
     add(
         "--evaluate",
         action="append",

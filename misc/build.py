@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from numpy.random import Generator
+from PIL import Image
+from torch import Tensor
 
 from errors import InputError
 from misc.collate import Collate, Mixing
@@ -20,7 +22,13 @@ from misc.optim import build_adamw, freeze, warmup_cosine
 from misc.retrieval import Loading, TextRetrieval
 from misc.samplers import GlobalBatchSampler
 from misc.trainer import Stage
-from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
+from misc.transforms import (
+    CentreCropTransform,
+    EvaluationTransform,
+    SimCLRTransform,
+    Statistics,
+    TrainTransform,
+)
 from model.criterion import Criterion
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 from options import Config, Schedule
@@ -31,7 +39,7 @@ from text_utils.augment import (
     synonym_replacement,
 )
 from text_utils.synonyms import Synonyms
-from text_utils.tokenizer import ClipTokenizer
+from text_utils.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -78,21 +86,50 @@ def build_data(config: Config) -> Data:
     return Data(main.name, splits, test_sets)
 
 
-def build_retrieval(config: Config, told: Told, tokenizer: ClipTokenizer) -> TextRetrieval:
+def build_retrieval(config: Config, told: Told, tokenizer: Tokenizer) -> TextRetrieval:
     """Pictures and their captions, ready to be evaluated."""
     return TextRetrieval(
         told,
-        EvaluationTransform(config.data.image_size, config.data.normalize),
+        _build_evaluation_transform(config),
         tokenizer,
         config.experiment.text_length,
         Loading(config.data.test_batch_size, config.data.num_workers, config.evaluation.chunk),
     )
 
 
+def _build_evaluation_transform(config: Config) -> Callable[[Image.Image], Tensor]:
+    size = config.data.image_size
+    if config.experiment.use_altclip_processor:
+        processor = _processor(config)
+        return CentreCropTransform(size, processor.statistics, processor.resampling)
+    return EvaluationTransform(size, config.data.normalize)
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What AltCLIP's processor says of pictures, but for their size."""
+
+    statistics: Statistics
+    resampling: Image.Resampling
+
+
+def _processor(config: Config) -> Processor:
+    return _read_processor(str(config.model.altclip_pretrained), config.model.tokenizer_cache_dir)
+
+
+@cache
+def _read_processor(source: str, cache_dir: str | None) -> Processor:
+    # Here, because transformers takes seconds to import.
+    from model.altclip_adapter import load_image_processor
+
+    settings = load_image_processor(source, cache_dir)
+    return Processor((settings.image_mean, settings.image_std), Image.Resampling(settings.resample))
+
+
 def build_stages(
     config: Config,
     data: Data,
-    tokenizer: ClipTokenizer,
+    tokenizer: Tokenizer,
     model: TBPSCLIP,
     criterion: Criterion,
     processes: Processes,
@@ -106,18 +143,19 @@ def build_stages(
     if "train" not in data.splits:
         raise InputError(f"data.annotation_file: {config.data.annotation_file} has no train split")
     experiment = config.experiment
+    normalize = (
+        _processor(config).statistics if experiment.use_altclip_processor else config.data.normalize
+    )
     dataset = CaptionDataset(
         list(data.splits["train"].values()),
-        TrainTransform(config.data.image_size, config.data.normalize, experiment.augment_image),
+        TrainTransform(config.data.image_size, normalize, experiment.augment_image),
         TextAugmentation(
             backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
             change=_build_text_change(experiment.text_augment),
             strength=experiment.eda_alpha,
         ),
         views=2 if experiment.mvs_image and experiment.nitc else 1,
-        simclr=SimCLRTransform(config.data.image_size, config.data.normalize)
-        if experiment.ss
-        else None,
+        simclr=SimCLRTransform(config.data.image_size, normalize) if experiment.ss else None,
         seed=config.misc.seed,
     )
     collate = Collate(
@@ -186,6 +224,7 @@ def _prepare(model: TBPSCLIP, frozen: tuple[str, ...], schedule: Schedule) -> to
         schedule.weight_decay,
         fast=NEW_PARAMETERS,
         factor=schedule.ratio_factor,
+        layer_decay=schedule.layer_decay,
     )
 
 

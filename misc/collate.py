@@ -11,7 +11,7 @@ from misc.mixgen import mixgen
 from misc.seeding import Purpose, generator
 from model.interface import Batch
 from text_utils.mask_words import mask_words
-from text_utils.tokenizer import ClipTokenizer
+from text_utils.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Collate:
         masking: whether words are masked, for a model that has to find them again.
     """
 
-    tokenizer: ClipTokenizer
+    tokenizer: Tokenizer
     text_length: int = 77
     mixing: Mixing | None = None
     masking: bool = False

@@ -16,10 +16,10 @@ from errors import InputError
 from misc.datasets.annotations import Picture
 from misc.samplers import GlobalBatchSampler, Place
 from misc.seeding import Purpose, generator
-from misc.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
+from misc.transforms import SimCLRTransform, TrainTransform
 from model.interface import Batch
 from text_utils.captions import clean_caption
-from text_utils.tokenizer import ClipTokenizer
+from text_utils.tokenizer import Tokenizer
 from text_utils.words import split_words
 
 
@@ -134,7 +134,7 @@ class CaptionDataset(Dataset[Sample]):
 class PictureDataset(Dataset[Tensor]):
     """The gallery: every picture once, (3, rows, columns)."""
 
-    def __init__(self, files: Sequence[Path], transform: EvaluationTransform) -> None:
+    def __init__(self, files: Sequence[Path], transform: Callable[[Image.Image], Tensor]) -> None:
         self.files, self.transform = list(files), transform
 
     def __len__(self) -> int:
@@ -151,7 +151,7 @@ class PictureDataset(Dataset[Tensor]):
 class TokenDataset(Dataset[Tensor]):
     """The queries: every caption once, as it is, (L,)."""
 
-    def __init__(self, captions: Sequence[str], tokenizer: ClipTokenizer, text_length: int) -> None:
+    def __init__(self, captions: Sequence[str], tokenizer: Tokenizer, text_length: int) -> None:
         self.captions, self.tokenizer, self.text_length = list(captions), tokenizer, text_length
 
     def __len__(self) -> int:

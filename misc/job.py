@@ -36,6 +36,7 @@ from model.build import (
     build_model,
     build_tokenizer,
     describe_architecture,
+    without_clip_vocabulary,
 )
 from model.published import Published, is_published, read_published
 from model.tbps_clip import TBPSCLIP
@@ -68,7 +69,8 @@ class Job:
         for_training: bool = True,
     ) -> None:
         start_logging(processes.is_main)
-        self.config, self.processes = config, processes
+        self.config = config = without_clip_vocabulary(config)
+        self.processes = processes
         self.start, self.checkpoint = start, checkpoint
         self.recipe = checkpoint["recipe"] if checkpoint else recipe
         self.precision = Precision(config.experiment.precision, processes.device)

@@ -1,9 +1,20 @@
-"""The optimizer and its schedule."""
+"""The optimizers and their schedules."""
 
 import math
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+
+# A tower's block, or what comes before its first.
+_LAYER = re.compile(
+    r"clip\.(?P<tower>visual|text)\.((transformer\.blocks|encoder\.layers?)\.(?P<block>\d+)\."
+    r"|conv1|class_embedding|positional_embedding|token_embedding|ln_pre|embeddings)"
+)
 
 
 def warmup_cosine(
@@ -25,6 +36,47 @@ def warmup_cosine(
     return end + (base - end) * (1 + math.cos(math.pi * done)) / 2
 
 
+def warmup_then_cosine(
+    epoch: int, total: int, warmup: int, base: float, start: float, end: float
+) -> float:
+    """Learning rate of one epoch, 1 <= epoch <= total: a line, then the rest of half a cosine.
+
+    The line rises from `start`, at epoch 0, towards `base`, at epoch `warmup`; there the cosine
+    takes over as if it had run since epoch 0, and reaches `end` in the last epoch. These are the
+    rates of the published code of CLIP-ReID's first stage.
+
+    Args:
+        total: epochs of the whole stage.
+        warmup: the epoch that the cosine begins with.
+    """
+    if epoch < warmup:
+        return start + (base - start) * epoch / warmup
+    return end + (base - end) * (1 + math.cos(math.pi * epoch / total)) / 2
+
+
+def warmup_multistep(
+    epoch: int,
+    base: float,
+    milestones: Sequence[int],
+    gamma: float,
+    warmup_epochs: int,
+    warmup_factor: float,
+) -> float:
+    """Learning rate of one epoch, 1 <= epoch: a line, then a staircase.
+
+    The line rises from `warmup_factor * base`, at epoch 0, to `base`, at epoch `warmup_epochs`.
+    These are the rates of CLIP-ReID's second stage (Li et al. 2023, arXiv 2211.13977).
+
+    Args:
+        milestones: the epochs, rising, that the rate is multiplied by `gamma` from.
+    """
+    rate = base * gamma ** bisect_right(milestones, epoch)
+    if epoch < warmup_epochs:
+        done = epoch / warmup_epochs
+        rate *= warmup_factor * (1 - done) + done
+    return rate
+
+
 def build_adamw(
     model: nn.Module,
     lr: float,
@@ -33,6 +85,7 @@ def build_adamw(
     weight_decay: float,
     fast: tuple[str, ...] = (),
     factor: float = 1.0,
+    layer_decay: float = 1.0,
 ) -> torch.optim.AdamW:
     """AdamW over what trains, in groups whose rate is `factor` times the schedule's.
 
@@ -40,23 +93,61 @@ def build_adamw(
 
     Args:
         fast: beginnings of the names of the parameters that train at `factor` times the rate.
+        layer_decay: of `layer_factors`.
     """
+    layers = layer_factors(model, layer_decay)
+
+    def settings(name: str, parameter: nn.Parameter) -> tuple[float, float]:
+        decay = weight_decay if parameter.ndim >= 2 else 0.0
+        return decay, layers[name] * (factor if name.startswith(fast) else 1.0)
+
+    return torch.optim.AdamW(_groups(model, settings), lr=lr, betas=betas, eps=eps, fused=True)
+
+
+def layer_factors(model: nn.Module, decay: float) -> dict[str, float]:
+    """A factor on the rate for each parameter, by name: `decay` to the power of the blocks above.
+
+    A tower's last block has `decay`, what comes after it 1, and what comes before its first block
+    the power of one more than that (Clark et al. 2020, arXiv 2003.10555).
+    """
+    found = {name: _LAYER.match(name) for name, _ in model.named_parameters()}
+    blocks = Counter[str]()
+    for match in filter(None, found.values()):
+        blocks[match["tower"]] = max(blocks[match["tower"]], 1 + int(match["block"] or -1))
+    return {
+        name: decay ** (blocks[match["tower"]] - int(match["block"] or -1)) if match else 1.0
+        for name, match in found.items()
+    }
+
+
+def build_adam(
+    model: nn.Module, lr: float, weight_decay: float, bias_factor: float = 1.0
+) -> torch.optim.Adam:
+    """Adam over what trains, with an L2 penalty on all of it, as CLIP-ReID is trained.
+
+    Args:
+        weight_decay: of the penalty, which Adam scales with the rest of the gradient.
+        bias_factor: biases train at this multiple of the schedule's rate.
+    """
+
+    def settings(name: str, _: nn.Parameter) -> tuple[float, float]:
+        return weight_decay, bias_factor if name.endswith("bias") else 1.0
+
+    return torch.optim.Adam(_groups(model, settings), lr=lr, fused=True)
+
+
+def _groups(
+    model: nn.Module, settings: Callable[[str, nn.Parameter], tuple[float, float]]
+) -> list[dict[str, Any]]:
+    """What trains, grouped by its weight decay and its factor on the rate, given by `settings`."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = weight_decay if parameter.ndim >= 2 else 0.0
-            times = factor if name.startswith(fast) else 1.0
-            groups.setdefault((decay, times), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "weight_decay": decay, "factor": times}
-            for (decay, times), parameters in groups.items()
-        ],
-        lr=lr,
-        betas=betas,
-        eps=eps,
-        fused=True,
-    )
+            groups.setdefault(settings(name, parameter), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "factor": factor}
+        for (decay, factor), parameters in groups.items()
+    ]
 
 
 def freeze(model: nn.Module, beginnings: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from statistics import fmean
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from prettytable import PrettyTable
 from torch import Tensor
 from tqdm import tqdm
@@ -19,9 +20,8 @@ from misc.distributed import Processes
 from misc.evaluation import rank_features
 from misc.features import Features, hash_weights
 from misc.precision import Precision
-from misc.transforms import EvaluationTransform
 from model.tbps_clip import TBPSCLIP
-from text_utils.tokenizer import ClipTokenizer
+from text_utils.tokenizer import Tokenizer
 
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 Results = dict[str, dict[str, float]]  # direction -> metric -> percent
@@ -47,8 +47,8 @@ class TextRetrieval:
     def __init__(
         self,
         told: Mapping[str, Sequence[Picture]],
-        transform: EvaluationTransform,
-        tokenizer: ClipTokenizer,
+        transform: Callable[[Image.Image], Tensor],
+        tokenizer: Tokenizer,
         text_length: int,
         loading: Loading,
     ) -> None:

@@ -6,7 +6,7 @@ operation takes a float image (3, rows, columns) in [0, 1] and the sample's own 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torchvision.transforms.functional as TF
@@ -19,6 +19,8 @@ STATISTICS = {  # mean and deviation of the channels
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
 }
 
+Statistics = tuple[Sequence[float], Sequence[float]]
+Normalize = str | Statistics
 Operation = Callable[[Tensor, Generator], Tensor]
 
 
@@ -27,12 +29,12 @@ class EvaluationTransform:
 
     Args:
         size: rows, columns.
-        normalize: a key of `STATISTICS`.
+        normalize: a key of `STATISTICS`, or mean and deviation.
     """
 
-    def __init__(self, size: tuple[int, int], normalize: str) -> None:
+    def __init__(self, size: tuple[int, int], normalize: Normalize) -> None:
         self.size = size
-        self.mean, self.std = STATISTICS[normalize]
+        self.mean, self.std = statistics(normalize)
 
     def __call__(self, picture: Image.Image) -> Tensor:
         return TF.normalize(
@@ -40,18 +42,46 @@ class EvaluationTransform:
         )
 
 
+class CentreCropTransform:
+    """Resize until the picture covers `size`, the centre of it, normalisation: (3, rows, columns).
+
+    For a square it is what CLIP's and AltCLIP's processors do.
+
+    Args:
+        size: rows, columns.
+        normalize: a key of `STATISTICS`, or mean and deviation.
+        resampling: of the resize.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], normalize: Normalize, resampling: Image.Resampling
+    ) -> None:
+        self.size, self.resampling = size, resampling
+        self.mean, self.std = statistics(normalize)
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        rows, columns = self.size
+        if rows * picture.width > columns * picture.height:
+            columns = picture.width * rows // picture.height
+        else:
+            rows = picture.height * columns // picture.width
+        image = to_tensor(picture, (rows, columns), self.resampling)
+        image = TF.center_crop(image, list(self.size))
+        return TF.normalize(image, self.mean, self.std)
+
+
 class TrainTransform:
     """Bilinear resize, two draws from the image pool, normalisation: (3, rows, columns).
 
     Args:
         size: rows, columns.
-        normalize: a key of `STATISTICS`.
+        normalize: a key of `STATISTICS`, or mean and deviation.
         augment: whether anything is drawn at all.
     """
 
-    def __init__(self, size: tuple[int, int], normalize: str, augment: bool = True) -> None:
+    def __init__(self, size: tuple[int, int], normalize: Normalize, augment: bool = True) -> None:
         self.size = size
-        self.mean, self.std = STATISTICS[normalize]
+        self.mean, self.std = statistics(normalize)
         self.draws = 2 if augment else 0
 
     def __call__(self, picture: Image.Image, rng: Generator) -> Tensor:
@@ -69,12 +99,12 @@ class SimCLRTransform:
 
     Args:
         size: rows, columns.
-        normalize: a key of `STATISTICS`.
+        normalize: a key of `STATISTICS`, or mean and deviation.
     """
 
-    def __init__(self, size: tuple[int, int], normalize: str) -> None:
+    def __init__(self, size: tuple[int, int], normalize: Normalize) -> None:
         self.size = size
-        self.mean, self.std = STATISTICS[normalize]
+        self.mean, self.std = statistics(normalize)
 
     def __call__(self, picture: Image.Image, rng: Generator) -> Tensor:
         columns, rows = picture.size
@@ -89,6 +119,11 @@ class SimCLRTransform:
         image = blur(image, rng, p=0.5)
         image = flip(image, rng, p=0.5)
         return TF.normalize(image, self.mean, self.std)
+
+
+def statistics(normalize: Normalize) -> Statistics:
+    """Mean and deviation of the channels."""
+    return STATISTICS[normalize] if isinstance(normalize, str) else normalize
 
 
 def to_tensor(picture: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Tensor:

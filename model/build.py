@@ -1,11 +1,12 @@
 """From the configuration to a model, its tokenizer and its criterion."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 from errors import InputError
-from model.clip import CLIP, TextShape
+from model.clip import CLIP, DualEncoder, TextShape
 from model.criterion import Criterion, Settings
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.tbps_clip import TBPSCLIP
@@ -18,14 +19,41 @@ from model.weights import (
     resize_text_positions,
 )
 from options import Config
-from text_utils.tokenizer import ClipTokenizer
+from text_utils.tokenizer import AltCLIPTokenizer, ClipTokenizer, Tokenizer
+
+logger = logging.getLogger(__name__)
 
 Architecture = dict[str, Any]
 
 
-def build_tokenizer(config: Config) -> ClipTokenizer:
+def without_clip_vocabulary(config: Config) -> Config:
+    """The configuration without what needs CLIP's words where the backbone has others; a warning
+    names it.
+
+    Raises:
+        InputError: no loss is left.
+    """
+    if config.model.backbone == "clip" or not config.experiment.mlm:
+        return config
+    logger.warning(
+        "experiment.mlm is switched off: its words are of CLIP's vocabulary, and model.backbone is "
+        "%s",
+        config.model.backbone,
+    )
+    experiment = config.experiment.model_copy(update={"mlm": False})
+    if not any(experiment.loss_weights().values()):
+        raise InputError(
+            "experiment.mlm is the only loss, and goes with model.backbone clip alone: set nitc, "
+            "ritc or another one to true"
+        )
+    return config.model_copy(update={"experiment": experiment})
+
+
+def build_tokenizer(config: Config) -> Tokenizer:
     """The tokenizer that the backbone was made for."""
-    return ClipTokenizer()
+    if config.model.backbone == "clip":
+        return ClipTokenizer()
+    return AltCLIPTokenizer(str(config.model.altclip_pretrained), config.model.tokenizer_cache_dir)
 
 
 def build_model(
@@ -55,7 +83,7 @@ def build_model(
     width, vocab_size = clip.embed_dim, clip.text.shape.vocab_size
     return TBPSCLIP(
         clip,
-        simclr_mlp=_build_simclr_mlp(config) if experiment.ss else None,
+        simclr_mlp=ProjectionHead(*experiment.simclr_mlp) if experiment.ss else None,
         classifier=Classifier(width, identities) if experiment.id else None,
         mlm_decoder=MaskedLanguageDecoder(
             width, experiment.cmt_depth, max(1, width // 64), vocab_size
@@ -66,20 +94,11 @@ def build_model(
     )
 
 
-def _build_simclr_mlp(config: Config) -> ProjectionHead:
-    widths = config.experiment.simclr_mlp
-    if widths[0] != config.model.embed_dim:
-        raise InputError(
-            f"experiment.simclr_mlp begins with {widths[0]}, but model.embed_dim is "
-            f"{config.model.embed_dim}: the head reads features of that width"
-        )
-    return ProjectionHead(*widths)
-
-
 def describe_architecture(model: TBPSCLIP) -> Architecture:
     """What a checkpoint says of its model, in plain types; `build_model` makes the like of it."""
     clip = model.clip
     return {
+        "backbone": "clip" if isinstance(clip, CLIP) else "altclip",
         "vision": asdict(clip.visual.shape),
         "text": asdict(clip.text.shape),
         "embed_dim": clip.embed_dim,
@@ -95,22 +114,20 @@ def adapt_weights(
 
     The position embeddings are interpolated as those of pretrained weights are.
     """
-    vision = architecture["vision"]
+    vision, text = architecture["vision"], architecture["text"]
     stride = config.model.stride or vision["patch_size"]
     vision = {**vision, "image_size": config.data.image_size, "stride": stride}
-    length = config.experiment.text_length
-    adapted = {
-        **architecture,
-        "vision": vision,
-        "text": {**architecture["text"], "context_length": length},
-        "identities": identities,
-    }
-    image, text = (f"clip.{name}" for name in POSITIONS)
     own_grid, grid = (VisionShape(**shape).grid for shape in (architecture["vision"], vision))
+    image, words = (f"clip.{name}" for name in POSITIONS)
+    is_clip = architecture["backbone"] == "clip"
+    mode: Literal["bilinear", "bicubic"] = "bilinear" if is_clip else "bicubic"
     positions = {
-        image: resize_position_embedding(state[image].float(), grid, own_grid=own_grid),
-        text: resize_text_positions(state[text].float(), length),
+        image: resize_position_embedding(state[image].float(), grid, mode, own_grid=own_grid)
     }
+    if is_clip:  # AltCLIP takes captions of any length
+        text = {**text, "context_length": config.experiment.text_length}
+        positions[words] = resize_text_positions(state[words].float(), text["context_length"])
+    adapted = {**architecture, "vision": vision, "text": text, "identities": identities}
     return {**state, **positions}, adapted
 
 
@@ -127,7 +144,7 @@ def build_criterion(config: Config) -> Criterion:
     return Criterion(experiment.loss_weights(), settings)
 
 
-def _build_clip(config: Config) -> CLIP:
+def _build_clip(config: Config) -> DualEncoder:
     if config.model.clip_pretrained is None:
         return _clip_from_scratch(config)
     clip = load_clip(
@@ -139,11 +156,31 @@ def _build_clip(config: Config) -> CLIP:
         dropout=config.experiment.dropout,
         gradient_checkpointing=config.model.gradient_checkpointing,
     )
+    return _checked(clip, config, config.model.clip_pretrained)
+
+
+def _build_altclip(config: Config) -> DualEncoder:
+    # Here, because transformers takes seconds to import.
+    from model.altclip_adapter import load_altclip
+
+    source = str(config.model.altclip_pretrained)
+    clip = load_altclip(
+        source,
+        config.model.tokenizer_cache_dir,
+        config.data.image_size,
+        config.model.stride,
+        dropout=config.experiment.dropout,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+    )
+    return _checked(clip, config, source)
+
+
+def _checked(clip: DualEncoder, config: Config, source: str) -> DualEncoder:
+    """The backbone, if its joint space has the width that the configuration says."""
     if clip.embed_dim != config.model.embed_dim:
         raise InputError(
-            f"model.embed_dim is {config.model.embed_dim}, but the joint space of "
-            f"{config.model.clip_pretrained} has {clip.embed_dim} dimensions: set "
-            f"model.embed_dim={clip.embed_dim}"
+            f"model.embed_dim is {config.model.embed_dim}, but the joint space of {source} has "
+            f"{clip.embed_dim} dimensions: set model.embed_dim={clip.embed_dim}"
         )
     return clip
 
@@ -180,20 +217,24 @@ def _clip_from_scratch(config: Config) -> CLIP:
     )
 
 
-def _clip_of_checkpoint(config: Config, architecture: Architecture) -> CLIP:
+def _clip_of_checkpoint(config: Config, architecture: Architecture) -> DualEncoder:
+    backbone = architecture["backbone"]
     vision = VisionShape(**architecture["vision"])
     rows, columns = vision.image_size
     vision = replace(vision, image_size=(rows, columns))  # a list in the checkpoint
-    text = replace(TextShape(**architecture["text"]), dropout=config.experiment.dropout)
+    text_length = architecture["text"]["context_length"]
     wanted: dict[str, tuple[Any, Any]] = {
+        "model.backbone": (backbone, config.model.backbone),
         "data.image_size": (vision.image_size, config.data.image_size),
         "model.stride": (vision.stride, config.model.stride or vision.patch_size),
         "model.embed_dim": (architecture["embed_dim"], config.model.embed_dim),
-        "experiment.text_length": (text.context_length, config.experiment.text_length),
     }
-    if config.model.clip_pretrained is None:
+    if backbone == "clip":
+        wanted["experiment.text_length"] = (text_length, config.experiment.text_length)
+    if backbone == "clip" and config.model.clip_pretrained is None:
         own_vision, own_text = _shapes_from_scratch(config)
-        own_text = replace(own_text, vocab_size=text.vocab_size)  # the weights' own
+        text = TextShape(**architecture["text"])
+        own_text = replace(own_text, vocab_size=text.vocab_size, dropout=text.dropout)
         wanted |= {"model.vision": (vision, own_vision), "model.text": (text, own_text)}
     for key, (held, asked) in wanted.items():
         if held != asked:
@@ -202,13 +243,17 @@ def _clip_of_checkpoint(config: Config, architecture: Architecture) -> CLIP:
                 "the configuration; give what it has, or evaluate without --config for the one "
                 "saved with it"
             )
-    return CLIP(
-        vision,
-        text,
-        architecture["embed_dim"],
-        architecture["activation"],
-        config.model.gradient_checkpointing,
-    )
+    text = architecture["text"] | {"dropout": config.experiment.dropout}
+    embed_dim, activation = architecture["embed_dim"], architecture["activation"]
+    checkpointing = config.model.gradient_checkpointing
+    if backbone == "clip":
+        return CLIP(vision, TextShape(**text), embed_dim, activation, checkpointing)
+    from model.altclip import AltCLIP, AltTextShape
+
+    return AltCLIP(vision, AltTextShape(**text), embed_dim, activation, checkpointing)
 
 
-BACKBONES: dict[str, Callable[[Config], CLIP]] = {"clip": _build_clip}
+BACKBONES: dict[str, Callable[[Config], DualEncoder]] = {
+    "clip": _build_clip,
+    "altclip": _build_altclip,
+}

@@ -162,6 +162,7 @@ def read_published(
     embed_dim = towers["visual.proj"].shape[1]
     _check_fit(file, towers, unexpected, vision, text, embed_dim)
     architecture = {
+        "backbone": "clip",
         "vision": asdict(vision),
         "text": asdict(text),
         "embed_dim": embed_dim,

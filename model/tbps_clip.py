@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.clip import CLIP
+from model.clip import DualEncoder
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.interface import Batch, Outputs
 
@@ -38,7 +38,7 @@ class TBPSCLIP(nn.Module):
 
     def __init__(
         self,
-        clip: CLIP,
+        clip: DualEncoder,
         simclr_mlp: ProjectionHead | None = None,
         classifier: Classifier | None = None,
         mlm_decoder: MaskedLanguageDecoder | None = None,

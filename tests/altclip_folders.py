@@ -12,19 +12,10 @@ import torch
 from transformers import AltCLIPConfig, AltCLIPModel, CLIPImageProcessor, XLMRobertaTokenizer
 
 from misc.datasets.pedestrians.captions import Language
+from misc.datasets.pedestrians.chinese import CHINESE
 from misc.datasets.pedestrians.english import ENGLISH
 
 LETTERS = (string.printable, "，。！？、")
-CHINESE = (
-    "一名身穿红色上衣和黑色裤子的男子朝镜头走来",
-    "一个偏瘦的女人留着棕色长发 穿着蓝白条纹连衣裙",
-    "这个人身着绿色夹克 里面是灰色短袖 下身是蓝色牛仔裤",
-    "她手里提着黄色手提包 面向镜头站着",
-    "他戴着深蓝色帽子和墨镜 脚穿橙色运动鞋 背着紫色双肩包",
-    "画面中有一位行人 身穿米色大衣 粉色短裙和深色皮鞋",
-    "照片里的女生穿格子毛衣 围着围巾 脚上是靴子 撑着一把雨伞",
-    "一个微胖的男士背对镜头走远 手中拿着水瓶 头发很短",
-)
 
 
 def phrases(table: Language) -> list[str]:
@@ -42,7 +33,7 @@ def _strings(content: Any) -> Iterator[str]:
             yield from _strings(part)
 
 
-TEXTS = (*phrases(ENGLISH), *CHINESE, *LETTERS)
+TEXTS = (*phrases(ENGLISH), *phrases(CHINESE), *LETTERS)
 
 
 def write_altclip_folder(

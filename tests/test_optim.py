@@ -5,9 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from misc.optim import build_adamw, freeze, warmup_cosine
+from misc.optim import (
+    build_adam,
+    build_adamw,
+    freeze,
+    warmup_cosine,
+    warmup_multistep,
+    warmup_then_cosine,
+)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "schedules_tbps.json").read_text())
+REID = json.loads((Path(__file__).parent / "golden" / "schedules_clipreid.json").read_text())
 
 
 @pytest.mark.parametrize("case", GOLDEN)
@@ -35,6 +43,45 @@ def test_without_warmup_the_cosine_begins_at_once():
 
 def test_one_step_of_warmup_starts_low():
     assert warmup_cosine(0, total=4, warmup=1, base=1.0, start=0.1, end=0.0) == 0.1
+
+
+def test_rates_of_clip_reids_first_stage_are_the_published_ones():
+    case = REID["vit_clipreid_stage1"]
+    settings, expected = case["settings"], case["lr_used_in_epoch_1_to_N"]
+    rates = [
+        warmup_then_cosine(
+            epoch,
+            total=settings["max_epochs"],
+            warmup=settings["warmup_epochs"],
+            base=settings["base_lr"],
+            start=settings["warmup_lr_init"],
+            end=settings["lr_min"],
+        )
+        for epoch in range(1, settings["max_epochs"] + 1)
+    ]
+    assert rates == pytest.approx(expected, rel=1e-9)
+
+
+def test_rates_of_clip_reids_second_stage_are_the_published_ones():
+    case = REID["vit_clipreid_stage2"]
+    settings, expected = case["settings"], case["lr_used_in_epoch_1_to_N"]
+    rates = [
+        warmup_multistep(
+            epoch,
+            settings["base_lr"],
+            settings["steps"],
+            settings["gamma"],
+            settings["warmup_iters"],
+            settings["warmup_factor"],
+        )
+        for epoch in range(1, settings["max_epochs"] + 1)
+    ]
+    assert rates == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_staircase_without_warmup_begins_at_its_top():
+    rates = [warmup_multistep(epoch, 1.0, (2, 4), 0.5, 0, 0.1) for epoch in range(1, 6)]
+    assert rates == [1.0, 0.5, 0.5, 0.25, 0.25]
 
 
 @pytest.fixture
@@ -77,3 +124,26 @@ def test_new_parameters_train_at_a_multiple_of_the_rate(model):
     factors = {id(p): g["factor"] for g in optimizer.param_groups for p in g["params"]}
     expected = {id(p): 5 if n.startswith("2.") else 1 for n, p in model.named_parameters()}
     assert factors == expected
+
+
+def test_adam_is_torchs_with_biases_at_twice_the_rate(model):
+    """Three steps against Adam on each tensor by itself."""
+    freeze(model, ("logit",))
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = build_adam(model, 1e-2, weight_decay=0.1, bias_factor=2.0)
+    gradients = {n: torch.randn(3, *p.shape) for n, p in model.named_parameters()}
+    for step in range(3):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * group["factor"]
+        for name, parameter in model.named_parameters():
+            parameter.grad = gradients[name][step] if parameter.requires_grad else None
+        optimizer.step()
+    for name, parameter in model.named_parameters():
+        alone = nn.Parameter(start[name])
+        lr = {"0.bias": 2e-2, "1.bias": 2e-2, "logit_scale": 0.0}.get(name, 1e-2)
+        reference = torch.optim.Adam([alone], lr=lr, weight_decay=0.1)
+        for gradient in gradients[name]:
+            alone.grad = gradient
+            reference.step()
+        torch.testing.assert_close(parameter, alone)
+    assert len(optimizer.param_groups) == 2
