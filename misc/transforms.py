@@ -17,6 +17,7 @@ from torch import Tensor
 STATISTICS = {  # mean and deviation of the channels
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 
 Statistics = tuple[Sequence[float], Sequence[float]]
@@ -66,7 +67,8 @@ class CentreCropTransform:
         else:
             rows = picture.height * columns // picture.width
         image = to_tensor(picture, (rows, columns), self.resampling)
-        image = TF.center_crop(image, list(self.size))
+        top, left = (rows - self.size[0]) // 2, (columns - self.size[1]) // 2
+        image = TF.crop(image, top, left, *self.size)
         return TF.normalize(image, self.mean, self.std)
 
 

@@ -92,9 +92,12 @@ def write_altclip_folder(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AltCLIPModel(config)
-        for parameter in model.parameters():  # biases and norms too, so that none hides
-            if parameter.ndim == 1:
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:  # biases and norms too, so that none hides
                 parameter.data += 0.1 * torch.randn_like(parameter)
+            elif parameter.ndim == 2 and "embedding" not in name:
+                # transformers' 0.02 is for great widths: here every caption would be the same
+                parameter.data.normal_(std=parameter.shape[1] ** -0.5)
     model.save_pretrained(folder)
     if preprocessor:
         sizes = {"size": {"shortest_edge": image_size}, "crop_size": image_size}

@@ -9,10 +9,13 @@ from misc.optim import (
     build_adam,
     build_adamw,
     freeze,
+    layer_factors,
     warmup_cosine,
     warmup_multistep,
     warmup_then_cosine,
 )
+from model.clip import CLIP, TextShape
+from model.vit import VisionShape
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "schedules_tbps.json").read_text())
 REID = json.loads((Path(__file__).parent / "golden" / "schedules_clipreid.json").read_text())
@@ -147,3 +150,22 @@ def test_adam_is_torchs_with_biases_at_twice_the_rate(model):
             reference.step()
         torch.testing.assert_close(parameter, alone)
     assert len(optimizer.param_groups) == 2
+
+
+def test_rates_fall_with_the_blocks_above():
+    """Two blocks in one tower, one in the other."""
+    vision = VisionShape(16, 2, 2, patch_size=8, stride=8, image_size=(16, 8))
+    clip = CLIP(vision, TextShape(16, 1, 2, context_length=8, vocab_size=20), embed_dim=8)
+    model = nn.ModuleDict({"clip": clip, "classifier": nn.Linear(8, 3)})
+    factors = layer_factors(model, 0.5)
+    assert factors.keys() == dict(model.named_parameters()).keys()
+    assert factors["clip.visual.conv1.weight"] == 0.5**3
+    assert factors["clip.visual.transformer.blocks.0.ln_1.weight"] == 0.5**2
+    assert factors["clip.visual.transformer.blocks.1.mlp.c_fc.bias"] == 0.5
+    assert factors["clip.text.token_embedding.weight"] == 0.5**2
+    assert factors["clip.text.transformer.blocks.0.attn.q_proj.weight"] == 0.5
+    others = ("visual.ln_post.weight", "visual.proj", "text.ln_final.bias", "logit_scale")
+    assert {factors[f"clip.{name}"] for name in others} == {1.0}
+    assert factors["classifier.weight"] == 1.0
+    optimizer = build_adamw(model, 1.0, (0.9, 0.98), 1e-8, 0.02, ("classifier",), 5.0, 0.5)
+    assert {group["factor"] for group in optimizer.param_groups} == {0.125, 0.25, 0.5, 1.0, 5.0}

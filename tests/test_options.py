@@ -225,7 +225,7 @@ def test_unknown_key_names_its_file(write, default):
         ("schedule.epoch=0", "schedule.epoch is 0, expected at least 1"),
         ("model.freeze=conv1", 'model.freeze is "conv1", expected a list in [ ]'),
         ("model.vision.heads=7", "model.vision: width 768 cannot be divided among 7 heads"),
-        ("model.backbone=altclip", "model.backbone: altclip is not there yet, use clip"),
+        ("model.backbone=siglip", "model.backbone is \"siglip\", expected 'clip' or 'altclip'"),
         ("model.backbone=vgg", "model.backbone is \"vgg\", expected 'clip'"),
         ("distributed.backend=mpi", "is \"mpi\", expected 'auto', 'nccl' or 'gloo'"),
         ("misc.seed=-1", "misc.seed is -1, expected at least 0"),
@@ -339,7 +339,7 @@ def test_options_and_settings_may_come_in_any_order():
         (["--evaluate", "a", "--resume", "b"], "do not go together"),
         (["--save-features", "a"], "--save-features goes with one --evaluate"),
         (["model.freeze=[a"], "command line: model.freeze=[a, line 1: "),
-        (["--backbone", "altclip"], "model.backbone: altclip is not there yet, use clip"),
+        (["--backbone", "siglip"], "model.backbone is \"siglip\", expected 'clip' or 'altclip'"),
         (["--backbone", ""], 'model.backbone is ""'),
     ],
 )

@@ -6,10 +6,12 @@ import pytest
 import torch
 import torchvision.transforms.functional as TF
 from PIL import Image
+from transformers import CLIPImageProcessor
 
 from misc.transforms import (
     IMAGE_POOL,
     STATISTICS,
+    CentreCropTransform,
     EvaluationTransform,
     SimCLRTransform,
     TrainTransform,
@@ -207,3 +209,26 @@ def test_blur_is_gaussian_with_the_published_probability(image):
 def test_blur_reaches_no_further_than_a_small_image():
     tiny = torch.rand(3, 3, 5)
     assert blur(tiny, np.random.default_rng(0), p=1.0, sigma=(2.0, 2.0)).shape == tiny.shape
+
+
+@pytest.mark.parametrize("size", [(40, 100), (100, 40), (64, 64), (37, 64)])
+def test_a_square_crop_is_that_of_clips_processor(size):
+    """torchvision and PIL resize alike but for rounding to whole pixel values."""
+    pixels = np.random.default_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    processor = CLIPImageProcessor(size={"shortest_edge": 48}, crop_size=48)
+    expected = processor(images=picture, return_tensors="pt")["pixel_values"][0]
+    found = CentreCropTransform((48, 48), "clip", Image.Resampling.BICUBIC)(picture)
+    assert found.shape == (3, 48, 48)
+    assert (found - expected).abs().max() < 0.05  # three values of 255, by deviation
+    assert (found - expected).abs().mean() < 0.005
+
+
+def test_a_crop_covers_any_size_and_keeps_the_aspect():
+    picture = Image.new("RGB", (50, 200))
+    picture.paste((255, 255, 255), (0, 90, 50, 110))  # a tenth of the height, in the middle
+    found = CentreCropTransform((60, 30), "half", Image.Resampling.BICUBIC)(picture)
+    white = (found[0] > 0).float().mean(dim=1)
+    assert found.shape == (3, 60, 30)
+    assert white.sum() == pytest.approx(12, abs=1)  # of 120 rows that the picture has there
+    assert white[30] == 1
