@@ -1,5 +1,6 @@
 """Weights in OpenAI's published format, written by open_clip and torch alone, for tests."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ VIT_B_16 = {
     "text_width": 512,
     "text_layers": 12,
     "embed_dim": 512,
+    "logit_scale": math.log(100),
 }
 
 
@@ -31,6 +33,7 @@ def random_open_clip(
     embed_dim: int = 32,
     quick_gelu: bool = True,
     head_width: int = 64,
+    logit_scale: float = math.log(1 / 0.07),
     seed: int = 0,
 ) -> open_clip.CLIP:
     """open_clip's CLIP in evaluation mode; biases and norms are random too, so that none hides."""
@@ -54,6 +57,7 @@ def random_open_clip(
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.data += 0.1 * torch.randn_like(parameter)
+        model.logit_scale.data.fill_(logit_scale)
     return model.eval()
 
 

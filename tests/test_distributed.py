@@ -22,7 +22,6 @@ from misc.trainer import Trainer
 from misc.transforms import EvaluationTransform
 from model.build import build_criterion, build_model, build_tokenizer
 from model.criterion import Alone
-from model.interface import Outputs
 from model.objectives import Pairs, n_itc, r_itc
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks, run_ranks
@@ -184,30 +183,6 @@ def test_a_batch_in_parts_on_two_processes(tmp_path, small_config):
     alone = small_config(EVERY_LOSS, "data.batch_size=2", "data.global_batch_size=8")
     with processes("cpu") as own:
         check_same(first, train_steps(own, alone, 3))
-
-
-def test_dropout_masks_are_those_of_the_pass_without_gradient(small_config):
-    """The gradients of a batch in parts, against those of one graph over the same parts."""
-    config = small_config(FULL, "data.batch_size=4", "experiment.dropout=0.3")
-    data = build_data(config)
-    with processes("cpu") as own:
-        model = build_model(config)
-        parts = data, build_tokenizer(config), model, build_criterion(config)
-        (stage,) = build_stages(config, *parts, own)
-        trainer = Trainer(stage, model, own, Alone(), Precision("fp32", own.device), 2, seed=1)
-        batch = next(iter(stage.loader))
-        losses = trainer.backward(batch, 0)
-        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
-        model.zero_grad()
-        chunks = batch.split(2)
-        outputs = Outputs.join([trainer._encode(model, chunks, i, 0) for i in range(2)])
-        expected, total = trainer._losses(outputs, batch, 0)
-        total.backward()
-    assert losses["nitc"].item() == pytest.approx(expected["nitc"].item(), rel=1e-6)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            close = 1e-5 * max(1.0, parameter.grad.abs().max().item())
-            torch.testing.assert_close(gradients[name], parameter.grad, rtol=0, atol=close)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(small_config):
