@@ -222,9 +222,16 @@ class Schedule(Section):
         return self
 
 
+class Rerank(Section):
+    k1: Count
+    k2: Count
+    weight: Probability
+
+
 class Evaluation(Section):
     period: Count
     chunk: Count
+    rerank: Rerank | None
 
 
 class Log(Section):

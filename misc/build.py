@@ -19,7 +19,8 @@ from misc.data import (
 from misc.datasets.text_person import Told, join_training, read_text_person
 from misc.distributed import Processes
 from misc.optim import build_adamw, freeze, warmup_cosine
-from misc.retrieval import Loading, TextRetrieval
+from misc.reranking import k_reciprocal
+from misc.retrieval import Loading, Rerank, TextRetrieval
 from misc.samplers import GlobalBatchSampler
 from misc.trainer import Stage
 from misc.transforms import (
@@ -124,6 +125,14 @@ def _read_processor(source: str, cache_dir: str | None) -> Processor:
 
     settings = load_image_processor(source, cache_dir)
     return Processor((settings.image_mean, settings.image_std), Image.Resampling(settings.resample))
+
+
+def build_rerank(config: Config) -> Rerank | None:
+    """What re-ranks for the closing tables, if the configuration asks for it."""
+    rerank = config.evaluation.rerank
+    if rerank is None:
+        return None
+    return partial(k_reciprocal, k1=rerank.k1, k2=rerank.k2, weight=rerank.weight)
 
 
 def build_stages(

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from errors import InputError
-from misc.build import build_data, build_retrieval, build_stages
+from misc.build import build_data, build_rerank, build_retrieval, build_stages
 from misc.checkpoint import (
     BEST,
     LAST,
@@ -215,13 +215,18 @@ class Job:
             split, partial(self._results, self.data.splits[split]), self.config.evaluation.period
         )
 
-    def _results(self, told: Told, model: TBPSCLIP, features: Path | None = None) -> Results:
+    def _results(self, told: Told, model: TBPSCLIP) -> Results:
+        """For the selection: the plain metrics."""
         retrieval = build_retrieval(self.config, told, self.tokenizer)
-        image, text = retrieval.encode(model, self.processes, self.precision)
+        return retrieval.evaluate(model, self.processes, self.precision)
+
+    def _closing_results(self, told: Told, features: Path | None) -> Results:
+        retrieval = build_retrieval(self.config, told, self.tokenizer)
+        image, text = retrieval.encode(self.model, self.processes, self.precision)
         if features and self.processes.is_main:
-            save_features(features, retrieval.features(image, text, model))
+            save_features(features, retrieval.features(image, text, self.model))
             log.info("features written to %s", features)
-        return retrieval.rank(image, text, self.processes)
+        return retrieval.rank(image, text, self.processes, build_rerank(self.config))
 
     def test(
         self,
@@ -242,7 +247,7 @@ class Job:
         galleries |= {f"{name} test": told for name, told in self.data.test_sets.items()}
         evaluation = {}
         for name, told in galleries.items():
-            results = evaluation[name] = self._results(told, self.model, features)
+            results = evaluation[name] = self._closing_results(told, features)
             features = None
             for direction, metrics in results.items():
                 row = {"step": step, "epoch": epoch, "dataset": name, "split": name.split()[-1]}

@@ -17,7 +17,7 @@ from errors import InputError
 from misc.data import PictureDataset, TokenDataset, evaluation_loader
 from misc.datasets.annotations import Picture
 from misc.distributed import Processes
-from misc.evaluation import rank_features
+from misc.evaluation import rank_features, retrieval_metrics
 from misc.features import Features, hash_weights
 from misc.precision import Precision
 from model.tbps_clip import TBPSCLIP
@@ -25,6 +25,7 @@ from text_utils.tokenizer import Tokenizer
 
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 Results = dict[str, dict[str, float]]  # direction -> metric -> percent
+Rerank = Callable[[Tensor, Tensor], Tensor]  # queries (Q, D), gallery (G, D) -> distances (Q, G)
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,34 @@ class TextRetrieval:
         text = encode_items(self.texts, model.encode_text, processes, precision, self.loading)
         return image, text
 
-    def rank(self, image: Tensor, text: Tensor, processes: Processes) -> Results:
+    def rank(
+        self, image: Tensor, text: Tensor, processes: Processes, rerank: Rerank | None = None
+    ) -> Results:
         """Metrics of both directions, the same in every process; of several languages, the mean
         over them and then each.
+
+        Args:
+            rerank: gives distances for the same metrics once more, in rows of their own.
         """
         results: Results = {}
         if processes.is_main:
             counts = list(self.languages.values())
             parts = zip(text.split(counts), self.text_ids.split(counts), strict=True)
-            each = [self._rank(image, *part, processes.device) for part in parts]
+            each = [self._rank(image, *part, processes.device, rerank) for part in parts]
             results = {direction: mean([r[direction] for r in each]) for direction in each[0]}
             if len(each) > 1:
                 for language, found in zip(self.languages, each, strict=True):
                     results |= {f"{direction}, {language}": row for direction, row in found.items()}
         return processes.share(results)
 
-    def _rank(self, image: Tensor, text: Tensor, text_ids: Tensor, device: torch.device) -> Results:
+    def _rank(
+        self,
+        image: Tensor,
+        text: Tensor,
+        text_ids: Tensor,
+        device: torch.device,
+        rerank: Rerank | None,
+    ) -> Results:
         images = image.to(device), self.image_ids.to(device)
         texts = text.to(device), text_ids.to(device)
         results: Results = {}
@@ -108,6 +121,10 @@ class TextRetrieval:
                 query[0], gallery[0], query[1], gallery[1], chunk=self.loading.chunk
             )
             results[direction] = ranking.metrics()
+            if rerank:
+                distances = rerank(query[0], gallery[0])
+                metrics = retrieval_metrics(-distances, query[1], gallery[1])
+                results[f"{direction}, re-ranked"] = metrics
         return results
 
     def features(self, image: Tensor, text: Tensor, model: TBPSCLIP) -> Features:

@@ -12,10 +12,11 @@ import options
 from errors import InputError
 from misc.checkpoint import BEST, LAST, read_checkpoint
 from misc.distributed import processes
-from misc.evaluation import rank_features
+from misc.evaluation import rank_features, retrieval_metrics
 from misc.export import write_published
 from misc.features import load_features
 from misc.job import Job
+from misc.reranking import k_reciprocal
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -97,6 +98,25 @@ def test_an_evaluation_saves_what_it_has_encoded(run, pedestrians, tmp_path):
     ranking = rank_features(features.text, features.image, features.text_ids, features.image_ids)
     closing = next(r for r in rows if "chosen" in r and r["direction"] == "text to image")
     assert ranking.metrics()["mAP"] == pytest.approx(closing["mAP"])
+
+
+def test_the_closing_tables_are_re_ranked_where_asked(run, tmp_path):
+    folder, file = run(), tmp_path / "features.safetensors"
+    rerank = "evaluation.rerank={k1: 2, k2: 1, weight: 0.0}"
+    words = ["--evaluate", str(folder), "--save-features", str(file), "--output", "again", rerank]
+    main.run(options.parse(words))
+    found = json.loads((tmp_path / "again" / "results.json").read_text())["results"]
+    rows = found["CUHK-PEDES test"]
+    assert list(rows) == [
+        direction + kind
+        for direction in ("text to image", "image to text")
+        for kind in ("", ", re-ranked")
+    ]
+    features = load_features(file)
+    distances = k_reciprocal(features.text, features.image, k1=2, k2=1, weight=0.0)
+    expected = retrieval_metrics(-distances, features.text_ids, features.image_ids)
+    assert rows["text to image, re-ranked"]["mAP"]["mean"] == pytest.approx(expected["mAP"])
+    assert expected["mAP"] != pytest.approx(rows["text to image"]["mAP"]["mean"])
 
 
 def test_several_checkpoints_have_a_mean_and_a_deviation(run, tmp_path, capsys):
