@@ -33,7 +33,7 @@ def _spawn(function: Callable[..., None], world_size: int, folder: Path, *args: 
     context = mp.spawn(
         _enter, (world_size, port, folder, function, args), nprocs=world_size, join=False
     )
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not context.join(timeout=5):
         if time.monotonic() > deadline:
             for process in context.processes:
