@@ -36,8 +36,10 @@ def run(command: options.Command) -> None:
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
     from misc.distributed import processes
     from misc.job import Job, evaluate
+    from misc.recorder import start_logging
 
     with processes(command.device, configs[0].distributed.backend) as own:
+        start_logging(own.is_main)
         jobs = (
             Job(config, command.recipe, own, *start, for_training=not command.evaluate)
             for config, start in zip(configs, starts, strict=True)

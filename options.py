@@ -62,11 +62,17 @@ class Source(Section):
     image_root: Text
 
 
+class TestSource(Source):
+    """One more dataset to test on, whose captions may be in other languages."""
+
+    languages: tuple[Text, ...] | None = None
+
+
 class Data(Section):
     annotation_file: Text | None
     image_root: Text | None
     train_sets: tuple[Source, ...]
-    test_sets: tuple[Source, ...]
+    test_sets: tuple[TestSource, ...]
     languages: tuple[Text, ...]
     image_size: Annotated[tuple[Count, Count], BeforeValidator(_square)]  # rows, columns
     batch_size: Count
@@ -326,9 +332,11 @@ def _backbone(layer: Layer) -> Any:
 
 
 def _with_backbones(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """The layers, with the recipe of AltCLIP below each one that chooses it."""
+    """The layers, with the recipe of AltCLIP below the one that turns to it."""
+    chosen = None
     for layer in layers:
-        if _backbone(layer) == "altclip":
+        before, chosen = chosen, _backbone(layer) or chosen
+        if chosen == "altclip" != before:
             yield _read_recipe(RECIPES / "altclip.yaml", "altclip")[-1]
         yield layer
 
@@ -483,7 +491,9 @@ class Command:
             InputError: a line for each thing that is wrong, with the place where it stands.
         """
         if saved is not None and not (self.config or self.simplified or self.backbone):
-            layers: list[Layer] = [(saved, "the configuration saved with the run")]
+            # Over the defaults, for the keys that have come since.
+            layers = _read_recipe(RECIPES / "config.yaml", "--config")
+            layers.append((saved, "the configuration saved with the run"))
         else:
             layers = _read_recipe(self.config or RECIPES / "config.yaml", "--config")
         if self.simplified:

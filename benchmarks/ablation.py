@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.sweep import ROOT, Run, make_all
+from errors import InputError
 from misc.datasets.synthetic import WrittenDataset, write_dataset
 from misc.report import summarise
 from misc.script import run_script
@@ -61,10 +62,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(asked: argparse.Namespace) -> None:
+    if asked.jobs < 1 or len({*asked.seeds}) < len(asked.seeds):
+        raise InputError("give at least one of --jobs, and each of --seeds once")
+    output = asked.output.resolve()
     common = ("--config", RECIPE, "--device", asked.device)
-    known, new = write_data(asked.output / "data")
+    known, new = write_data(output / "data")
     start = Run(
-        asked.output / "start",
+        output / "start",
         (*common, *_settings(OFF | {"itc": "true"}), *places(known), "schedule.epoch=5"),
     )
     make_all([start])
@@ -72,7 +76,7 @@ def _run(asked: argparse.Namespace) -> None:
     runs = {
         name: [
             Run(
-                asked.output / f"{row}-{seed}",
+                output / f"{row}-{seed}",
                 (*tuning, *_settings(experiment), "schedule.lr=3e-4", f"misc.seed={seed}"),
             )
             for seed in asked.seeds
@@ -81,7 +85,7 @@ def _run(asked: argparse.Namespace) -> None:
     }
     make_all([run for row in runs.values() for run in row], asked.jobs)
     table = to_table(runs)
-    (asked.output / "ablation.md").write_text(table, encoding="utf-8")
+    (output / "ablation.md").write_text(table, encoding="utf-8")
     print(table, end="")
 
 

@@ -97,9 +97,11 @@ def make_all(runs: Sequence[Run], jobs: int = 1) -> None:
         futures = [pool.submit(run.make, threads) for run in missing]
         for future in futures:
             future.add_done_callback(lambda _: bar.update())
-        wait(futures, return_when=FIRST_EXCEPTION)
-        for future in futures:
-            future.cancel()
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:  # after an interruption, too
+            for future in futures:
+                future.cancel()
     for future in futures:
         if not future.cancelled():
             future.result()

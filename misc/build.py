@@ -80,7 +80,8 @@ def build_data(config: Config) -> Data:
         splits["train"] = {told or "": join_training([main, *more], told) for told in asked}
     test_sets = {}
     for source in data.test_sets:
-        dataset = read_text_person(source.annotation_file, source.image_root, languages)
+        own = languages if source.languages is None else source.languages
+        dataset = read_text_person(source.annotation_file, source.image_root, own)
         if "test" not in dataset.splits:
             raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
         test_sets[source.name] = dataset.told("test")
@@ -132,7 +133,13 @@ def build_rerank(config: Config) -> Rerank | None:
     rerank = config.evaluation.rerank
     if rerank is None:
         return None
-    return partial(k_reciprocal, k1=rerank.k1, k2=rerank.k2, weight=rerank.weight)
+    return partial(
+        k_reciprocal,
+        k1=rerank.k1,
+        k2=rerank.k2,
+        weight=rerank.weight,
+        chunk=config.evaluation.chunk,
+    )
 
 
 def build_stages(

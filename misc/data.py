@@ -79,8 +79,9 @@ class CaptionDataset(Dataset[Sample]):
     index, view).
 
     Args:
-        languages: the pictures in each language of their captions. An item is a caption of the
-            first; it is drawn in any of them, its number taken modulo those that are there.
+        languages: the pictures in each language of their captions. A picture has as many items as
+            captions in the language that has most; an item is drawn in any language, its number
+            taken modulo the captions that are there.
         simclr: draws two views more, for a loss that contrasts them.
     """
 
@@ -94,11 +95,10 @@ class CaptionDataset(Dataset[Sample]):
         seed: int = 0,
     ) -> None:
         self.languages = [list(pictures) for pictures in languages]
-        assert len({len(pictures) for pictures in self.languages}) == 1
         self.captions = [
             (p, c)
-            for p, picture in enumerate(self.languages[0])
-            for c in range(len(picture.captions))
+            for p, told in enumerate(zip(*self.languages, strict=True))
+            for c in range(max(len(picture.captions) for picture in told))
         ]
         for pictures in self.languages:  # once here, not in each worker: Chinese has a dictionary
             split_words(pictures[0].captions[0])

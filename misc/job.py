@@ -25,7 +25,7 @@ from misc.distributed import Processes
 from misc.engine import Engine, Selection
 from misc.features import save_features
 from misc.precision import Precision
-from misc.recorder import CLOSING, Recorder, log, start_logging
+from misc.recorder import CLOSING, Recorder, log
 from misc.report import Evaluation, to_json, to_markdown
 from misc.retrieval import Results, format_table
 from misc.seeding import Purpose, seed_torch
@@ -68,9 +68,10 @@ class Job:
         checkpoint: Checkpoint | None = None,
         for_training: bool = True,
     ) -> None:
-        start_logging(processes.is_main)
-        self.config = config = without_clip_vocabulary(config)
-        self.processes = processes
+        self.config, told = without_clip_vocabulary(config)
+        config, self.processes = self.config, processes
+        if told and processes.is_main:
+            log.warning(told)
         self.start, self.checkpoint = start, checkpoint
         self.recipe = checkpoint["recipe"] if checkpoint else recipe
         self.precision = Precision(config.experiment.precision, processes.device)
@@ -287,10 +288,12 @@ def evaluate(jobs: Iterable[Job], output: Path | None, features: Path | None = N
 
 def write_tables(recorder: Recorder, evaluations: Sequence[Evaluation]) -> None:
     """The closing tables for papers, over all checkpoints, and the paths of what was written."""
-    if {*evaluations[0]} != {name for evaluation in evaluations for name in evaluation}:
+    rows = [{name: set(results) for name, results in each.items()} for each in evaluations]
+    if any(other != rows[0] for other in rows):
         raise InputError(
-            "the checkpoints are not evaluated on the same datasets: give data.annotation_file and "
-            "data.image_root for all of them"
+            "the checkpoints are not evaluated on the same datasets in the same way, so that they "
+            "have no mean: give data.annotation_file, data.image_root, data.test_sets, "
+            "data.languages and evaluation.rerank for all of them"
         )
     if evaluations[0]:
         recorder.write_text("results.md", to_markdown(evaluations))

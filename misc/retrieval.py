@@ -122,8 +122,8 @@ class TextRetrieval:
             )
             results[direction] = ranking.metrics()
             if rerank:
-                distances = rerank(query[0], gallery[0])
-                metrics = retrieval_metrics(-distances, query[1], gallery[1])
+                similarity = rerank(query[0], gallery[0]).neg_()
+                metrics = retrieval_metrics(similarity, query[1], gallery[1])
                 results[f"{direction}, re-ranked"] = metrics
         return results
 
@@ -186,9 +186,9 @@ def every_picture(told: Mapping[str, Sequence[Picture]]) -> Iterator[Picture]:
 
 
 def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of each metric over rows; of `unmatched` the sum."""
+    """Of each metric over rows; of `unmatched` the largest."""
     means = {name: fmean(row[name] for row in rows) for name in rows[0]}
-    return means | {"unmatched": sum(row["unmatched"] for row in rows)}
+    return means | {"unmatched": max(row["unmatched"] for row in rows)}
 
 
 def format_table(title: str, results: Mapping[str, Mapping[str, float]]) -> str:

@@ -85,7 +85,8 @@ class Trainer:
         except ValueError as error:
             raise InputError(
                 f"the checkpoint has trained other parameters ({error}): resume with the losses, "
-                "model.freeze, stages and schedule.ratio_factor that it was trained with"
+                "model.freeze, stages, schedule.ratio_factor and schedule.layer_decay that it was "
+                "trained with"
             ) from None
         for group, settings in zip(self.optimizer.param_groups, own, strict=True):
             group.update(settings)

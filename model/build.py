@@ -1,6 +1,5 @@
 """From the configuration to a model, its tokenizer and its criterion."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, Literal
@@ -21,24 +20,21 @@ from model.weights import (
 from options import Config
 from text_utils.tokenizer import AltCLIPTokenizer, ClipTokenizer, Tokenizer
 
-logger = logging.getLogger(__name__)
-
 Architecture = dict[str, Any]
 
 
-def without_clip_vocabulary(config: Config) -> Config:
-    """The configuration without what needs CLIP's words where the backbone has others; a warning
-    names it.
+def without_clip_vocabulary(config: Config) -> tuple[Config, str]:
+    """The configuration without what needs CLIP's words where the backbone has others, and a
+    sentence that names it, or none.
 
     Raises:
         InputError: no loss is left.
     """
     if config.model.backbone == "clip" or not config.experiment.mlm:
-        return config
-    logger.warning(
+        return config, ""
+    told = (
         "experiment.mlm is switched off: its words are of CLIP's vocabulary, and model.backbone is "
-        "%s",
-        config.model.backbone,
+        f"{config.model.backbone}"
     )
     experiment = config.experiment.model_copy(update={"mlm": False})
     if not any(experiment.loss_weights().values()):
@@ -46,7 +42,7 @@ def without_clip_vocabulary(config: Config) -> Config:
             "experiment.mlm is the only loss, and goes with model.backbone clip alone: set nitc, "
             "ritc or another one to true"
         )
-    return config.model_copy(update={"experiment": experiment})
+    return config.model_copy(update={"experiment": experiment}), told
 
 
 def build_tokenizer(config: Config) -> Tokenizer:
@@ -119,12 +115,12 @@ def adapt_weights(
     vision = {**vision, "image_size": config.data.image_size, "stride": stride}
     own_grid, grid = (VisionShape(**shape).grid for shape in (architecture["vision"], vision))
     image, words = (f"clip.{name}" for name in POSITIONS)
-    is_clip = architecture["backbone"] == "clip"
+    is_clip = architecture.get("backbone", "clip") == "clip"  # older ones do not tell
     mode: Literal["bilinear", "bicubic"] = "bilinear" if is_clip else "bicubic"
     positions = {
         image: resize_position_embedding(state[image].float(), grid, mode, own_grid=own_grid)
     }
-    if is_clip:  # AltCLIP takes captions of any length
+    if is_clip:  # AltCLIP's positions are more than a caption needs
         text = {**text, "context_length": config.experiment.text_length}
         positions[words] = resize_text_positions(state[words].float(), text["context_length"])
     adapted = {**architecture, "vision": vision, "text": text, "identities": identities}
@@ -172,6 +168,12 @@ def _build_altclip(config: Config) -> DualEncoder:
         dropout=config.experiment.dropout,
         gradient_checkpointing=config.model.gradient_checkpointing,
     )
+    longest = clip.text.shape.context_length
+    if config.experiment.text_length > longest:
+        raise InputError(
+            f"experiment.text_length is {config.experiment.text_length}, but {source} has "
+            f"positions for {longest} tokens: give at most {longest}"
+        )
     return _checked(clip, config, source)
 
 
@@ -218,7 +220,7 @@ def _clip_from_scratch(config: Config) -> CLIP:
 
 
 def _clip_of_checkpoint(config: Config, architecture: Architecture) -> DualEncoder:
-    backbone = architecture["backbone"]
+    backbone = architecture.get("backbone", "clip")  # older ones do not tell
     vision = VisionShape(**architecture["vision"])
     rows, columns = vision.image_size
     vision = replace(vision, image_size=(rows, columns))  # a list in the checkpoint

@@ -10,6 +10,7 @@ import main
 import options
 from errors import InputError
 from misc.datasets.synthetic import WrittenDataset, write_dataset
+from misc.export import main as export
 from tests.altclip_folders import TEXTS, write_altclip_folder
 from tests.ranks import run_main_on_ranks
 
@@ -144,6 +145,28 @@ def test_all_losses_and_frozen_parts_and_rates_by_layer(train, capsys):
     assert "sdm" in printed
 
 
+def test_what_tbps_clip_does_not_know_is_not_exported(train, tmp_path):
+    train()
+    assert export([str(tmp_path / "run"), str(tmp_path / "exported.pth")]) == 2
+    assert not (tmp_path / "exported.pth").exists()
+
+
+def test_a_caption_has_no_more_tokens_than_the_weights_have_positions(bilingual_few, tmp_path):
+    short = write_altclip_folder(tmp_path / "short", context_length=40)
+    with pytest.raises(InputError, match=r"experiment\.text_length is 77, but .* 40 tokens"):
+        main.run(options.parse(words(bilingual_few, short, (32, 32), 48)))
+
+
+def test_a_test_set_may_have_languages_of_its_own(train, pedestrians):
+    other = (
+        f"data.test_sets=[{{name: English, annotation_file: {pedestrians.annotation_file}, "
+        f"image_root: {pedestrians.image_root}, languages: []}}]"
+    )
+    rows = [json.loads(line) for line in (train(other) / "metrics.jsonl").open()]
+    english = [row["direction"] for row in rows if row.get("dataset") == "English test"]
+    assert english == ["text to image", "image to text"]
+
+
 def test_masked_words_alone_are_no_loss_for_altclip(train):
     with pytest.raises(InputError, match=r"experiment\.mlm is the only loss"):
         train("experiment={nitc: false, ritc: false, mlm: true}")
@@ -187,6 +210,8 @@ def test_a_recipe_that_chooses_altclip_keeps_its_own_keys(tmp_path):
     )
     model = options.parse(["--config", str(recipe)]).configure().model
     assert (model.altclip_pretrained, model.projection_dim) == ("here", 768)
+    again = options.parse(["--config", str(recipe), "--backbone", "altclip"]).configure().model
+    assert again == model
 
 
 def test_the_processor_of_clip_is_refused():

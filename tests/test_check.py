@@ -226,11 +226,11 @@ def test_the_exit_status_and_the_json_tell_what_was_found(dataset, tmp_path, cap
     file, root = dataset(records())
     arguments = [*words(file, root), "--json", str(tmp_path / "report.json")]
     assert main(arguments) == 0
-    assert json.loads((tmp_path / "report.json").read_text())[str(file)]["findings"] == []
+    assert json.loads((tmp_path / "report.json").read_text())[f"{file}, {root}"]["findings"] == []
 
     dataset(records({"captions": [""]}))
     assert main(arguments) == 1
-    report = json.loads((tmp_path / "report.json").read_text())[str(file)]
+    report = json.loads((tmp_path / "report.json").read_text())[f"{file}, {root}"]
     assert report["findings"][0]["kind"] == "empty_caption"
     assert report["counts"]["test"] == {"pictures": 2, "captions": 2, "identities": 2}
     assert "Empty captions: 1" in capsys.readouterr().out
@@ -274,5 +274,5 @@ def test_the_command_runs(pedestrians: WrittenDataset):
         check=False,
     )
     assert done.returncode in (0, 1), done.stderr
-    assert f"{pedestrians.annotation_file}: CUHK-PEDES\ntrain   " in done.stdout
+    assert f"{pedestrians.image_root}: CUHK-PEDES\ntrain   " in done.stdout
     assert done.stderr == "", "a bar is for terminals"

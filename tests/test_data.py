@@ -139,6 +139,13 @@ def test_a_caption_is_of_a_language_that_is_drawn(bilingual):
     assert [dataset[epoch, 1].caption for epoch in range(100)] == heard[1]
 
 
+def test_every_caption_of_every_language_is_heard(bilingual):
+    english, chinese = bilingual
+    dataset = in_languages(chinese, english)  # two captions, and three
+    heard = {dataset[epoch, index].caption for epoch in range(60) for index in range(len(dataset))}
+    assert heard >= {*english.captions, *chinese.captions}
+
+
 def test_the_language_leaves_every_other_draw_alone(bilingual):
     english, _ = bilingual
     plain, both = in_languages(english), in_languages(*bilingual)

@@ -137,7 +137,9 @@ def test_several_checkpoints_have_a_mean_and_a_deviation(run, tmp_path, capsys):
     assert found["values"] == [first, second]
     assert found["mean"] == pytest.approx((first + second) / 2)
     assert found["deviation"] == pytest.approx(abs(first - second) / 2**0.5)
-    assert f"± {found['deviation']:.2f}" in capsys.readouterr().out
+    table = f"± {found['deviation']:.2f}"
+    assert table in capsys.readouterr().out
+    assert table in (tmp_path / "both" / "log.txt").read_text()
 
 
 def test_checkpoints_of_different_datasets_have_no_mean(run, places):
@@ -149,8 +151,9 @@ def test_checkpoints_of_different_datasets_have_no_mean(run, places):
             output="cross",
         ),
     )
-    with pytest.raises(InputError, match="not evaluated on the same datasets"):
-        main.run(options.parse(["--evaluate", str(plain), "--evaluate", str(cross)]))
+    for first, second in ((plain, cross), (cross, plain)):
+        with pytest.raises(InputError, match="not evaluated on the same datasets"):
+            main.run(options.parse(["--evaluate", str(first), "--evaluate", str(second)]))
 
 
 def test_a_training_begins_from_a_checkpoint_of_another_size(run):

@@ -5,6 +5,7 @@ It stands below the models because tokenizers are read from there too.
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from errors import InputError
@@ -64,7 +65,8 @@ def _places(source: str | Path, cache: Path | None) -> Iterator[Path]:
     if path.is_dir():
         yield find_snapshot(path)
         if cache is not None:
-            yield find_snapshot(cache)
+            with suppress(InputError):  # a cache of several models is not where to look for a part
+                yield find_snapshot(cache)
         return
     from huggingface_hub import constants
 

@@ -110,8 +110,8 @@ def _nothing_in(folder: Path, language: str | None) -> str:
         )
     if found:
         return (
-            f"data.languages: the folder {folder} holds captions by language only ({found}); say "
-            "which to read (check: by --language)"
+            f"data.languages: the folder {folder} holds captions by language only ({found}); give "
+            "those to read, such as data.languages=[en]"
         )
     return (
         f"data.annotation_file: the folder {folder} holds none of train_reid.json, val_reid.json, "

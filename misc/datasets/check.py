@@ -29,7 +29,7 @@ from misc.data import read_picture
 from misc.datasets.annotations import SPLITS, Record, read_records
 from misc.datasets.published import Count, count
 from misc.datasets.recognition import identify
-from misc.datasets.text_person import find_image_root
+from misc.datasets.text_person import find_image_root, read_text_person
 from misc.script import run_script
 from text_utils.captions import clean_caption
 from text_utils.scripts import main_script
@@ -336,9 +336,11 @@ def _run(asked: argparse.Namespace) -> int:
         )
     places = [(data.annotation_file, data.image_root)]
     places += [(s.annotation_file, s.image_root) for s in (*data.train_sets, *data.test_sets)]
+    for place in places if len(data.languages) > 1 else []:
+        read_text_person(*place, data.languages)  # refuses what is not the same in all of them
     reports = {}
-    for (file, image_root), language in product(places, data.languages or [None]):
-        name = file if language is None else f"{file} ({language})"
+    for (file, image_root), language in product(dict.fromkeys(places), data.languages or [None]):
+        name = f"{file}, {image_root}" + (f", {language}" if language else "")
         report = check(file, image_root, asked.workers, progress=True, language=language)
         print(f"{name}: {report}\n")
         reports[name] = asdict(report)
@@ -361,7 +363,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(reports: Mapping[str, Any], file: Path) -> None:
-    """Reports as JSON, each under its annotation file and language."""
+    """Reports as JSON, each under its annotation file, image root and language."""
     content = json.dumps(reports, indent=1, ensure_ascii=False)
     try:
         file.write_text(content + "\n", encoding="utf-8")
