@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(place: Path, output: Path) -> None:
     source = find_checkpoint(place, BEST, LAST)
     checkpoint = read_checkpoint(source)
-    backbone = checkpoint["config"]["model"]["backbone"]
+    backbone = checkpoint["architecture"].get("backbone", "clip")
     if backbone != "clip":
         raise InputError(
             f"{source} has the backbone {backbone}, which TBPS-CLIP's code does not know: export a "

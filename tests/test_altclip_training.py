@@ -58,6 +58,7 @@ def bilingual(tmp_path_factory) -> WrittenDataset:
     )
 
 
+@pytest.mark.slow
 def test_it_learns_two_languages_on_two_processes(bilingual, tmp_path):
     folder = write_altclip_folder(
         tmp_path / "altclip",

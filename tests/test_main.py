@@ -50,7 +50,7 @@ def fail(places, tmp_path, monkeypatch, capsys):
         (["data.batch_size=100000"], "larger than the training set"),
         (["--evaluate", "absent"], "there is no absent"),
         (["--resume", "absent"], "there is no absent"),
-        (["--backbone", "altclip"], "altclip is not there yet"),
+        (["--backbone", "altclip"], "projection_dim is 768, but embed_dim is 16"),
         (["--device", "gpu"], "--device gpu: no such device"),
         (["experiment.text_augment=replacement"], "nltk"),
         (["--device", "mps"], "--device mps: no such device"),
