@@ -7,6 +7,7 @@ from typing import Literal, Protocol, overload
 import torch
 from torch import Tensor, nn
 
+from model.resnet import ModifiedResNet, ResNetShape
 from model.transformer import Activation, Transformer
 from model.vit import VisionShape, VisionTransformer
 
@@ -95,7 +96,11 @@ class DualEncoder(nn.Module):
     logit_bias = None  # SigLIP's; neither CLIP nor AltCLIP has one
 
     def __init__(
-        self, visual: VisionTransformer, text: TextTower, embed_dim: int, activation: Activation
+        self,
+        visual: VisionTransformer | ModifiedResNet,
+        text: TextTower,
+        embed_dim: int,
+        activation: Activation,
     ) -> None:
         super().__init__()
         self.embed_dim, self.activation = embed_dim, activation
@@ -110,7 +115,8 @@ class DualEncoder(nn.Module):
     def encode_image(self, images: Tensor, dense: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) -> features (B, D) of the class token, not normalised.
 
-        With `dense`, also every token's, the class token first: (B, D), (B, 1+N, D).
+        With `dense`, also every token's, the class token first: (B, D), (B, 1+N, D). A ResNet's
+        class token is the mean of its map.
         """
         x = self.visual(images)  # (B, 1+N, width)
         if not dense:
@@ -136,29 +142,33 @@ class DualEncoder(nn.Module):
 
 
 class CLIP(DualEncoder):
-    """A vision transformer and a causal text transformer.
+    """A vision transformer or a ResNet, and a causal text transformer.
 
     Random weights are drawn as in OpenAI's code (github.com/openai/CLIP, clip/model.py,
     `initialize_parameters`); see `Transformer.init_weights`.
 
     Args:
+        vision: the kind of image tower, too.
         embed_dim: D, the width of the joint space.
-        activation: of both towers' MLPs.
-        gradient_checkpointing: recompute the blocks in the backward: less memory, more time.
+        activation: of the transformers' MLPs.
+        gradient_checkpointing: recompute the transformers' blocks in the backward: less memory,
+            more time.
     """
 
     text: TextTransformer
 
     def __init__(
         self,
-        vision: VisionShape,
+        vision: VisionShape | ResNetShape,
         text: TextShape,
         embed_dim: int,
         activation: Activation = "quickgelu",
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__(
-            VisionTransformer(vision, embed_dim, activation, gradient_checkpointing),
+            ModifiedResNet(vision, embed_dim)
+            if isinstance(vision, ResNetShape)
+            else VisionTransformer(vision, embed_dim, activation, gradient_checkpointing),
             TextTransformer(text, embed_dim, activation, gradient_checkpointing),
             embed_dim,
             activation,

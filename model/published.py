@@ -156,6 +156,7 @@ def read_published(
     unexpected = [name for name in ours if not name.startswith(("clip.", *HEADS))]
     _check_landmarks(file, ours, unexpected)
     vision, text = read_shapes(towers, heads)
+    assert isinstance(vision, VisionShape)  # the landmarks are a ViT's
     vision = _fit_image_size(
         file, vision, len(towers["visual.positional_embedding"]) - 1, image_size, stride
     )

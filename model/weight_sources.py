@@ -66,11 +66,6 @@ def _read_file(path: Path) -> Weights:
         if isinstance(content.get(key), Mapping):
             content = content[key]
     state = {k: v for k, v in content.items() if isinstance(v, Tensor) and k not in NO_WEIGHTS}
-    if any(name.startswith("visual.layer1.") for name in state):
-        raise InputError(
-            f"{path} has a ResNet image tower, which is not supported yet: "
-            "give a ViT, such as ViT-B-16.pt"
-        )
     if any(name.startswith("vision_model.") for name in state):
         raise InputError(f"{path} is in Hugging Face's names: give its folder, with config.json")
     return Weights(state, activation="quickgelu" if _is_torchscript(path) else None)
@@ -199,5 +194,7 @@ def _read_open_clip(name: str) -> Weights:
         raise InputError(f"open_clip cannot give {arch} with {tag}: {reason}") from error
     # Where the two differ, the tag knows how its weights were trained.
     quickgelu = (open_clip.get_pretrained_cfg(arch, tag) or config).get("quick_gelu", False)
-    heads = (vision.width // vision.head_width, text.heads)
+    # A ResNet's `layers` are four numbers, and its heads divide layer4's channels.
+    channels = vision.width if isinstance(vision.layers, int) else 32 * vision.width
+    heads = (channels // vision.head_width, text.heads)
     return Weights(state, "openai", "quickgelu" if quickgelu else "gelu", heads)

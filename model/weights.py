@@ -13,6 +13,7 @@ from torch import Tensor
 
 from errors import InputError
 from model.clip import CLIP, TextShape
+from model.resnet import ResNetShape
 from model.transformer import Activation
 from model.vit import VisionShape
 from model.weight_sources import State, Weights, read_weights, shorten
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 # (ours, theirs): how a name begins or, where both start with a dot, a part of it.
 Names = tuple[tuple[str, str], ...]
+# What is not listed, all of the ResNet among it, has the same name in both.
 OPENAI: Names = (
     ("visual.transformer.blocks.", "visual.transformer.resblocks."),
     ("text.transformer.blocks.", "transformer.resblocks."),
@@ -50,11 +52,20 @@ HUGGINGFACE: Names = (
 )
 PROJECTIONS = ("visual.proj", "text.projection")  # (width, D) here, (D, width) in Hugging Face's
 POSITIONS = ("visual.positional_embedding", "text.positional_embedding")
+RESNET_POSITIONS = ("visual.attnpool.positional_embedding", "text.positional_embedding")
 # The tensors that the architecture is read from, and their dimensions.
 LANDMARKS = {
     "visual.conv1.weight": 4,
     "text.token_embedding.weight": 2,
     **dict.fromkeys(PROJECTIONS + POSITIONS, 2),
+}
+RESNET_LANDMARKS = {
+    "visual.conv3.weight": 4,
+    **{f"visual.layer{i}.0.conv1.weight": 4 for i in (1, 2, 3, 4)},
+    "visual.attnpool.c_proj.weight": 2,
+    "text.token_embedding.weight": 2,
+    "text.projection": 2,
+    **dict.fromkeys(RESNET_POSITIONS, 2),
 }
 
 
@@ -192,6 +203,7 @@ def load_clip(
     stride: int | None = None,
     context_length: int = 77,
     *,
+    last_stride: int = 2,
     activation: Activation | Literal["auto"] = "auto",
     dropout: float = 0.0,
     gradient_checkpointing: bool = False,
@@ -203,14 +215,16 @@ def load_clip(
             or .safetensors), a Hugging Face folder or the root of its cache, `hf:ORG/NAME`, or
             `open_clip:ARCH/TAG`.
         image_size: (rows, columns) in pixels, or the side of a square; None: that of the weights.
-        stride: pixels from patch to patch; None: the patch size.
+        stride: of a ViT, pixels from patch to patch; None: the patch size.
         context_length: tokens of the longest caption.
+        last_stride: of a ResNet's layer4; 2 is CLIP's own, 1 CLIP-ReID's.
         activation: "auto" is what the source tells; a plain state dict tells nothing: QuickGELU
             then, and a line in the log.
         dropout: of the text tower's attention weights, in training only.
 
     Raises:
-        InputError: there is no such source, it cannot be read, or its tensors do not fit.
+        InputError: there is no such source, it cannot be read, its tensors do not fit, or a stride
+            was given that its image tower does not have.
     """
     weights = read_weights(source)
     _check_landmarks(source, weights)
@@ -218,17 +232,21 @@ def load_clip(
     if activation == "auto":
         activation = weights.activation or _assume_quickgelu(source)
     vision, text = read_shapes(ours, weights.heads)
+    vision = _set_stride(source, vision, stride, last_stride)
     if image_size is not None:
         sides = (image_size, image_size) if isinstance(image_size, int) else image_size
         vision = replace(vision, image_size=sides)
-    vision = replace(vision, stride=stride or vision.patch_size)
     text = replace(text, context_length=context_length, dropout=dropout)
-    embed_dim = ours["visual.proj"].shape[1]
+    embed_dim = (
+        len(ours["visual.attnpool.c_proj.weight"])
+        if is_resnet(ours)
+        else ours["visual.proj"].shape[1]
+    )
     with torch.device("meta"):  # shapes alone: every value comes from the source
         clip = CLIP(vision, text, embed_dim, activation, gradient_checkpointing)
     _check_fit(source, weights, clip)
 
-    vision_positions, text_positions = POSITIONS
+    vision_positions, text_positions = position_names(ours)
     ours[vision_positions] = resize_position_embedding(ours[vision_positions], vision.grid)
     ours[text_positions] = resize_text_positions(ours[text_positions], context_length)
     clip = clip.to_empty(device="cpu")
@@ -243,28 +261,76 @@ def _assume_quickgelu(source: str | Path) -> Activation:
     return "quickgelu"
 
 
-def read_shapes(state: State, heads: tuple[int, int] | None) -> tuple[VisionShape, TextShape]:
+def _set_stride(
+    source: str | Path, vision: VisionShape | ResNetShape, stride: int | None, last_stride: int
+) -> VisionShape | ResNetShape:
+    if isinstance(vision, VisionShape):
+        if last_stride != 2:
+            raise InputError(
+                f"{source} has a ViT image tower, whose last stride cannot be {last_stride}: leave "
+                "it 2, or give weights with a ResNet"
+            )
+        return replace(vision, stride=stride or vision.patch_size)
+    if stride is not None:
+        raise InputError(
+            f"{source} has a ResNet image tower, which has no patches: leave model.stride null "
+            f"instead of {stride}"
+        )
+    return replace(vision, last_stride=last_stride)
+
+
+def read_shapes(
+    state: State, heads: tuple[int, int] | None
+) -> tuple[VisionShape | ResNetShape, TextShape]:
     """The architecture of tensors in our names; heads are 64 wide, as OpenAI's, if not told."""
-    width, _, _, patch = state["visual.conv1.weight"].shape
-    vocab_size, text_width = state["text.token_embedding.weight"].shape
-    positions, context_length = (len(state[name]) for name in POSITIONS)
-    side = math.isqrt(positions - 1) * patch
-    vision_heads, text_heads = heads or (max(1, width // 64), max(1, text_width // 64))
-    layers, text_layers = (_count_blocks(state, tower) for tower in ("visual", "text"))
+    vision_heads, text_heads = heads or (None, None)
+    vocab_size, width = state["text.token_embedding.weight"].shape
+    positions, context_length = (len(state[name]) for name in position_names(state))
+    side = math.isqrt(positions - 1)
+    read_image_shape = _read_resnet_shape if is_resnet(state) else _read_vit_shape
+    layers = _count_blocks(state, "text.transformer.blocks.")
     return (
-        VisionShape(width, layers, vision_heads, patch, patch, (side, side)),
-        TextShape(text_width, text_layers, text_heads, context_length, vocab_size),
+        read_image_shape(state, side, vision_heads),
+        TextShape(width, layers, text_heads or _usual_heads(width), context_length, vocab_size),
     )
 
 
-def _count_blocks(state: State, tower: str) -> int:
-    prefix = f"{tower}.transformer.blocks."
-    return len({name.split(".")[3] for name in state if name.startswith(prefix)})
+def _read_vit_shape(state: State, side: int, heads: int | None) -> VisionShape:
+    width, _, _, patch = state["visual.conv1.weight"].shape
+    layers = _count_blocks(state, "visual.transformer.blocks.")
+    sides = (side * patch, side * patch)
+    return VisionShape(width, layers, heads or _usual_heads(width), patch, patch, sides)
+
+
+def _read_resnet_shape(state: State, side: int, heads: int | None) -> ResNetShape:
+    width = len(state["visual.conv3.weight"])
+    one, two, three, four = (_count_blocks(state, f"visual.layer{i}.") for i in (1, 2, 3, 4))
+    sides = (side * 32, side * 32)
+    return ResNetShape(width, (one, two, three, four), heads or _usual_heads(32 * width), sides)
+
+
+def _usual_heads(width: int) -> int:
+    return max(1, width // 64)
+
+
+def _count_blocks(state: State, prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+
+
+def is_resnet(state: Collection[str]) -> bool:
+    """Whether these names of ours, or of OpenAI, are of CLIP with a ResNet image tower."""
+    return any(name.startswith("visual.layer1.") for name in state)
+
+
+def position_names(state: Collection[str]) -> tuple[str, str]:
+    """What the position embeddings of image and text are called among these names of ours."""
+    return RESNET_POSITIONS if is_resnet(state) else POSITIONS
 
 
 def _check_landmarks(source: str | Path, weights: Weights) -> None:
     names, state = FORMATS[weights.format].names, weights.state
-    landmarks = {rename(name, names): dimensions for name, dimensions in LANDMARKS.items()}
+    needed = RESNET_LANDMARKS if is_resnet(state) else LANDMARKS
+    landmarks = {rename(name, names): dimensions for name, dimensions in needed.items()}
     missing = landmarks.keys() - state.keys()
     known = ("visual.", "logit_scale", *(theirs for _, theirs in names))
     strange = [name for name in state if not name.startswith(known)] if missing else []
@@ -279,8 +345,9 @@ def _check_landmarks(source: str | Path, weights: Weights) -> None:
 def _check_fit(source: str | Path, weights: Weights, clip: CLIP) -> None:
     """The source's tensors against `clip` as the source would name it; positions may differ."""
     names, _, from_ours = FORMATS[weights.format]
-    expected, state = from_ours(clip.state_dict()), weights.state
-    for name in (rename(name, names) for name in POSITIONS):
+    ours = clip.state_dict()
+    expected, state = from_ours(ours), weights.state
+    for name in (rename(name, names) for name in position_names(ours)):
         expected[name] = expected[name][:1].expand(len(state[name]), -1)
     check_fit(source, state, expected)
 
@@ -289,7 +356,7 @@ def check_fit(
     source: str | Path,
     state: State,
     expected: State,
-    model: str = "CLIP with a ViT image tower",
+    model: str = "CLIP with a ViT or a ResNet",
 ) -> None:
     """The source's tensors against those that `model` would have under the same names."""
     wrong = [
@@ -306,7 +373,7 @@ def refuse_misfits(
     missing: Collection[str],
     unexpected: Collection[str],
     wrong: Collection[str],
-    model: str = "CLIP with a ViT image tower",
+    model: str = "CLIP with a ViT or a ResNet",
 ) -> None:
     """Raise an InputError that says which tensors of a source do not fit, if any do not."""
     found = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}

@@ -487,7 +487,7 @@ def write_truncated(path):
         (
             "RN50.pt",
             lambda p: torch.save({"visual.layer1.0.conv1.weight": torch.zeros(1)}, p),
-            "ResNet image tower, which is not supported yet: give a ViT",
+            r"and 4 more; wrong shape visual\.layer1\.0\.conv1\.weight \(1,\) instead of 4 dim",
         ),
         (
             "hf.pt",

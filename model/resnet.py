@@ -1,0 +1,171 @@
+"""CLIP's other image tower: a modified ResNet with attention pooling, over pictures of any size."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from errors import InputError
+
+
+@dataclass(frozen=True)
+class ResNetShape:
+    """Sizes of the image tower: `width` of the stem, `image_size` (rows, columns) in pixels.
+
+    `layers` counts the blocks of layer1 to layer4, which give 4, 8, 16 and 32 times `width`
+    channels; `last_stride` is that of layer4: 2 in CLIP, 1 in CLIP-ReID.
+
+    Raises:
+        InputError: the image is smaller than one cell of the last map.
+    """
+
+    width: int
+    layers: tuple[int, int, int, int]
+    heads: int
+    image_size: tuple[int, int]
+    last_stride: int = 2
+
+    def __post_init__(self) -> None:
+        if min(self.grid) < 1:
+            raise InputError(
+                f"an image of {self.image_size} is too small for a ResNet of stride "
+                f"{16 * self.last_stride}: set a larger image size"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Cells of layer4's map down and across."""
+        rows, columns = self.image_size
+        stride = 16 * self.last_stride
+        return (rows + 1) // stride, (columns + 1) // stride
+
+
+class Bottleneck(nn.Module):
+    """Convolutions of 1, 3 and 1 pixels beside a shortcut (He et al., 2016, section 4.1).
+
+    Where other ResNets stride, both branches average (Radford et al., 2021, section 2.4).
+
+    Args:
+        channels: of the map that comes in; 4 * `width` come out.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        nn.init.zeros_(self.bn3.weight)  # the block begins as its shortcut
+        self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+        self.downsample = (
+            nn.Identity()
+            if channels == 4 * width
+            else nn.Sequential(
+                nn.Conv2d(channels, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.downsample(self.pool(x))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        x = self.bn3(self.conv3(self.pool(x)))
+        return F.relu(x + shortcut, inplace=True)
+
+
+class AttentionPool(nn.Module):
+    """One layer of attention over a map, in which the map's mean stands for the class token.
+
+    Args:
+        width: D, the channels of the map, a multiple of `heads`.
+        cells: N, of the map.
+        embed_dim: what `c_proj` makes of an attended token; it is left to the caller.
+    """
+
+    def __init__(self, width: int, heads: int, cells: int, embed_dim: int) -> None:
+        super().__init__()
+        assert width % heads == 0, f"width {width} is not a multiple of {heads} heads"
+        self.heads = heads
+        self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn(1 + cells, width))
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.c_proj = nn.Linear(width, embed_dim)
+        for projection in (self.q_proj, self.k_proj, self.v_proj, self.c_proj):
+            nn.init.normal_(projection.weight, std=width**-0.5)
+
+    def forward(self, x: Tensor, dense: bool = True) -> Tensor:
+        """Map (B, D, rows, columns) -> attended tokens, the mean's first and alone unless `dense`.
+
+        They are (B, 1+N, D), or (B, 1, D).
+        """
+        x = x.flatten(2).transpose(1, 2)  # (B, N, D)
+        x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding
+        B, _, D = x.shape
+        split = (B, -1, self.heads, D // self.heads)
+        q = self.q_proj(x if dense else x[:, :1]).view(split).transpose(1, 2)
+        k = self.k_proj(x).view(split).transpose(1, 2)  # (B, heads, 1+N, D / heads)
+        v = self.v_proj(x).view(split).transpose(1, 2)
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, -1, D)
+
+
+class ModifiedResNet(nn.Module):
+    """ResNet with three convolutions for a stem (Radford et al., 2021, section 2.4).
+
+    Random weights are drawn as in OpenAI's code (github.com/openai/CLIP, clip/model.py,
+    `initialize_parameters`): those of the attention pool are normal, torch's elsewhere.
+    """
+
+    def __init__(self, shape: ResNetShape, embed_dim: int) -> None:
+        super().__init__()
+        self.shape = shape
+        width, (rows, columns) = shape.width, shape.grid
+        self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width // 2)
+        self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width // 2)
+        self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.layer1 = _stack(width, width, shape.layers[0], stride=1)
+        self.layer2 = _stack(4 * width, 2 * width, shape.layers[1], stride=2)
+        self.layer3 = _stack(8 * width, 4 * width, shape.layers[2], stride=2)
+        self.layer4 = _stack(16 * width, 8 * width, shape.layers[3], shape.last_stride)
+        self.attnpool = AttentionPool(32 * width, shape.heads, rows * columns, embed_dim)
+
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) -> the maps of layer3 and layer4.
+
+        They are (B, 16 width, H / 16, W / 16) and (B, 32 width, rows, columns) of the grid.
+        """
+        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        x = F.relu(self.bn3(self.conv3(x)), inplace=True)
+        x = self.layer2(self.layer1(F.avg_pool2d(x, 2)))
+        layer3 = self.layer3(x)
+        return layer3, self.layer4(layer3)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Tokens (..., 32 width) -> the joint space (..., embed_dim)."""
+        return self.attnpool.c_proj(x)
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, H, W) -> what CLIP-ReID (Li et al., 2023) reads of them, not normalised.
+
+        These are the averages of layer3 (B, 16 width) and layer4 (B, 32 width), and the projected
+        token of the attention pool (B, embed_dim), which is `CLIP.encode_image`'s feature.
+        """
+        layer3, layer4 = self.maps(images)
+        token = self.attnpool(layer4, dense=False)[:, 0]
+        return layer3.mean(dim=(2, 3)), layer4.mean(dim=(2, 3)), self.project(token)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> attended tokens (B, 1+N, 32 width), that of the mean first."""
+        return self.attnpool(self.maps(images)[1])
+
+
+def _stack(channels: int, width: int, blocks: int, stride: int) -> nn.Sequential:
+    more = (Bottleneck(4 * width, width) for _ in range(blocks - 1))
+    return nn.Sequential(Bottleneck(channels, width, stride), *more)
