@@ -1,14 +1,18 @@
 """From a picture file's pixels to a network's input.
 
 Training views are drawn from the image pool of TBPS-CLIP (Cao et al. 2024, section 3.2), those
-that are only contrasted with each other as in SimCLR (Chen et al. 2020, arXiv 2002.05709). Each
-operation takes a float image (3, rows, columns) in [0, 1] and the sample's own generator.
+that are only contrasted with each other as in SimCLR (Chen et al. 2020, arXiv 2002.05709), those of
+re-identification as its baselines do (Luo et al. 2019, arXiv 1903.07071). Each operation takes a
+float image (3, rows, columns), in [0, 1] where it is not normalised yet, and the sample's own
+generator.
 """
 
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 import torchvision.transforms.functional as TF
 from numpy.random import Generator
 from PIL import Image
@@ -26,21 +30,25 @@ Operation = Callable[[Tensor, Generator], Tensor]
 
 
 class EvaluationTransform:
-    """Bicubic resize, normalisation: (3, rows, columns).
+    """Resize, normalisation: (3, rows, columns).
 
     Args:
         size: rows, columns.
         normalize: a key of `STATISTICS`, or mean and deviation.
+        resampling: of the resize.
     """
 
-    def __init__(self, size: tuple[int, int], normalize: Normalize) -> None:
-        self.size = size
+    def __init__(
+        self,
+        size: tuple[int, int],
+        normalize: Normalize,
+        resampling: Image.Resampling = Image.Resampling.BICUBIC,
+    ) -> None:
+        self.size, self.resampling = size, resampling
         self.mean, self.std = statistics(normalize)
 
     def __call__(self, picture: Image.Image) -> Tensor:
-        return TF.normalize(
-            to_tensor(picture, self.size, Image.Resampling.BICUBIC), self.mean, self.std
-        )
+        return TF.normalize(to_tensor(picture, self.size, self.resampling), self.mean, self.std)
 
 
 class CentreCropTransform:
@@ -121,6 +129,39 @@ class SimCLRTransform:
         image = blur(image, rng, p=0.5)
         image = flip(image, rng, p=0.5)
         return TF.normalize(image, self.mean, self.std)
+
+
+class ReIDTransform:
+    """Resize, mirror, shift, normalisation, erasure: (3, rows, columns).
+
+    The defaults are those of CLIP-ReID (Li et al. 2023, arXiv 2211.13977).
+
+    Args:
+        size: rows, columns.
+        normalize: a key of `STATISTICS`, or mean and deviation.
+        resampling: of the resize.
+        erased: range of the erased rectangle's part of the area.
+        fill: what the rectangle becomes, after normalisation: a value for each channel, or normal
+            noise in every pixel when None.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        normalize: Normalize,
+        resampling: Image.Resampling = Image.Resampling.BICUBIC,
+        erased: tuple[float, float] = (0.02, 1 / 3),
+        fill: Sequence[float] | None = None,
+    ) -> None:
+        self.size, self.resampling = size, resampling
+        self.mean, self.std = statistics(normalize)
+        self.erased, self.fill = erased, fill
+
+    def __call__(self, picture: Image.Image, rng: Generator) -> Tensor:
+        image = to_tensor(picture, self.size, self.resampling)
+        image = shift(flip(image, rng), rng)
+        image = TF.normalize(image, self.mean, self.std)
+        return erase(image, rng, scale=self.erased, fill=self.fill)
 
 
 def statistics(normalize: Normalize) -> Statistics:
@@ -235,18 +276,28 @@ def flip(image: Tensor, rng: Generator, p: float = 0.5) -> Tensor:
     return TF.hflip(image) if rng.random() < p else image
 
 
+def shift(image: Tensor, rng: Generator, reach: int = 10) -> Tensor:
+    """Move by up to `reach` pixels, along both axes; what comes in is black."""
+    rows, columns = image.shape[-2:]
+    top, left = rng.integers(2 * reach + 1, size=2)
+    return F.pad(image, [reach] * 4)[:, top : top + rows, left : left + columns]
+
+
 def erase(
     image: Tensor,
     rng: Generator,
     p: float = 0.5,
     scale: tuple[float, float] = (0.1, 0.2),
     ratio: tuple[float, float] = (0.3, 3.3),
+    fill: Sequence[float] | None = (0.0,),
 ) -> Tensor:
-    """Blacken a rectangle, with probability p (Zhong et al. 2020, arXiv 1708.04896).
+    """Overwrite a rectangle, with probability p (Zhong et al. 2020, arXiv 1708.04896).
 
     Args:
         scale: range of the rectangle's part of the area.
         ratio: range of the rectangle's aspect, rows to columns.
+        fill: the new value, one for all channels or one for each; None draws every number from the
+            normal distribution.
     """
     if rng.random() >= p:
         return image
@@ -257,7 +308,12 @@ def erase(
         height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if height < rows and width < columns:
             top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
-            return TF.erase(image, int(top), int(left), height, width, torch.zeros(()))
+            if fill is None:
+                noise = rng.standard_normal((len(image), height, width), dtype=np.float32)
+                value = torch.from_numpy(noise)
+            else:
+                value = torch.tensor(fill)[:, None, None]
+            return TF.erase(image, int(top), int(left), height, width, value)
     return image
 
 

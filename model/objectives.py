@@ -227,6 +227,76 @@ def identity(logits: Tensor, ids: Tensor, smoothing: float = 0.0) -> Tensor:
     return F.cross_entropy(logits, ids, label_smoothing=smoothing)
 
 
+def sup_con(
+    anchors: Tensor,
+    contrast: Tensor,
+    anchor_ids: Tensor,
+    contrast_ids: Tensor,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Supervised contrast (Khosla et al. 2020, arXiv 2004.11362, eq. 2) of two sets of features, as
+    in the first stage of CLIP-ReID (Li et al. 2023, arXiv 2211.13977).
+
+    Cross-entropy of each anchor's dot products to the features of its identity: the mean over
+    these, then over the anchors. Half-precision features are computed with in float32.
+
+    Args:
+        anchors: (B, D), raw; of this process.
+        contrast: (B', D), raw; of all processes. Each anchor's identity is among them.
+        anchor_ids, contrast_ids: int64, (B,) and (B',).
+    """
+    logits = _at_least_float32(anchors) @ _at_least_float32(contrast).T / temperature
+    return F.cross_entropy(logits, identity_targets(anchor_ids, contrast_ids))
+
+
+def triplet(
+    features: Tensor,
+    ids: Tensor,
+    margin: float | None = None,
+    *,
+    gathered: Tensor | None = None,
+    gathered_ids: Tensor | None = None,
+) -> Tensor:
+    """Batch-hard triplet loss on Euclidean distances (Hermans et al. 2017, arXiv 1703.07737,
+    eq. 5).
+
+    The mean over the anchors of max(0, margin + p - n), or with a soft margin of log(1 + exp(p -
+    n)), where p is the distance to the farthest feature of the same identity and n that to the
+    nearest of another one. An anchor that lacks either is left out; where all are, the loss is 0,
+    but still in the graph. Half-precision features are computed with in float32.
+
+    Args:
+        features: (B, D), raw.
+        margin: soft when None.
+        gathered, gathered_ids: the raw features and the identities of all processes, each of which
+            brings B; given together. Anchors are then left out of the mean over all processes.
+    """
+    assert (gathered is None) == (gathered_ids is None), "give both gathered parts or none"
+    features = _at_least_float32(features)
+    every = features if gathered is None else _at_least_float32(gathered)
+    every_ids = ids if gathered_ids is None else gathered_ids
+    same = ids[:, None] == every_ids[None, :]
+    with torch.no_grad():
+        # without products of matrices, which round small distances away
+        distances = torch.cdist(features, every, compute_mode="donot_use_mm_for_euclid_dist")
+        farthest = distances.masked_fill(~same, -torch.inf).argmax(dim=1)
+        nearest = distances.masked_fill(same, torch.inf).argmin(dim=1)
+    # norm has the gradient 0 at 0: pictures with the same features do no harm
+    gaps = (features - every[farthest]).norm(dim=1) - (features - every[nearest]).norm(dim=1)
+    rows = F.softplus(gaps) if margin is None else F.relu(gaps + margin)
+
+    def are_complete(same: Tensor) -> Tensor:
+        matches = same.sum(dim=1)  # the anchor itself is one
+        return (matches > 1) & (matches < same.shape[1])
+
+    share = are_complete(every_ids[:, None] == every_ids[None, :]).float().mean()
+    return (rows * are_complete(same)).mean() / share.where(share > 0, torch.ones_like(share))
+
+
+def _at_least_float32(features: Tensor) -> Tensor:
+    return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
 def masked_lm(logits: Tensor, labels: Tensor, masked: Tensor | None = None) -> Tensor:
     """Cross-entropy at the masked tokens; 0, but still in the graph, where there are none.
 

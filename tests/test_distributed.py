@@ -22,7 +22,7 @@ from misc.trainer import Trainer
 from misc.transforms import EvaluationTransform
 from model.build import build_criterion, build_model, build_tokenizer
 from model.criterion import Alone
-from model.objectives import Pairs, n_itc, r_itc
+from model.objectives import Pairs, n_itc, r_itc, sup_con, triplet
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks, run_ranks
 
@@ -96,6 +96,41 @@ def test_gathered_losses_are_the_published_ones(tmp_path):
             for key, gradient in gradients.items():
                 expected = torch.tensor(data[f"c0/{name}_grad_{key}_rank{rank}"])
                 torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-9)
+
+
+REID_IDS = torch.tensor([0, 0, 1, 1, 1, 2])  # the last has no positive
+
+
+def reid_losses(own: Processes) -> dict[str, tuple[Tensor, Tensor]]:
+    """SupCon and the triplet losses of this process's rows, and their gradients, as DDP has them:
+    mean over the processes.
+    """
+    gather = AllGather() if own.world_size > 1 else Alone()
+    rows = slice(own.rank * 6 // own.world_size, (own.rank + 1) * 6 // own.world_size)
+    rng = torch.Generator().manual_seed(0)
+    raw = torch.randn(6, 5, generator=rng, dtype=torch.float64)
+    weight = torch.eye(5, dtype=torch.float64).requires_grad_()  # shared by the processes
+    features, ids = raw[rows] @ weight, REID_IDS[rows]
+    every, every_ids = gather(features), gather(ids)
+    together = {"gathered": every, "gathered_ids": every_ids}
+    losses = {
+        "sup_con": sup_con(features, every, ids, every_ids, temperature=3.0),
+        "margin": triplet(features, ids, 0.3, **together),
+        "soft": triplet(features, ids, **together),
+    }
+    results = {}
+    for name, loss in losses.items():
+        (gradient,) = torch.autograd.grad(loss, weight, retain_graph=True)
+        results[name] = own.mean(loss.detach()), own.mean(gradient)
+    return results
+
+
+def test_losses_of_re_identification_on_two_processes_are_those_of_one(tmp_path):
+    with processes("cpu") as own:
+        alone = reid_losses(own)
+    for results in run_ranks(reid_losses, 2, tmp_path):
+        for name, expected in alone.items():
+            torch.testing.assert_close(results[name], expected, rtol=1e-6, atol=1e-9)
 
 
 def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:

@@ -21,6 +21,8 @@ from model.objectives import (
     r_itc,
     sdm,
     simclr,
+    sup_con,
+    triplet,
 )
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "tbps_losses.npz")
@@ -319,3 +321,185 @@ def test_irras_losses_are_the_published_ones(case):
     labels = labels.masked_fill(labels == 0, -100)  # there 0 is ignored
     loss = masked_lm(given("mlm_scores").double(), labels)
     assert loss.item() == pytest.approx(given("mlm_loss").item(), rel=2e-6)
+
+
+REID = np.load(Path(__file__).parent / "golden" / "clipreid_losses.npz")
+IDS = {
+    "balanced": [0, 0, 1, 1, 2, 2],
+    "unbalanced": [3, 1, 3, 3, 2, 3, 1, 3],
+    "a single one": [0, 0, 5, 0, 1, 1],
+    "one identity": [4, 4, 4],
+    "no positives": [0, 1, 2],
+}
+
+
+def raw_features(ids: list[int], seed: int = 0) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(len(ids), 5, generator=rng, dtype=torch.float64)
+
+
+def slow_sup_con(anchors: Tensor, contrast: Tensor, ids: list, others: list, t: float) -> float:
+    total = 0.0
+    for anchor, own in zip(anchors, ids, strict=True):
+        p = softmax([float(anchor @ other) / t for other in contrast])
+        positives = [math.log(p[j]) for j in range(len(p)) if others[j] == own]
+        total -= sum(positives) / len(positives)
+    return total / len(ids)
+
+
+def slow_triplet(features: Tensor, ids: list[int], margin: float | None) -> float:
+    rows = []
+    for i, own in enumerate(ids):
+        distances = [math.dist(features[i].tolist(), other.tolist()) for other in features]
+        positives = [d for j, d in enumerate(distances) if ids[j] == own and j != i]
+        negatives = [d for j, d in enumerate(distances) if ids[j] != own]
+        if positives and negatives:
+            gap = max(positives) - min(negatives)
+            rows.append(math.log1p(math.exp(gap)) if margin is None else max(0.0, gap + margin))
+    return sum(rows) / len(rows) if rows else 0.0
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_sup_con_is_the_slow_one(temperature):
+    ids, others = [3, 1, 3, 2], [1, 3, 2, 3, 3, 1, 7]
+    anchors, contrast = raw_features(ids), raw_features(others, seed=1)
+    loss = sup_con(anchors, contrast, torch.tensor(ids), torch.tensor(others), temperature)
+    expected = slow_sup_con(anchors, contrast, ids, others, temperature)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("margin", [None, 0.0, 0.3, 5.0])
+@pytest.mark.parametrize("case", IDS)
+def test_triplet_is_the_slow_one(case, margin):
+    ids = IDS[case]
+    features = raw_features(ids).requires_grad_()
+    loss = triplet(features, torch.tensor(ids), margin)
+    assert loss.item() == pytest.approx(slow_triplet(features, ids, margin), rel=1e-6)
+    loss.backward()
+    assert features.grad.isfinite().all()
+    if case in ("one identity", "no positives"):
+        assert loss == 0
+        assert features.grad.eq(0).all()
+
+
+@pytest.mark.parametrize("margin", [None, 5.0])
+def test_triplet_has_the_gradient_of_its_differences(margin):
+    ids = torch.tensor(IDS["unbalanced"])
+    features = raw_features(IDS["unbalanced"]).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: triplet(x, ids, margin), features)
+
+
+@pytest.mark.parametrize("ids", [[0, 0, 1, 1], [0, 1, 2, 3], [0, 0, 0, 0]])
+def test_triplet_has_a_gradient_where_all_features_are_the_same(ids):
+    features = torch.ones(4, 5, requires_grad=True)
+    loss = triplet(features, torch.tensor(ids), 0.3)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.3 if ids == [0, 0, 1, 1] else 0)
+    assert features.grad.eq(0).all()
+
+
+def test_triplet_tells_near_features_far_from_zero_apart():
+    """At 1e3 from the origin the expanded square would round distances of 1e-2 away."""
+    near = torch.tensor([[0.0, 0.0], [0.02, 0.0], [0.0, 0.01], [0.02, 0.01]]) + 1000
+    ids = [0, 0, 1, 1]
+    loss = triplet(near, torch.tensor(ids), 0.3)
+    assert loss.item() == pytest.approx(slow_triplet(near, ids, 0.3), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_contrasts_of_half_precision_are_those_of_the_same_numbers_in_float32(dtype):
+    """Of features whose products and squares overflow in fp16."""
+    ids = torch.tensor(IDS["unbalanced"])
+    half = (200 * raw_features(IDS["unbalanced"])).to(dtype).requires_grad_()
+    whole = half.detach().float().requires_grad_()
+    for function in (lambda x: triplet(x, ids), lambda x: sup_con(x, x, ids, ids)):
+        losses = [function(x) for x in (half, whole)]
+        assert losses[0].dtype == torch.float32
+        assert losses[0].isfinite()
+        assert torch.equal(*losses)
+        losses[0].backward()
+        assert half.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("margin", [None, 0.3])
+@pytest.mark.parametrize("ids", [[0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 1, 2], [0, 1, 2, 2, 3, 2]])
+def test_triplets_of_two_processes_are_those_of_one(ids, margin):
+    """Also where one process has more anchors to leave out than the other."""
+    features, ids = raw_features(ids).requires_grad_(), torch.tensor(ids)
+    own = [slice(0, 3), slice(3, 6)]
+    parts = [
+        triplet(features[rows], ids[rows], margin, gathered=features, gathered_ids=ids)
+        for rows in own
+    ]
+    alone = triplet(features, ids, margin)
+    assert (sum(parts) / 2).item() == pytest.approx(alone.item(), rel=1e-6)
+    together = torch.autograd.grad(sum(parts) / 2, features)
+    torch.testing.assert_close(together, torch.autograd.grad(alone, features), rtol=1e-6, atol=1e-9)
+
+
+def test_sup_con_of_two_processes_is_that_of_one():
+    ids = torch.tensor([0, 0, 1, 1, 2, 0])
+    anchors, contrast = raw_features(ids), raw_features(ids, seed=1)
+    parts = [sup_con(anchors[r], contrast, ids[r], ids) for r in (slice(0, 3), slice(3, 6))]
+    alone = sup_con(anchors, contrast, ids, ids)
+    assert (sum(parts) / 2).item() == pytest.approx(alone.item(), rel=1e-9)
+
+
+def published_reid(case: str, name: str) -> Tensor:
+    return torch.tensor(REID[f"{case}/{name}"])
+
+
+def check_published_reid(case: str, name: str, loss: Tensor, rel: float, **leaves: Tensor) -> None:
+    """The published loss, and its gradients to the leaves."""
+    assert loss.item() == pytest.approx(published_reid(case, f"{name}_loss").item(), rel=rel)
+    for key, gradient in zip(leaves, torch.autograd.grad(loss, leaves.values()), strict=True):
+        expected = published_reid(case, f"{name}_grad_{key}")
+        torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-8)
+
+
+def reid_leaf(case: str, name: str) -> Tensor:
+    return published_reid(case, name).double().requires_grad_()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sup_con_is_the_published_one(case):
+    image, text = reid_leaf(case, "feat"), reid_leaf(case, "text")
+    ids = published_reid(case, "labels")
+    leaves = {"img": image, "txt": text}
+    to_text, to_image = sup_con(image, text, ids, ids), sup_con(text, image, ids, ids)
+    check_published_reid(case, "stage1_total", to_text + to_image, 1e-6, **leaves)
+    check_published_reid(case, "supcon_i2t", sup_con(image, text, ids, ids), 1e-6, **leaves)
+    check_published_reid(case, "supcon_t2i", sup_con(text, image, ids, ids), 1e-6, **leaves)
+
+
+@pytest.mark.parametrize(("name", "margin"), [("triplet_m0.3", 0.3), ("triplet_soft", None)])
+@pytest.mark.parametrize("case", CASES)
+def test_triplet_is_the_published_one(case, name, margin):
+    features, ids = reid_leaf(case, "feat"), published_reid(case, "labels")
+    check_published_reid(case, name, triplet(features, ids, margin), 1e-6, f=features)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_label_smoothing_is_the_published_one(case):
+    logits, ids = reid_leaf(case, "score"), published_reid(case, "labels")
+    check_published_reid(case, "xent_ls0.1", identity(logits, ids, 0.1), 2e-6, s=logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "identity_weight", "margin", "smoothing"),
+    [
+        ("stage2_vit", 0.25, 0.3, 0.1),
+        ("stage2_cnn", 1.0, 0.3, 0.1),
+        ("stage2_vit_soft", 0.25, None, 0.1),
+        ("stage2_vit_nols", 0.25, 0.3, 0.0),
+    ],
+)
+@pytest.mark.parametrize("case", CASES)
+def test_the_second_stage_is_the_published_one(case, name, identity_weight, margin, smoothing):
+    keys = {"s1": "score", "s2": "score_proj", "f2": "feat2", "f": "feat", "f3": "feat3"}
+    x = {key: reid_leaf(case, array) for key, array in (keys | {"i2t": "i2t"}).items()}
+    ids = published_reid(case, "labels")
+    loss = identity_weight * sum(identity(x[key], ids, smoothing) for key in ("s1", "s2"))
+    loss = loss + sum(triplet(x[key], ids, margin) for key in ("f2", "f", "f3"))
+    loss = loss + identity(x["i2t"], ids, smoothing)
+    check_published_reid(case, name, loss, 2e-6, **x)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision.transforms.functional as TF
 from PIL import Image
+from torchvision import transforms
 from transformers import CLIPImageProcessor
 
 from misc.transforms import (
@@ -13,6 +14,7 @@ from misc.transforms import (
     STATISTICS,
     CentreCropTransform,
     EvaluationTransform,
+    ReIDTransform,
     SimCLRTransform,
     TrainTransform,
     blur,
@@ -22,6 +24,7 @@ from misc.transforms import (
     flip,
     jitter_color,
     make_gray,
+    shift,
     to_tensor,
 )
 
@@ -44,6 +47,18 @@ def test_evaluation_transform_is_the_published_one(index):
     picture = Image.fromarray(GOLDEN[f"raw/{index}"].astype(np.uint8))
     expected = torch.tensor(GOLDEN[f"tbps_val_32x24/{index}"])
     torch.testing.assert_close(EvaluationTransform((32, 24), "imagenet")(picture), expected)
+
+
+def test_evaluation_transform_of_re_identification_is_torchvisions(picture):
+    expected = transforms.Compose(
+        [
+            transforms.Resize((32, 24), transforms.InterpolationMode.BILINEAR),
+            transforms.ToTensor(),
+            transforms.Normalize([0.5] * 3, [0.5] * 3),
+        ]
+    )
+    ours = EvaluationTransform((32, 24), "half", Image.Resampling.BILINEAR)(picture)
+    torch.testing.assert_close(ours, expected(picture))
 
 
 def test_the_same_generator_gives_the_same_view_and_another_another(picture):
@@ -232,3 +247,87 @@ def test_a_crop_covers_any_size_and_keeps_the_aspect():
     assert found.shape == (3, 60, 30)
     assert white.sum() == pytest.approx(12, abs=1)  # of 120 rows that the picture has there
     assert white[30] == 1
+
+
+def test_a_shift_moves_the_picture_by_up_to_ten_pixels_and_blackens_the_rest():
+    rows, columns = 40, 20
+    place = 1 + torch.arange(rows * columns, dtype=torch.float32).reshape(1, rows, columns)
+    rng = np.random.default_rng(0)
+    moves = []
+    for _ in range(300):
+        moved = shift(place, rng)
+        assert moved.shape == place.shape
+        row, column = (moved[0] > 0).nonzero()[0].tolist()
+        origin = int(moved[0, row, column]) - 1
+        down, right = row - origin // columns, column - origin % columns
+        moves.append((down, right))
+        expected = torch.zeros_like(place)
+        expected[:, max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)] = (
+            place[:, max(0, -down) : rows - max(0, down), max(0, -right) : columns - max(0, right)]
+        )
+        assert torch.equal(moved, expected)
+    assert [set(along) for along in zip(*moves, strict=True)] == [{*range(-10, 11)}] * 2
+
+
+def re_identification_views(transform: ReIDTransform, number: int) -> torch.Tensor:
+    """Views of a white picture, (N, 3, 64, 32), each with its own generator."""
+    white = Image.new("RGB", (50, 90), "white")
+    return torch.stack([transform(white, np.random.default_rng(i)) for i in range(number)])
+
+
+def test_re_identification_erases_normalised_pixels_with_noise():
+    views = re_identification_views(ReIDTransform((64, 32), "half"), 600)
+    inside = views[:, :, 10:-10, 10:-10]  # no shift reaches here: 1 after normalisation, or noise
+    noise = inside[inside.ne(1)]
+    assert noise.mean().item() == pytest.approx(0, abs=0.02)
+    assert noise.std().item() == pytest.approx(1, abs=0.02)
+    erased = views.abs().ne(1).all(1)  # neither white nor the black of a shift
+    areas = erased.flatten(1).float().mean(1)
+    assert (areas > 0).float().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert 0.015 < areas[areas > 0].min() < 0.03
+    assert 0.3 < areas.max() < 0.35
+    boxes = [[1 + axis.max() - axis.min() for axis in e.nonzero().T] for e in erased if e.any()]
+    assert torch.equal(areas[areas > 0] * 64 * 32, torch.tensor([h * w for h, w in boxes]).float())
+    aspects = [float(h / w) for h, w in boxes if h * w > 100]
+    assert 0.27 < min(aspects) < 0.35
+    assert 2.8 < max(aspects) < 3.6
+
+
+def test_re_identification_flips_half_of_the_pictures():
+    """A picture whose left half is black."""
+    half = Image.new("RGB", (100, 100), "white")
+    half.paste((0, 0, 0), (0, 0, 50, 100))
+    transform = ReIDTransform((64, 64), "half", erased=(0.0, 0.0))
+    views = torch.stack([transform(half, np.random.default_rng(i)) for i in range(600)])
+    is_white = views[:, 0, 32, 12] > 0  # a column that is left of the middle, however shifted
+    assert is_white.float().mean().item() == pytest.approx(0.5, abs=0.06)
+
+
+def test_re_identification_can_erase_with_a_value_for_each_channel():
+    values = STATISTICS["clip"][0]
+    transform = ReIDTransform(
+        (64, 32), "clip", Image.Resampling.BILINEAR, erased=(0.02, 0.4), fill=values
+    )
+    views = re_identification_views(transform, 300)
+    erased = (views == torch.tensor(values)[:, None, None]).all(1)
+    areas = erased.flatten(1).float().mean(1)
+    assert (areas > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert 0.34 < areas.max() < 0.42
+
+
+def test_a_view_for_re_identification_is_determined_by_its_generator(picture):
+    """And is the resized, normalised picture where nothing below a probability is drawn."""
+    transform = ReIDTransform((32, 16), "imagenet")
+    views = [transform(picture, np.random.default_rng(seed)) for seed in range(20)]
+    assert torch.equal(transform(picture, np.random.default_rng(5)), views[5])
+    assert len({view.sum().item() for view in views}) == 20
+
+    class Never:
+        def random(self):
+            return 1.0
+
+        def integers(self, high, size):
+            return (high // 2,) * size
+
+    expected = EvaluationTransform((32, 16), "imagenet")(picture)
+    torch.testing.assert_close(transform(picture, Never()), expected)
