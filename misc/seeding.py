@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     MASK = 5
     MIX = 6
     LANGUAGE = 7
+    GALLERY = 8
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:

@@ -1,0 +1,58 @@
+"""VehicleID (Liu et al., CVPR 2016): lists of vehicles without cameras, and drawn galleries.
+
+There are test lists of 800, 1600 and 2400 vehicles. One picture of each is drawn for the gallery,
+the others look for it; ten draws are averaged over.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from misc.datasets.msmt17 import read_lists
+from misc.datasets.reid_published import Count, PublishedReID, ReIDPicture, ReIDSplits
+from misc.seeding import Purpose, generator
+
+
+def read_vehicleid(folder: Path, size: int) -> ReIDSplits:
+    """With the first gallery of seed 0."""
+
+    def read(name: str) -> list[ReIDPicture]:
+        file = folder / "train_test_split" / name
+        listed = read_lists((file,), lambda name: folder / "image" / f"{name}.jpg")
+        return [ReIDPicture(str(path), identity) for path, identity in listed.items()]
+
+    test = read(f"test_list_{size}.txt")
+    return ReIDSplits(read("train_list.txt"), *draw_gallery(test, seed=0, draw=0))
+
+
+def draw_gallery(
+    pictures: Iterable[ReIDPicture], seed: int, draw: int
+) -> tuple[list[ReIDPicture], list[ReIDPicture]]:
+    """Queries, and a gallery of one picture of each identity, whatever the pictures' order."""
+    members: dict[int, list[ReIDPicture]] = defaultdict(list)
+    for picture in sorted(pictures, key=lambda picture: picture.path):
+        members[picture.identity].append(picture)
+    rng = generator(seed, Purpose.GALLERY, draw)
+    gallery = [own.pop(int(rng.integers(len(own)))) for _, own in sorted(members.items())]
+    return [picture for own in members.values() for picture in own], gallery
+
+
+def _published(size: int) -> PublishedReID:
+    lists = ("train_list.txt", f"test_list_{size}.txt")
+    return PublishedReID(
+        name=f"VehicleID ({size})",
+        folder="VehicleID_V1.0",
+        contents=("image", *(f"train_test_split/{name}" for name in lists)),
+        source=(
+            "Liu et al., Deep Relative Distance Learning: Tell the Difference Between Similar "
+            "Vehicles, CVPR 2016"
+        ),
+        cameras=1,
+        counts={"train": Count(113346, 13164), "gallery": Count(size, size)},
+        read=partial(read_vehicleid, size=size),
+        draws=10,
+    )
+
+
+VEHICLEID, VEHICLEID_1600, VEHICLEID_2400 = map(_published, (800, 1600, 2400))
