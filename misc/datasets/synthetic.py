@@ -1,6 +1,7 @@
-"""Synthetic pedestrians in the exact layouts of the published text-to-person datasets.
+"""Synthetic pedestrians, and vehicles, in the exact layouts of the published datasets.
 
 python -m misc.datasets.synthetic --layout cuhk-pedes --output data/synthetic
+python -m misc.datasets.synthetic --layout market1501 --output data/synthetic
 python -m misc.datasets.synthetic --contact-sheet pedestrians.jpg
 """
 
@@ -10,32 +11,40 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from errors import InputError
+from misc.datasets.drawing_plan import DiskLayout, DrawingPlan, check_layout
 from misc.datasets.pedestrians.contact_sheet import draw_contact_sheet
 from misc.datasets.pedestrians.languages import LANGUAGES
 from misc.datasets.pedestrians.layouts import LAYOUTS, Sample
 from misc.datasets.pedestrians.plan import Plan
 from misc.datasets.pedestrians.samples import write_samples
+from misc.datasets.reid_layouts import REID_LAYOUTS, ReIDSample
+from misc.datasets.reid_samples import ReIDPlan, write_reid_samples
 from misc.script import run_script
 
 RECEIPT = "synthetic.json"
+KNOWN: dict[str, DiskLayout] = {**LAYOUTS, **REID_LAYOUTS}
 IDENTITIES = {"train": 1000, "val": 100, "test": 100}
 
+P = TypeVar("P", bound=DrawingPlan)
+J = TypeVar("J")
+S = TypeVar("S")
 Job = tuple[Path, Plan, str, int]
+ReIDJob = tuple[Path, ReIDPlan, str, int]
 
 
 @dataclass(frozen=True)
 class Count:
     identities: int
     images: int
-    captions: int
+    captions: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,14 @@ class WrittenDataset:
     annotation_file: Path
     processed: Path
     image_root: Path
+    counts: Mapping[str, Count]
+
+
+@dataclass(frozen=True)
+class WrittenReIDDataset:
+    """Where a re-identification dataset lies; `counts` has an entry for each role of a picture."""
+
+    root: Path
     counts: Mapping[str, Count]
 
 
@@ -84,21 +101,63 @@ def write_dataset(
             or cannot be written.
     """
     plan = Plan(layout, dict(identities), images, seed, height, difficulty, tuple(languages))
+    root, counts = _write_once(plan, output, _write, workers, progress)
+    return _written(root, plan, counts)
+
+
+def write_reid_dataset(
+    layout: str,
+    output: Path,
+    *,
+    identities: Mapping[str, int],
+    images: tuple[int, int] = (4, 8),
+    seed: int = 0,
+    height: tuple[int, int] = (96, 256),
+    difficulty: float = 0.5,
+    viewpoints: bool = True,
+    workers: int = 1,
+    progress: bool = False,
+) -> WrittenReIDDataset:
+    """Write a re-identification dataset below `output`, or find it there, as `write_dataset` does.
+
+    Args:
+        layout: `market1501`, `msmt17`, `dukemtmc`, `occluded-duke`, `veri776` or `vehicleid`.
+        identities: how many for `train` and for `test`, which share none.
+        images: fewest and most pictures of an identity, from 4 to 99; at least two from each of
+            the cameras that see it.
+        difficulty: 0 to 1: look-alikes, cameras that differ, occlusion.
+        viewpoints: whether `veri776` comes with its keypoint files.
+
+    Raises:
+        InputError: as `write_dataset` does.
+    """
+    plan = ReIDPlan(layout, dict(identities), images, seed, height, difficulty, viewpoints)
+    return WrittenReIDDataset(*_write_once(plan, output, _write_reid, workers, progress))
+
+
+def _write_once(
+    plan: P,
+    output: Path,
+    write: Callable[[Path, P, int, bool], dict[str, Count]],
+    workers: int,
+    progress: bool,
+) -> tuple[Path, dict[str, Count]]:
+    """The dataset's folder and counts: what `write` wrote, or what the same plan wrote before."""
     if workers < 1:
         raise InputError(f"{workers} workers: give at least one.")
     root = Path(output) / plan.published.folder
     try:
         if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-            return _written(root, plan, _read_receipt(root, plan))
-        Path(output).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".synthetic-", dir=output) as temporary:
+            return root, _read_receipt(root, plan)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".synthetic-", dir=root.parent) as temporary:
             draft = Path(temporary) / root.name
-            counts = _write(draft, plan, workers, progress)
+            counts = write(draft, plan, workers, progress)
             os.replace(draft, root)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write to {root} ({reason}): choose another folder.") from error
-    return _written(root, plan, counts)
+    return root, counts
 
 
 def _written(root: Path, plan: Plan, counts: Mapping[str, Count]) -> WrittenDataset:
@@ -106,7 +165,7 @@ def _written(root: Path, plan: Plan, counts: Mapping[str, Count]) -> WrittenData
     return WrittenDataset(root, annotation_file, root / "processed", root / "imgs", counts)
 
 
-def _read_receipt(root: Path, plan: Plan) -> dict[str, Count]:
+def _read_receipt(root: Path, plan: DrawingPlan) -> dict[str, Count]:
     """The counts of the dataset that is already there, if the same plan made it."""
     try:
         receipt = json.loads((root / RECEIPT).read_text(encoding="utf-8"))
@@ -125,13 +184,13 @@ def _read_receipt(root: Path, plan: Plan) -> dict[str, Count]:
     return {split: Count(**count) for split, count in counts.items()}
 
 
-def _arguments(plan: Plan) -> dict[str, Any]:
+def _arguments(plan: DrawingPlan) -> dict[str, Any]:
     """The plan as JSON reads it back; a split without identities is as good as none, and English
     alone goes without saying, as it did before there were other languages.
     """
     asked = {split: number for split, number in plan.identities.items() if number}
     arguments: dict[str, Any] = json.loads(json.dumps(asdict(plan) | {"identities": asked}))
-    if plan.languages == ("en",):
+    if arguments.get("languages") == ["en"]:
         del arguments["languages"]
     return arguments
 
@@ -141,7 +200,7 @@ def _write(root: Path, plan: Plan, workers: int, progress: bool) -> dict[str, Co
     splits: dict[str, list[tuple[Sample, ...]]] = {split: [] for _, _, split, _ in jobs}
     bar = tqdm(total=len(jobs), unit=" identities", disable=None if progress else True)
     with bar:
-        for (_, _, split, _), samples in zip(jobs, _map(jobs, workers), strict=True):
+        for (_, _, split, _), samples in zip(jobs, _map(_run_job, jobs, workers), strict=True):
             splits[split] += samples
             bar.update()
     record = plan.published.record
@@ -159,17 +218,36 @@ def _write(root: Path, plan: Plan, workers: int, progress: bool) -> dict[str, Co
     return counts
 
 
-def _map(jobs: list[Job], workers: int) -> Iterator[list[tuple[Sample, ...]]]:
+def _write_reid(root: Path, plan: ReIDPlan, workers: int, progress: bool) -> dict[str, Count]:
+    jobs = [(root, plan, split, identity) for split, identity in plan.owners()]
+    drawn = _map(_run_reid_job, jobs, workers)
+    bar = tqdm(drawn, total=len(jobs), unit=" identities", disable=None if progress else True)
+    samples = [sample for own in bar for sample in own]
+    for name, lines in plan.published.lists(samples).items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    roles = {sample.role: [s for s in samples if s.role == sample.role] for sample in samples}
+    counts = {role: Count(len({s.identity for s in own}), len(own)) for role, own in roles.items()}
+    receipt = {role: asdict(count) for role, count in counts.items()}
+    _dump({"arguments": _arguments(plan), "counts": receipt}, root / RECEIPT)
+    return counts
+
+
+def _map(run: Callable[[J], S], jobs: list[J], workers: int) -> Iterator[S]:
     if workers == 1:
-        yield from map(_run_job, jobs)
+        yield from map(run, jobs)
         return
     # Spawned, not forked: a parent that has threads (torch, for one) must not be copied.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(_run_job, jobs, chunksize=8)
+        yield from pool.imap(run, jobs, chunksize=8)
 
 
 def _run_job(job: Job) -> list[tuple[Sample, ...]]:
     return write_samples(*job)
+
+
+def _run_reid_job(job: ReIDJob) -> list[ReIDSample]:
+    return write_reid_samples(*job)
 
 
 def _processed(sample: Sample) -> dict[str, Any]:
@@ -198,21 +276,23 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m misc.datasets.synthetic",
-        description="Draw and describe synthetic pedestrians.",
+        description="Draw synthetic pedestrians, described or not, and vehicles.",
     )
     add = parser.add_argument
-    add("--layout", help=f"one of {', '.join(LAYOUTS)}")
+    add("--layout", help=f"one of {', '.join(KNOWN)}")
     add("--output", type=Path, metavar="DIR", help="where the dataset's own folder is made")
     for split, number in IDENTITIES.items():
         known = f"identities of split {split}, where there is one (default {number})"
         add(f"--{split}", type=int, metavar="N", help=known)
     pair: dict[str, Any] = {"type": int, "nargs": 2, "metavar": ("MIN", "MAX")}
-    add("--images", **pair, default=(2, 4), help="pictures of an identity (default 2 4)")
+    known = "pictures of an identity (default 2 4, for re-identification 4 8)"
+    add("--images", **pair, help=known)
     add("--height", **pair, default=(96, 256), help="pixels of a picture (default 96 256)")
     add("--difficulty", type=float, default=0.5, help="from 0 to 1 (default 0.5)")
     known = f"of the captions, from {', '.join(LANGUAGES)} (default en); the first is the owners'"
     add("--languages", nargs="+", metavar="LANG", default=["en"], help=known)
     add("--seed", type=int, default=0, help="another seed, other people (default 0)")
+    add("--no-viewpoints", action="store_true", help="veri776 without its keypoint files")
     add("--workers", type=int, default=1, help="processes; they do not change the result")
     add("--contact-sheet", type=Path, metavar="FILE", help="draw a page of pictures with captions")
     return parser
@@ -225,12 +305,29 @@ def _run(options: argparse.Namespace) -> None:
     if not wants_dataset and options.contact_sheet is None:
         raise InputError("nothing to write: give --layout and --output, or --contact-sheet.")
     if wants_dataset:
+        check_layout(options.layout, KNOWN)
+    if options.layout in REID_LAYOUTS:
+        _report_reid(
+            write_reid_dataset(
+                options.layout,
+                options.output,
+                identities=_identities(options),
+                images=tuple(options.images or (4, 8)),
+                seed=options.seed,
+                height=tuple(options.height),
+                difficulty=options.difficulty,
+                viewpoints=not options.no_viewpoints,
+                workers=options.workers,
+                progress=True,
+            )
+        )
+    elif wants_dataset:
         _report(
             write_dataset(
                 options.layout,
                 options.output,
                 identities=_identities(options),
-                images=tuple(options.images),
+                images=tuple(options.images or (2, 4)),
                 seed=options.seed,
                 height=tuple(options.height),
                 difficulty=options.difficulty,
@@ -245,12 +342,12 @@ def _run(options: argparse.Namespace) -> None:
 
 def _identities(options: argparse.Namespace) -> dict[str, int]:
     """Those given, and the default of the splits that the layout has."""
-    layout = LAYOUTS.get(options.layout)
+    layout = KNOWN[options.layout]
     given = {split: getattr(options, split) for split in IDENTITIES}
     return {
         split: default if given[split] is None else given[split]
         for split, default in IDENTITIES.items()
-        if given[split] is not None or layout is None or split in layout.splits
+        if given[split] is not None or split in layout.splits
     }
 
 
@@ -262,6 +359,12 @@ def _report(written: WrittenDataset) -> None:
         )
     for name in ("annotation_file", "processed", "image_root"):
         print(f"{name:<16} {getattr(written, name)}")
+
+
+def _report_reid(written: WrittenReIDDataset) -> None:
+    for role, count in written.counts.items():
+        print(f"{role:<16} {count.identities} identities, {count.images} images")
+    print(f"{'root':<16} {written.root}")
 
 
 def _save_contact_sheet(file: Path, seed: int, difficulty: float) -> None:

@@ -20,6 +20,8 @@ class Stream(IntEnum):
     PICTURE = 4
     CAPTION = 5
     TRANSLATION = 6
+    VEHICLE = 7
+    FLEET = 8
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> Generator:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from misc.datasets.drawing_plan import DiskLayout
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -18,16 +20,12 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """One dataset on disk: `captions` are those of an image, ids start at `first_id`, and
-    `file_path(split, id, camera, picture)` is a name under `imgs`."""
+class Layout(DiskLayout):
+    """One dataset on disk: `captions` are those of an image, and `file_path(split, id, camera,
+    picture)` is a name under `imgs`."""
 
-    folder: str
     annotation_file: str
-    splits: tuple[str, ...]
-    first_id: int
     captions: int
-    cameras: int
     file_path: Callable[[str, int, int, int], str]
     record: Callable[[Sample], dict[str, Any]]
 

@@ -195,7 +195,8 @@ PLACES: dict[str, Callable[[Pen, int, int, int, float, Generator], None]] = {
 
 
 def draw_occluder(image: Image.Image, kind: str, rng: Generator) -> None:
-    """Something in the foreground: up to the knees at most, or slim and at one side."""
+    """Something in the foreground: up to the knees at most, or slim and at one side; half of the
+    picture where it is to hide somebody."""
     OCCLUDERS[kind](ImageDraw.Draw(image), *image.size, rng)
 
 
@@ -262,10 +263,33 @@ def _draw_passer_by(pen: Pen, width: int, height: int, rng: Generator) -> None:
     )
 
 
+def _draw_hoarding(pen: Pen, width: int, height: int, rng: Generator) -> None:
+    """Boards up to the chest."""
+    top, board = between(rng, 0.42, 0.6) * height, muted(float(rng.random()), 0.3, 0.62)
+    pen.rectangle((0, top, width, height), fill=board)
+    step = 0.1 * height
+    for number in range(1 + int((height - top) / step)):
+        y = top + number * step
+        pen.line((0, y, width, y), fill=darken(board, 0.3), width=max(1, height // 90))
+
+
+def _draw_kiosk(pen: Pen, width: int, height: int, rng: Generator) -> None:
+    """A wall on one side, from the top to the bottom."""
+    wide, wall = between(rng, 0.42, 0.56) * width, muted(float(rng.random()), 0.4, 0.56)
+    left = pick(rng, (0.0, width - wide))
+    pen.rectangle((left, 0, left + wide, height), fill=wall, outline=darken(wall, 0.4))
+    pen.rectangle(
+        (left + 0.15 * wide, 0.12 * height, left + 0.85 * wide, 0.4 * height),
+        fill=lighten(wall, 0.5),
+    )
+
+
 OCCLUDERS: dict[str, Callable[[Pen, int, int, Generator], None]] = {
     "bush": _draw_bush,
     "wall": _draw_wall,
     "car": _draw_car,
     "pole": _draw_pole,
     "passer-by": _draw_passer_by,
+    "hoarding": _draw_hoarding,
+    "kiosk": _draw_kiosk,
 }

@@ -14,6 +14,8 @@ YAWS = {"front": 0.0, "back": math.pi, "left": -math.pi / 2, "right": math.pi / 
 # The low ones hide the feet and what stands on the ground, the slim ones only narrow the view.
 LOW_OCCLUDERS = ("bush", "wall", "car")
 SLIM_OCCLUDERS = ("pole", "passer-by")
+# These hide half of the person; no caption is written of such a picture.
+BLOCKERS = ("hoarding", "kiosk")
 
 
 @dataclass(frozen=True)
