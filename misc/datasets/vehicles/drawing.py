@@ -17,6 +17,7 @@ from misc.datasets.vehicles.shots import Shot
 
 MARGIN = 0.08
 ASPECT = (0.75, 1.8)  # width to height of the narrowest and of the widest picture
+EDGE_ON = 1e-6  # a panel that is turned to the camera no more than this is not seen
 FACTOR = 2  # it is painted larger and then reduced, which makes its edges smooth
 
 
@@ -65,7 +66,7 @@ def _draw_vehicle(
     for layer in layers:
         for solid in sorted(layer, key=lambda solid: view.depth(solid.middle)):
             for panel in solid.panels.values():
-                if _faces(panel.normal, view) > 0:
+                if _faces(panel.normal, view) > EDGE_ON:
                     _draw_panel(pen, panel, view, sun)
 
 

@@ -78,9 +78,12 @@ class Solid:
             )
             for name, (a, b) in zip(outline.names, pairwise(outline.corners), strict=True)
         }
+        lean, tall = (self.widths[0] - self.widths[1]) / 2, (self.top - self.foot) * stretch[1]
+        length = math.hypot(lean, tall)
         for name, side in SIDES.items():
             points = [self._point(corner, side) for corner in outline.corners]
-            self.panels[name] = Panel(points, Point(side, 0.0, 0.0), rgb)
+            normal = Point(side * tall / length, 0.0, -lean / length)
+            self.panels[name] = Panel(points, normal, rgb)
 
     @property
     def middle(self) -> Point:
