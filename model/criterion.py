@@ -1,14 +1,15 @@
 """From the names of losses and their weights to the losses of one batch."""
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.interface import Batch, Outputs
+from model.interface import Batch, Outputs, Tensors
 from model.objectives import Pairs, c_itc, cmpm, identity, itc, masked_lm, n_itc, r_itc, sdm, simclr
 
 
@@ -49,31 +50,30 @@ class Settings:
     simclr_temperature: float = 0.1
 
 
-class Criterion:
+class WeightedLosses(ABC):
     """The losses that are switched on, by name, and their weighted sum. It has no parameters.
 
     Args:
         weights: the weight of each loss in the total; a loss that is not named is not computed.
+        known: the losses that there are.
     """
 
-    def __init__(self, weights: Mapping[str, float], settings: Settings | None = None) -> None:
-        unknown = set(weights) - LOSSES.keys()
+    def __init__(self, weights: Mapping[str, float], known: Collection[str]) -> None:
+        unknown = set(weights) - set(known)
         assert not unknown, f"no such loss: {sorted(unknown)}"
         self.weights = dict(weights)
-        self.settings = settings or Settings()
 
+    @abstractmethod
     def __call__(
-        self, outputs: Outputs, batch: Batch, gather: Gather | None = None, progress: float = 1.0
+        self, outputs: Any, batch: Any, gather: Gather | None = None, progress: float = 1.0
     ) -> dict[str, Tensor]:
         """The losses of one batch, un-weighted, by name.
 
         Args:
-            progress: epochs since the stage began; the soft labels grow over the first one.
+            progress: epochs since the stage began.
         """
-        contrast = Contrast(outputs, batch, gather or Alone(), self.settings, progress)
-        return {name: LOSSES[name](contrast) for name in self.weights}
 
-    def total(self, losses: Mapping[str, Tensor], outputs: Outputs) -> Tensor:
+    def total(self, losses: Mapping[str, Tensor], outputs: Tensors) -> Tensor:
         """The sum of the losses, each with its weight.
 
         Every output joins it as a zero, so that also what no loss reads has a gradient, and the
@@ -82,6 +82,21 @@ class Criterion:
         weighted = [self.weights[name] * loss for name, loss in losses.items()]
         zeros = [0.0 * t.flatten()[:1].float().sum() for t in outputs.present().values()]
         return torch.stack(weighted + zeros).sum()
+
+
+class Criterion(WeightedLosses):
+    """The losses between pictures and captions."""
+
+    def __init__(self, weights: Mapping[str, float], settings: Settings | None = None) -> None:
+        super().__init__(weights, LOSSES)
+        self.settings = settings or Settings()
+
+    def __call__(
+        self, outputs: Outputs, batch: Batch, gather: Gather | None = None, progress: float = 1.0
+    ) -> dict[str, Tensor]:
+        """The losses of one batch; the soft labels grow over the first epoch."""
+        contrast = Contrast(outputs, batch, gather or Alone(), self.settings, progress)
+        return {name: LOSSES[name](contrast) for name in self.weights}
 
 
 class Contrast:

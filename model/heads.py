@@ -22,12 +22,37 @@ class ProjectionHead(nn.Sequential):
 
 
 class Classifier(nn.Linear):
-    """Identity logits of features: (B, D) -> (B, identities); N(0, 0.001), bias 0."""
+    """Identity logits of features: (B, D) -> (B, identities); N(0, 0.001), bias 0 if any."""
+
+    def __init__(self, width: int, identities: int, bias: bool = True) -> None:
+        super().__init__(width, identities, bias)
+        nn.init.normal_(self.weight, std=0.001)
+        if bias:
+            nn.init.zeros_(self.bias)
+
+
+class BNNeck(nn.BatchNorm1d):
+    """What stands between the features of metric losses and those of a classifier: (B, D) -> (B, D)
+    (Luo et al. 2019, arXiv 1903.07071, section 3.5).
+
+    Its bias is 0 and does not train, so that the classifier's planes go through the origin.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.bias.requires_grad_(False)
+
+
+class IdentityHead(nn.Module):
+    """Identity logits of features through a BN neck: (B, D) -> (B, identities)."""
 
     def __init__(self, width: int, identities: int) -> None:
-        super().__init__(width, identities)
-        nn.init.normal_(self.weight, std=0.001)
-        nn.init.zeros_(self.bias)
+        super().__init__()
+        self.neck = BNNeck(width)
+        self.classifier = Classifier(width, identities, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.classifier(self.neck(features))
 
 
 class MaskedLanguageDecoder(nn.Module):

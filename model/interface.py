@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class _Tensors:
+class Tensors:
     """Tensors of one batch, some of them absent; `dims` says along which dimension its rows lie.
 
     A tensor that is not in `dims` belongs to no row.
@@ -51,21 +51,11 @@ class _Tensors:
 
 
 @dataclass(frozen=True)
-class Batch(_Tensors):
-    """B captions with their pictures, each picture in V views of the training augmentation."""
-
-    images: Tensor  # (V, B, 3, rows, columns)
-    tokens: Tensor  # (B, L), int64; with masked words where `labels` are given
-    ids: Tensor  # (B,), int64, identities numbered from 0
-    simclr_images: Tensor | None = None  # (2, B, 3, rows, columns), views of SimCLR's augmentation
-    labels: Tensor | None = None  # (B, L), int64, the words that were masked, elsewhere -100
-
-    dims: ClassVar[dict[str, int]] = {
-        "images": 1, "tokens": 0, "ids": 0, "simclr_images": 1, "labels": 0
-    }  # fmt: skip
+class AnyBatch(Tensors):
+    """A batch of any method: the rows of its tensors, whose identities are `ids`, go together."""
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.present()["ids"])
 
     def to(self, device: torch.device) -> Self:
         """The batch on `device`; from pinned memory the copy runs beside the computation."""
@@ -83,7 +73,44 @@ class Batch(_Tensors):
 
 
 @dataclass(frozen=True)
-class Outputs(_Tensors):
+class Batch(AnyBatch):
+    """B captions with their pictures, each picture in V views of the training augmentation."""
+
+    images: Tensor  # (V, B, 3, rows, columns)
+    tokens: Tensor  # (B, L), int64; with masked words where `labels` are given
+    ids: Tensor  # (B,), int64, identities numbered from 0
+    simclr_images: Tensor | None = None  # (2, B, 3, rows, columns), views of SimCLR's augmentation
+    labels: Tensor | None = None  # (B, L), int64, the words that were masked, elsewhere -100
+
+    dims: ClassVar[dict[str, int]] = {
+        "images": 1, "tokens": 0, "ids": 0, "simclr_images": 1, "labels": 0
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PromptBatch(AnyBatch):
+    """B features of pictures, to learn prompts from."""
+
+    image_features: Tensor  # (B, D), of `CLIPReID.project_image`
+    ids: Tensor  # (B,), int64, identities numbered from 0
+
+    dims: ClassVar[dict[str, int]] = {"image_features": 0, "ids": 0}
+
+
+@dataclass(frozen=True)
+class ReIDBatch(AnyBatch):
+    """B pictures of people or vehicles."""
+
+    images: Tensor  # (B, 3, rows, columns)
+    ids: Tensor  # (B,), int64, identities numbered from 0
+    cameras: Tensor  # (B,), int64, numbered from 0
+    views: Tensor  # (B,), int64, numbered from 0
+
+    dims: ClassVar[dict[str, int]] = {"images": 0, "ids": 0, "cameras": 0, "views": 0}
+
+
+@dataclass(frozen=True)
+class Outputs(Tensors):
     """Features and logits of one batch, un-normalised, still in the graph. No losses."""
 
     image_features: Tensor  # (V, B, D)
@@ -98,4 +125,34 @@ class Outputs(_Tensors):
     dims: ClassVar[dict[str, int]] = {
         "image_features": 1, "text_features": 0, "soft_text_features": 0, "simclr_features": 1,
         "image_logits": 0, "text_logits": 0, "word_logits": 0
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PromptOutputs(Tensors):
+    """Features of one batch, un-normalised; those of the text are still in the graph."""
+
+    image_features: Tensor  # (B, D)
+    text_features: Tensor  # (B, D), of the pictures' identities
+
+    dims: ClassVar[dict[str, int]] = {"image_features": 0, "text_features": 0}
+
+
+@dataclass(frozen=True)
+class ReIDOutputs(Tensors):
+    """Features and logits of one batch, un-normalised, still in the graph. No losses.
+
+    The features are those of `VisionTransformer.features` or `ModifiedResNet.features`, in order.
+    """
+
+    penultimate_features: Tensor  # (B, D1)
+    image_features: Tensor  # (B, D2)
+    projected_features: Tensor  # (B, D), in the joint space
+    image_logits: Tensor  # (B, identities)
+    projected_logits: Tensor  # (B, identities)
+    text_logits: Tensor | None = None  # (B, identities), with the identities' text features
+
+    dims: ClassVar[dict[str, int]] = {
+        "penultimate_features": 0, "image_features": 0, "projected_features": 0,
+        "image_logits": 0, "projected_logits": 0, "text_logits": 0
     }  # fmt: skip

@@ -4,7 +4,8 @@ Two slots are empty unless a method fills them: `Block.adapter`, a branch beside
 `Transformer.prompts`, which renews tokens between blocks.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -138,6 +139,11 @@ class Transformer(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
+        return deque(self.stream(x), maxlen=1).pop()
+
+    def stream(self, x: Tensor) -> Iterator[Tensor]:
+        """What enters the first block, and what each block makes of it."""
+        yield x
         for i, block in enumerate(self.blocks):
             if i > 0 and self.prompts is not None:
                 x = self.prompts(i, x)
@@ -145,4 +151,4 @@ class Transformer(nn.Module):
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
-        return x
+            yield x

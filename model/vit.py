@@ -1,5 +1,6 @@
 """CLIP's image tower: a vision transformer over patches of a picture of any size and stride."""
 
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -69,15 +70,35 @@ class VisionTransformer(nn.Module):
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) -> the class token and the N patches, row by row: (B, 1+N, width)."""
+    def embed(self, images: Tensor, class_offset: Tensor | None = None) -> Tensor:
+        """Images (B, 3, H, W) -> the class token and the N patches, row by row: (B, 1+N, width).
+
+        Args:
+            class_offset: (B, width), what is known of each image beside its pixels.
+        """
         patches = self.conv1(images).flatten(2).transpose(1, 2)  # (B, N, width)
         class_token = self.class_embedding.expand(len(images), 1, -1)
+        if class_offset is not None:
+            class_token = class_token + class_offset[:, None]
         return torch.cat([class_token, patches], dim=1) + self.positional_embedding
 
     def project(self, x: Tensor) -> Tensor:
         """Tokens (..., width) -> the joint space (..., embed_dim)."""
         return self.ln_post(x) @ self.proj
+
+    def features(
+        self, images: Tensor, class_offset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, H, W) -> what CLIP-ReID (Li et al., 2023) reads of them, not normalised.
+
+        These are the class token before the last block (B, width), and after it, with its LayerNorm
+        (B, width) and projected (B, embed_dim), which is `CLIP.encode_image`'s feature unless there
+        is a `class_offset`, that of `embed`.
+        """
+        tokens = self.transformer.stream(self.ln_pre(self.embed(images, class_offset)))
+        penultimate, last = deque(tokens, maxlen=2)
+        token = self.ln_post(last[:, 0])
+        return penultimate[:, 0], token, token @ self.proj
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> tokens after the last block (B, 1+N, width), class token first."""

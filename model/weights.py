@@ -284,29 +284,29 @@ def read_shapes(
 ) -> tuple[VisionShape | ResNetShape, TextShape]:
     """The architecture of tensors in our names; heads are 64 wide, as OpenAI's, if not told."""
     vision_heads, text_heads = heads or (None, None)
-    vocab_size, width = state["text.token_embedding.weight"].shape
-    positions, context_length = (len(state[name]) for name in position_names(state))
-    side = math.isqrt(positions - 1)
-    read_image_shape = _read_resnet_shape if is_resnet(state) else _read_vit_shape
-    layers = _count_blocks(state, "text.transformer.blocks.")
-    return (
-        read_image_shape(state, side, vision_heads),
-        TextShape(width, layers, text_heads or _usual_heads(width), context_length, vocab_size),
-    )
+    return read_vision_shape(state, vision_heads), read_text_shape(state, text_heads)
 
 
-def _read_vit_shape(state: State, side: int, heads: int | None) -> VisionShape:
+def read_vision_shape(state: State, heads: int | None) -> VisionShape | ResNetShape:
+    """The image tower of tensors `visual.*`, for a square at CLIP's own strides."""
+    side = math.isqrt(len(state[position_names(state)[0]]) - 1)
+    if is_resnet(state):
+        width = len(state["visual.conv3.weight"])
+        one, two, three, four = (_count_blocks(state, f"visual.layer{i}.") for i in (1, 2, 3, 4))
+        sides = (side * 32, side * 32)
+        return ResNetShape(width, (one, two, three, four), heads or _usual_heads(32 * width), sides)
     width, _, _, patch = state["visual.conv1.weight"].shape
     layers = _count_blocks(state, "visual.transformer.blocks.")
     sides = (side * patch, side * patch)
     return VisionShape(width, layers, heads or _usual_heads(width), patch, patch, sides)
 
 
-def _read_resnet_shape(state: State, side: int, heads: int | None) -> ResNetShape:
-    width = len(state["visual.conv3.weight"])
-    one, two, three, four = (_count_blocks(state, f"visual.layer{i}.") for i in (1, 2, 3, 4))
-    sides = (side * 32, side * 32)
-    return ResNetShape(width, (one, two, three, four), heads or _usual_heads(32 * width), sides)
+def read_text_shape(state: State, heads: int | None) -> TextShape:
+    """The text tower of tensors `text.*`."""
+    vocab_size, width = state["text.token_embedding.weight"].shape
+    context_length = len(state["text.positional_embedding"])
+    layers = _count_blocks(state, "text.transformer.blocks.")
+    return TextShape(width, layers, heads or _usual_heads(width), context_length, vocab_size)
 
 
 def _usual_heads(width: int) -> int:
