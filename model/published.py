@@ -157,7 +157,7 @@ def read_published(
     _check_landmarks(file, ours, unexpected)
     vision, text = read_shapes(towers, heads)
     assert isinstance(vision, VisionShape)  # the landmarks are a ViT's
-    vision = _fit_image_size(
+    vision = fit_image_size(
         file, vision, len(towers["visual.positional_embedding"]) - 1, image_size, stride
     )
     embed_dim = towers["visual.proj"].shape[1]
@@ -175,24 +175,41 @@ def read_published(
 
 def _load(file: Path) -> State:
     """The tensors under `model`, as the file names them but for `module.` in front of all."""
-    if not file.is_file():
-        raise InputError(f"there is no checkpoint {file}")
-    try:
-        with safe_globals([EASYDICT]):
-            content = torch.load(
-                file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
-            )
-    except Exception as error:  # torch raises nearly any type on a file that is not its own
-        raise InputError(
-            f"{file} cannot be read safely, it is damaged or holds more than tensors and plain "
-            "types: give the file that TBPS-CLIP or IRRA wrote"
-        ) from error
+    content = load_safely(file, "TBPS-CLIP or IRRA")
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping):
         raise InputError(
             f"{file} has no weights under `model`: give a checkpoint that TBPS-CLIP or IRRA wrote"
         )
-    state = {str(name): value for name, value in model.items() if isinstance(value, Tensor)}
+    return select_tensors(model)
+
+
+def load_safely(file: Path, authors: str) -> Any:
+    """What a file holds, on the CPU, if that is tensors and plain types.
+
+    Args:
+        authors: who write such files.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read without running something.
+    """
+    if not file.is_file():
+        raise InputError(f"there is no checkpoint {file}")
+    try:
+        with safe_globals([EASYDICT]):
+            return torch.load(
+                file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
+            )
+    except Exception as error:  # torch raises nearly any type on a file that is not its own
+        raise InputError(
+            f"{file} cannot be read safely, it is damaged or holds more than tensors and plain "
+            f"types: give the file that {authors} wrote"
+        ) from error
+
+
+def select_tensors(content: Mapping[Any, Any]) -> State:
+    """The tensors among the values, without the `module.` that DDP writes in front of all names."""
+    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
     return state
@@ -202,7 +219,7 @@ def _find_kind(state: State) -> Kind | None:
     return next((kind for kind, layout in LAYOUTS.items() if layout.landmark in state), None)
 
 
-def _fit_image_size(
+def fit_image_size(
     file: Path,
     vision: VisionShape,
     patches: int,

@@ -1,0 +1,185 @@
+"""CLIP-ReID: CLIP's image tower trained to find a person or a vehicle from another picture.
+
+Li et al., CLIP-ReID: Exploiting Vision-Language Model for Image Re-identification without Concrete
+Text Labels, AAAI 2023, arXiv 2211.13977.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+from model.clip import TextShape, TextTransformer
+from model.heads import IdentityHead
+from model.interface import PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
+from model.prompts import IdentityPrompts
+from model.resnet import ModifiedResNet, ResNetShape
+from model.side_information import SideInformation
+from model.transformer import Activation
+from model.vit import VisionShape, VisionTransformer
+
+
+class CLIPReID(nn.Module):
+    """A batch in, features and logits out. What is not given is not there.
+
+    The first stage learns the prompts, from features of `project_image`; the second one the rest,
+    from pictures, after `fix_text_features`. A baseline has no prompts and only the latter.
+
+    Args:
+        embed_dim: D, the width of the joint space.
+        activation: of the transformers' MLPs.
+        identities: in the training set.
+        side_information: of cameras and views, for a ViT.
+        after_necks: whether pictures are compared by their features after the BN necks.
+    """
+
+    text_features: Tensor | None
+
+    def __init__(
+        self,
+        visual: VisionTransformer | ModifiedResNet,
+        embed_dim: int,
+        activation: Activation,
+        identities: int,
+        prompts: IdentityPrompts | None = None,
+        side_information: SideInformation | None = None,
+        after_necks: bool = False,
+    ) -> None:
+        super().__init__()
+        self.embed_dim, self.activation, self.after_necks = embed_dim, activation, after_necks
+        self.visual, self.prompts, self.side_information = visual, prompts, side_information
+        shape = visual.shape
+        width = 32 * shape.width if isinstance(shape, ResNetShape) else shape.width
+        self.image_head = IdentityHead(width, identities)
+        self.projected_head = IdentityHead(embed_dim, identities)
+        self.register_buffer("text_features", None, persistent=False)
+
+    @overload
+    def forward(self, batch: PromptBatch) -> PromptOutputs: ...
+    @overload
+    def forward(self, batch: ReIDBatch) -> ReIDOutputs: ...
+    def forward(self, batch: PromptBatch | ReIDBatch) -> PromptOutputs | ReIDOutputs:
+        """What the losses of the batch's stage read."""
+        if isinstance(batch, PromptBatch):
+            assert self.prompts is not None, "a baseline has nothing to learn in this stage"
+            return PromptOutputs(batch.image_features, self.prompts(batch.ids))
+        penultimate, image, projected = self._features(batch.images, batch.cameras, batch.views)
+        return ReIDOutputs(
+            penultimate_features=penultimate,
+            image_features=image,
+            projected_features=projected,
+            image_logits=self.image_head(image),
+            projected_logits=self.projected_head(projected),
+            text_logits=self._text_logits(projected),
+        )
+
+    def _features(
+        self, images: Tensor, cameras: Tensor | None, views: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if self.side_information is None or cameras is None or views is None:
+            return self.visual.features(images)
+        assert isinstance(self.visual, VisionTransformer), "a ResNet has no class token"
+        return self.visual.features(images, self.side_information(cameras, views))
+
+    def _text_logits(self, projected: Tensor) -> Tensor | None:
+        if self.text_features is None:
+            return None
+        # un-normalised products are too large for the steps of half precision
+        with torch.autocast(projected.device.type, enabled=False):
+            return projected.float() @ self.text_features.T
+
+    def project_image(self, images: Tensor) -> Tensor:
+        """(N, 3, rows, columns) -> (N, D) in the joint space, un-normalised, without side
+        information: what the prompts are learnt from.
+        """
+        return self.visual.features(images)[2]
+
+    def encode_image(
+        self, images: Tensor, cameras: Tensor | None = None, views: Tensor | None = None
+    ) -> Tensor:
+        """What pictures are compared by, un-normalised: the last two features side by side.
+
+        Args:
+            images: (N, 3, rows, columns).
+            cameras, views: (N,), int64, those of the training; without them there is no side
+                information, as for pictures of other cameras.
+
+        Returns:
+            (N, width + D); with a ResNet (N, 32 width + D).
+        """
+        _, image, projected = self._features(images, cameras, views)
+        if self.after_necks:
+            image, projected = self.image_head.neck(image), self.projected_head.neck(projected)
+        return torch.cat([image, projected], dim=1)
+
+    @torch.no_grad()
+    def fix_text_features(self, chunk: int = 256) -> None:
+        """Compute the text features of all identities, which the logits of pictures are then of.
+
+        Args:
+            chunk: identities at once.
+        """
+        assert self.prompts is not None, "a baseline has no text features"
+        ids = torch.arange(len(self.prompts.words), device=self.prompts.words.device)
+        features = [self.prompts(part) for part in ids.split(chunk)]
+        self.text_features = torch.cat(features).float()
+
+    def frozen(self, learns_prompts: bool) -> tuple[str, ...]:
+        """Names of the parameters that one of the stages leaves as they are."""
+        names = [name for name, _ in self.named_parameters()]
+        if learns_prompts:
+            return tuple(name for name in names if name != "prompts.words")
+        kept = ("prompts.", "image_head.neck.bias", "projected_head.neck.bias")
+        return tuple(name for name in names if name.startswith(kept))
+
+    def constrain(self) -> None:
+        """No parameter has bounds."""
+
+    def describe(self) -> dict[str, Any]:
+        """The architecture in plain types; `from_architecture` makes the like of it."""
+        side = self.side_information
+        return {
+            "backbone": "clip",
+            "vision": asdict(self.visual.shape),
+            "text": None if self.prompts is None else asdict(self.prompts.text.shape),
+            "embed_dim": self.embed_dim,
+            "activation": self.activation,
+            "identities": self.image_head.classifier.out_features,
+            "cameras": 0 if side is None else side.cameras,
+            "views": 1 if side is None else side.views,
+        }
+
+
+def from_architecture(
+    architecture: Mapping[str, Any],
+    side_weight: float = 1.0,
+    after_necks: bool = False,
+    gradient_checkpointing: bool = False,
+) -> CLIPReID:
+    """A model with random weights, for those of a checkpoint.
+
+    Args:
+        architecture: what `CLIPReID.describe` says.
+        side_weight: of the side information.
+    """
+    embed_dim, activation = architecture["embed_dim"], architecture["activation"]
+    vision, text = architecture["vision"], architecture["text"]
+    visual = (
+        VisionTransformer(VisionShape(**vision), embed_dim, activation, gradient_checkpointing)
+        if "patch_size" in vision
+        else ModifiedResNet(ResNetShape(**vision), embed_dim)
+    )
+    identities, cameras = architecture["identities"], architecture["cameras"]
+    prompts = side_information = None
+    if text is not None:
+        tower = TextTransformer(TextShape(**text), embed_dim, activation, gradient_checkpointing)
+        prompts = IdentityPrompts(tower, identities)
+    if cameras:
+        side_information = SideInformation(
+            vision["width"], cameras, architecture["views"], side_weight
+        )
+    return CLIPReID(
+        visual, embed_dim, activation, identities, prompts, side_information, after_necks
+    )
