@@ -32,6 +32,11 @@ class Alone:
         return rows
 
 
+def gather_together(gather: Gather, rows: list[Tensor]) -> list[Tensor]:
+    """Tensors (B, D) of all processes in one collective, side by side."""
+    return list(gather(torch.cat(rows, dim=1)).split([r.shape[1] for r in rows], dim=1))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the losses can be told, with the published values.
@@ -113,12 +118,8 @@ class Contrast:
         self.first = gather.rank * len(batch)
         self.views = F.normalize(outputs.image_features.float(), dim=-1)  # (V, B, D)
         self.text = F.normalize(outputs.text_features.float(), dim=-1)  # (B, D)
-        *every_view, self.every_text = self.gather_together([*self.views, self.text])
+        *every_view, self.every_text = gather_together(gather, [*self.views, self.text])
         self.every = [Pairs(view, self.every_text, self.every_ids) for view in every_view]
-
-    def gather_together(self, rows: list[Tensor]) -> list[Tensor]:
-        """Tensors (B, D) of all processes in one collective, side by side."""
-        return list(self.gather(torch.cat(rows, dim=1)).split([r.shape[1] for r in rows], dim=1))
 
     @property
     def first_view(self) -> Pairs:
@@ -170,7 +171,7 @@ def _sdm(contrast: Contrast) -> Tensor:
 
 def _cmpm(contrast: Contrast) -> Tensor:
     image, text = contrast.outputs.image_features[0].float(), contrast.outputs.text_features.float()
-    every_image, every_text = contrast.gather_together([image, text])
+    every_image, every_text = gather_together(contrast.gather, [image, text])
     every = Pairs(every_image, every_text, contrast.every_ids)
     return cmpm(image, text, contrast.ids, gathered=every)
 
@@ -178,7 +179,7 @@ def _cmpm(contrast: Contrast) -> Tensor:
 def _simclr(contrast: Contrast) -> Tensor:
     assert contrast.outputs.simclr_features is not None
     view_a, view_b = F.normalize(contrast.outputs.simclr_features.float(), dim=-1)
-    every_a, every_b = contrast.gather_together([view_a, view_b])
+    every_a, every_b = gather_together(contrast.gather, [view_a, view_b])
     temperature = contrast.settings.simclr_temperature
     return simclr(view_a, view_b, temperature, gathered=(every_a, every_b), first=contrast.first)
 

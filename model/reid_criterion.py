@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.criterion import Alone, Gather, WeightedLosses
+from model.criterion import Alone, Gather, WeightedLosses, gather_together
 from model.interface import PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
 from model.objectives import identity, sup_con, triplet
 
@@ -62,10 +62,6 @@ class Comparison:
         assert isinstance(self.outputs, ReIDOutputs), "a loss of the second stage"
         return self.outputs
 
-    def gather_together(self, rows: list[Tensor]) -> list[Tensor]:
-        """Tensors (B, ...) of all processes in one collective, side by side."""
-        return list(self.gather(torch.cat(rows, dim=1)).split([r.shape[1] for r in rows], dim=1))
-
     def identify(self, logits: Tensor) -> Tensor:
         """The loss of identity logits (B, identities)."""
         return identity(logits.float(), self.ids, self.settings.smoothing)
@@ -74,7 +70,7 @@ class Comparison:
 def _sup_con(comparison: Comparison) -> Tensor:
     image = comparison.of_prompts.image_features.float()
     text = comparison.of_prompts.text_features.float()
-    every_image, every_text = comparison.gather_together([image, text])
+    every_image, every_text = gather_together(comparison.gather, [image, text])
     ids, every_ids = comparison.ids, comparison.gather(comparison.ids)
     image_to_text = sup_con(image, every_text, ids, every_ids)
     return image_to_text + sup_con(text, every_image, ids, every_ids)
@@ -102,7 +98,7 @@ def _triplet(comparison: Comparison) -> Tensor:
             gathered=every,
             gathered_ids=every_ids,
         )
-        for features, every in zip(own, comparison.gather_together(own), strict=True)
+        for features, every in zip(own, gather_together(comparison.gather, own), strict=True)
     ]
     return torch.stack(losses).sum()
 

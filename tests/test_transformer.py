@@ -85,6 +85,18 @@ def test_prompts_slot_comes_before_every_later_block():
     assert calls == [1, 2]
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_stream_is_given_out_between_blocks(checkpointing):
+    torch.manual_seed(0)
+    transformer = Transformer(WIDTH, 3, HEADS, gradient_checkpointing=checkpointing)
+    expected = [torch.randn(2, 5, WIDTH)]
+    for block in transformer.blocks:
+        expected.append(block(expected[-1]))
+    for ours, after in zip(transformer.stream(expected[0]), expected, strict=True):
+        assert torch.equal(ours, after)
+    assert torch.equal(transformer(expected[0]), expected[-1])
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_checkpointing_gives_equal_gradients(dropout):
     def gradients(checkpointing):
