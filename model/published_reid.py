@@ -78,7 +78,7 @@ def to_clip_reid(state: Mapping[str, Tensor]) -> State:
 
 
 @dataclass(frozen=True)
-class PublishedReID:
+class ReIDCheckpoint:
     """A checkpoint of CLIP-ReID: the weights in the names of `CLIPReID`, in the file's precision,
     and its architecture, as `from_architecture` takes it.
     """
@@ -101,7 +101,7 @@ def read_published_reid(
     stride: int | None = None,
     heads: tuple[int, int] | None = None,
     views: int = 1,
-) -> PublishedReID:
+) -> ReIDCheckpoint:
     """The weights of a checkpoint of CLIP-ReID or of its baselines, and what they were made for.
 
     Args:
@@ -141,7 +141,7 @@ def read_published_reid(
     with torch.device("meta"):  # shapes alone
         expected = from_architecture(architecture).state_dict()
     check_fit(file, to_clip_reid(ours), to_clip_reid(expected), MODEL)
-    return PublishedReID(ours, architecture)
+    return ReIDCheckpoint(ours, architecture)
 
 
 def _load(file: Path) -> State:
