@@ -9,7 +9,7 @@ from model.clip import CLIP, DualEncoder, TextShape
 from model.criterion import Criterion, Settings
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.tbps_clip import TBPSCLIP
-from model.vit import VisionShape
+from model.vit import VisionShape, VisionTransformer
 from model.weights import (
     POSITIONS,
     State,
@@ -178,7 +178,15 @@ def _build_altclip(config: Config) -> DualEncoder:
 
 
 def _checked(clip: DualEncoder, config: Config, source: str) -> DualEncoder:
-    """The backbone, if its joint space has the width that the configuration says."""
+    """The backbone, if its joint space has the width that the configuration says.
+
+    Checkpoints cannot tell of a ResNet yet, so that none is trained.
+    """
+    if not isinstance(clip.visual, VisionTransformer):
+        raise InputError(
+            f"model.clip_pretrained: {source} has a ResNet, which is not trained here yet: give a "
+            "ViT, such as ViT-B-16.pt"
+        )
     if clip.embed_dim != config.model.embed_dim:
         raise InputError(
             f"model.embed_dim is {config.model.embed_dim}, but the joint space of {source} has "
