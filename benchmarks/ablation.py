@@ -9,6 +9,7 @@ are there are not repeated.
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from benchmarks.sweep import ROOT, Run, make_all
@@ -91,27 +92,20 @@ def _run(asked: argparse.Namespace) -> None:
 
 def write_data(folder: Path) -> tuple[WrittenDataset, WrittenDataset]:
     """What the small CLIP knows, and what it is then fine-tuned on: other people, harder."""
-    known = write_dataset(
+    write = partial(write_dataset, output=folder, height=(96, 128), workers=2, progress=True)
+    known = write(
         "icfg-pedes",
-        folder,
         identities={"train": 3000, "test": 100},
         images=(3, 3),
-        height=(96, 128),
         difficulty=0.3,
         seed=1,
-        workers=2,
-        progress=True,
     )
-    new = write_dataset(
+    new = write(
         "cuhk-pedes",
-        folder,
         identities={"train": 1200, "test": 300},
         images=(2, 2),
-        height=(96, 128),
         difficulty=0.5,
         seed=2,
-        workers=2,
-        progress=True,
     )
     return known, new
 

@@ -1,5 +1,6 @@
 """Which samples make up which batch."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,12 +10,11 @@ from torch.utils.data import Sampler
 from errors import InputError
 from misc.seeding import Purpose, generator
 
-Place = tuple[
-    int, int
-]  # (epoch, index of the sample): what one item of a training set is asked for by
+# (epoch, index of the sample): what one item of a training set is asked for by
+Place = tuple[int, int]
 
 
-class EpochSampler(Sampler[list[Place]]):
+class EpochSampler(Sampler[list[Place]], ABC):
     """This process's part of every global batch of an epoch.
 
     A subclass draws each epoch's list of samples; the global batches are its consecutive slices,
@@ -47,9 +47,9 @@ class EpochSampler(Sampler[list[Place]]):
             first = (step * self.world_size + self.rank) * self.batch_size
             yield [(self.epoch, index) for index in order[first : first + self.batch_size]]
 
+    @abstractmethod
     def draw(self, rng: Generator) -> list[int]:
         """The samples of an epoch, in order."""
-        raise NotImplementedError
 
 
 class GlobalBatchSampler(EpochSampler):
