@@ -8,10 +8,13 @@ python main.py --evaluate runs/demo-...
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import options
 from errors import InputError
+
+if TYPE_CHECKING:
+    from misc.checkpoint import Start
 
 
 def main() -> None:
@@ -31,7 +34,10 @@ def main() -> None:
 def run(command: options.Command) -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
     starts = read_starts(command)
-    configs = [command.configure(content["config"] if content else None) for _, content in starts]
+    configs = [
+        command.configure(start.content["config"] if start and start.content else None)
+        for start in starts
+    ]
 
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
     from misc.distributed import processes
@@ -41,7 +47,7 @@ def run(command: options.Command) -> None:
     with processes(command.device, configs[0].distributed.backend) as own:
         start_logging(own.is_main)
         jobs = (
-            Job(config, command.recipe, own, *start, for_training=not command.evaluate)
+            Job(config, command.recipe, own, start, for_training=not command.evaluate)
             for config, start in zip(configs, starts, strict=True)
         )
         if command.evaluate:
@@ -50,31 +56,32 @@ def run(command: options.Command) -> None:
             next(jobs).train(command.output)
 
 
-Start = tuple[Path | None, dict[str, Any] | None]
-
-
-def read_starts(command: options.Command) -> list[Start]:
+def read_starts(command: options.Command) -> "list[Start | None]":
     """The checkpoints to evaluate, or the one to go on from, if any; with their content, if they
     are our own.
     """
     if not (command.evaluate or command.resume):
-        return [(None, None)]
-    from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint
+        return [None]
+    from misc.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
     from model.published import is_published
+    from model.published_reid import is_published_reid
+
+    def read(file: Path) -> Start:
+        # What other code made is without a configuration of ours.
+        foreign = is_published(file) or is_published_reid(file)
+        return Start(file, None if foreign else read_checkpoint(file))
 
     if command.evaluate:
-        files = [find_checkpoint(Path(path), BEST, LAST) for path in command.evaluate]
-        # What other code made is without a configuration of ours.
-        return [(file, None if is_published(file) else read_checkpoint(file)) for file in files]
+        return [read(find_checkpoint(Path(path), BEST, LAST)) for path in command.evaluate]
     if command.resume != "auto":
         start = find_checkpoint(Path(str(command.resume)), LAST)
     else:  # the run in --output, or the recipe's newest, if there is one
         folders = [command.output] if command.output else Path("runs").glob(f"{command.recipe}-2*")
         found = [folder / LAST for folder in folders if (folder / LAST).is_file()]
         if not found:
-            return [(None, None)]
+            return [None]
         start = max(found, key=lambda file: file.stat().st_mtime)
-    return [(start, read_checkpoint(start))]
+    return [Start(start, read_checkpoint(start))]
 
 
 if __name__ == "__main__":

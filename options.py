@@ -6,6 +6,7 @@ imported, so that `--help` answers at once.
 """
 
 import argparse
+import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +80,7 @@ class Data(Section):
     global_batch_size: Count | None
     test_batch_size: Count
     num_workers: Natural
-    normalize: Literal["imagenet", "clip"]
+    normalize: Literal["imagenet", "clip", "half"]
 
     @field_validator("languages")
     @classmethod
@@ -164,14 +165,18 @@ class Losses(Section):
 
     def loss_weights(self) -> dict[str, float]:
         """The weight of each loss that is switched on."""
-        names = (name for name in Losses.model_fields if not name.endswith("_ratio"))
-        return {name: getattr(self, f"{name}_ratio") for name in names if getattr(self, name)}
+        return _loss_weights(self, Losses)
 
     @model_validator(mode="after")
     def _train_something(self) -> Self:
         if not any(self.loss_weights().values()):
             raise ValueError("no loss is left to train, set nitc, ritc or another one to true")
         return self
+
+
+def _loss_weights(section: Section, losses: type[Section]) -> dict[str, float]:
+    names = (name for name in losses.model_fields if not name.endswith("_ratio"))
+    return {name: getattr(section, f"{name}_ratio") for name in names if getattr(section, name)}
 
 
 class Experiment(Losses):
@@ -200,15 +205,63 @@ class Experiment(Losses):
     select_on: Literal["val", "test", "last"]
 
 
+class ReIDSource(Section):
+    """One more dataset of image re-identification."""
+
+    dataset: Text
+    root: Text
+
+
+class ReIDLosses(Section):
+    """The losses of pictures of identities: of each its switch, and its weight in the total."""
+
+    id: bool
+    id_ratio: NonNegative
+    triplet: bool
+    triplet_ratio: NonNegative
+    i2t: bool
+    i2t_ratio: NonNegative
+
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each loss that is switched on."""
+        return _loss_weights(self, ReIDLosses)
+
+    @model_validator(mode="after")
+    def _train_something(self) -> Self:
+        if not any(self.loss_weights().values()):
+            raise ValueError("no loss is left to train, set id, triplet or i2t to true")
+        return self
+
+
+class ReID(ReIDLosses):
+    dataset: Text
+    root: Text | None
+    train_sets: tuple[ReIDSource, ...]
+    test_sets: tuple[ReIDSource, ...]
+    images_per_identity: Count
+    noun: Literal["person", "vehicle"]
+    sie: Literal["none", "camera", "view", "both"]
+    sie_coe: Positive
+    smoothing: BelowOne
+    margin: NonNegative | None
+    after_necks: bool
+    flip: bool
+
+
 class Stage(Section):
-    """One stage of training: what it overrides in `schedule` and adds to `model.freeze`."""
+    """One stage of training: what it overrides in `schedule` and `data`, adds to `model.freeze`."""
 
     name: Text
+    skip: bool = False
+    learns: Literal["model", "prompts"] = "model"
+    global_batch_size: Count | None = None
     schedule: dict[str, Any] = {}
     freeze: tuple[Text, ...] = ()
 
 
 class Schedule(Section):
+    optimizer: Literal["adamw", "adam"]
+    curve: Literal["cosine", "epoch_cosine", "epoch_steps"]
     lr: Positive
     lr_start: NonNegative
     lr_end: NonNegative
@@ -217,9 +270,20 @@ class Schedule(Section):
     weight_decay: NonNegative
     betas: tuple[BelowOne, BelowOne]
     eps: Positive
+    decayed: Literal["matrices", "weights", "all"]
+    bias_factor: Positive
     ratio_factor: Positive
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     clip_grad: Positive | None
+    milestones: tuple[Count, ...]
+    gamma: Positive
+
+    @field_validator("milestones")
+    @classmethod
+    def _rise(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
+        if list(milestones) != sorted({*milestones}):
+            raise ValueError(f"{list(milestones)} are not epochs one after another: sort them")
+        return milestones
 
     @model_validator(mode="after")
     def _end_warmup(self) -> Self:
@@ -237,6 +301,7 @@ class Rerank(Section):
 class Evaluation(Section):
     period: Count
     chunk: Count
+    ranked_lists: Natural
     rerank: Rerank | None
 
 
@@ -256,9 +321,11 @@ class Misc(Section):
 class Config(Section):
     """The resolved configuration, one attribute a section of `config/config.yaml`."""
 
+    task: Literal["text_to_image", "image_to_image"]
     data: Data
     model: Model
     experiment: Experiment
+    reid: ReID
     stages: tuple[Stage, ...]
     schedule: Schedule
     evaluation: Evaluation
@@ -269,8 +336,8 @@ class Config(Section):
     @field_validator("stages")
     @classmethod
     def _name_stages_apart(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        if not stages:
-            raise ValueError("there is no stage to train, name one")
+        if all(stage.skip for stage in stages):
+            raise ValueError("there is no stage to train, name one that is not skipped")
         if len({stage.name for stage in stages}) < len(stages):
             raise ValueError("two stages have the same name, give each its own")
         return stages
@@ -311,18 +378,19 @@ def _read_file(path: Path, named_by: str) -> Layer:
 
 
 def _read_recipe(path: Path, named_by: str, above: tuple[Path, ...] = ()) -> list[Layer]:
-    """The layers of a recipe, its deepest base first."""
+    """The layers of a recipe, its deepest base first; of several bases, the first one first."""
     if path.resolve() in above:
         raise InputError(f"{named_by}: {path} leads back to this recipe, take one `base:` out")
     tree, source = _read_file(path, named_by)
     delta = {key: value for key, value in tree.items() if key != "base"}
-    base = tree.get("base")
-    if base is None:
-        return [(delta, source)]
-    if not isinstance(base, str):
+    base = tree.get("base", [])
+    bases = [base] if isinstance(base, str) else base
+    if not isinstance(bases, list) or not all(isinstance(name, str) for name in bases):
         raise InputError(f"{source}: base is {json.dumps(base)}, expected the name of a YAML file")
-    below = _read_recipe(path.parent / base, f"{source}: base", (*above, path.resolve()))
-    return [*below, (delta, source)]
+    layers = []
+    for name in bases:
+        layers += _read_recipe(path.parent / name, f"{source}: base", (*above, path.resolve()))
+    return [*layers, (delta, source)]
 
 
 def _backbone(layer: Layer) -> Any:
@@ -342,16 +410,37 @@ def _with_backbones(layers: Sequence[Layer]) -> Iterator[Layer]:
 
 
 def _merge(tree: Tree, layer: Layer, sources: dict[str, str], prefix: str = "") -> None:
-    """Lays a layer over `tree`: sections merge, all else replaces; `sources` learns from where."""
+    """Lays a layer over `tree`: sections merge, all else replaces; `sources` learns from where.
+
+    The entries of a list that have names are sections, too, for a layer that gives them by name.
+    """
     delta, source = layer
     for key, value in delta.items():
         sources[prefix + key] = source
         if isinstance(value, Mapping):
-            if not isinstance(tree.get(key), dict):
+            under = tree.get(key)
+            if isinstance(under, list):
+                _merge_named(under, (value, source), sources, prefix + key)
+                continue
+            if not isinstance(under, dict):
                 tree[key] = {}
             _merge(tree[key], (value, source), sources, f"{prefix}{key}.")
         else:
-            tree[key] = value
+            tree[key] = copy.deepcopy(value)
+
+
+def _merge_named(entries: list[Any], layer: Layer, sources: dict[str, str], key: str) -> None:
+    delta, source = layer
+    names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
+    for name, value in delta.items():
+        if name not in names or not isinstance(value, Mapping):
+            known = ", ".join(str(known) for known in names if known) or "none"
+            raise InputError(
+                f"{source}: {key}.{name}: expected a section of keys for an entry of {key} by its "
+                f"name ({known}), or a whole list"
+            )
+        index = names.index(name)
+        _merge(entries[index], (value, source), sources, f"{key}.{index}.")
 
 
 def _resolve(layers: Sequence[Layer]) -> Config:
@@ -372,27 +461,61 @@ def _resolve(layers: Sequence[Layer]) -> Config:
 
 def _disagreements(config: Config) -> Iterator[Any]:
     """What is wrong between sections that are each right, in the form of pydantic's errors."""
+    if config.task == "image_to_image":
+        yield from _disagreements_of_reid(config)
+    else:
+        yield from _disagreements_of_text(config)
     patch, size = config.model.vision.patch_size, config.data.image_size
     if config.model.clip_pretrained is None and min(size) < patch:
-        fault = ValueError(f"{list(size)} has no room for model.vision.patch_size {patch}")
-        yield {"type": "value_error", "loc": ("data", "image_size"), "ctx": {"error": fault}}
-    width, widths = config.model.embed_dim, config.experiment.simclr_mlp
-    if config.experiment.ss and widths[0] != width:
-        fault = ValueError(
-            f"begins with {widths[0]}, but model.embed_dim is {width}: the head reads features of "
-            "that width"
-        )
-        yield {"type": "value_error", "loc": ("experiment", "simclr_mlp"), "ctx": {"error": fault}}
+        fault = f"{list(size)} has no room for model.vision.patch_size {patch}"
+        yield _problem(fault, "data", "image_size")
     if config.experiment.use_altclip_processor and config.model.backbone != "altclip":
-        fault = ValueError(f"goes with model.backbone altclip, which is {config.model.backbone}")
-        loc = ("experiment", "use_altclip_processor")
-        yield {"type": "value_error", "loc": loc, "ctx": {"error": fault}}
+        fault = f"goes with model.backbone altclip, which is {config.model.backbone}"
+        yield _problem(fault, "experiment", "use_altclip_processor")
     for index, stage in enumerate(config.stages):
         try:
             config.stage_schedule(stage)
         except ValidationError as error:
             for problem in error.errors():
                 yield {**problem, "loc": ("stages", index, "schedule", *problem["loc"])}
+
+
+def _disagreements_of_text(config: Config) -> Iterator[Any]:
+    width, widths = config.model.embed_dim, config.experiment.simclr_mlp
+    if config.experiment.ss and widths[0] != width:
+        yield _problem(
+            f"begins with {widths[0]}, but model.embed_dim is {width}: the head reads features of "
+            "that width",
+            "experiment",
+            "simclr_mlp",
+        )
+    for index, stage in enumerate(config.stages):
+        if stage.learns == "prompts":
+            yield _problem("goes with task image_to_image alone", "stages", index, "learns")
+
+
+def _disagreements_of_reid(config: Config) -> Iterator[Any]:
+    if config.model.backbone != "clip":
+        yield _problem(
+            f"is {config.model.backbone}, but task image_to_image trains clip alone",
+            "model",
+            "backbone",
+        )
+    *before, last = [stage.learns for stage in config.stages]
+    if last != "model" or {*before} - {"prompts"}:
+        yield _problem("expected stages that learn prompts, if any, and one model after", "stages")
+    learnt = "prompts" in before or config.model.init_from
+    if config.reid.i2t and not learnt:
+        yield _problem(
+            "compares with prompts that no stage learns: take the stages of clipreid_vit.yaml, or "
+            "set i2t to false",
+            "reid",
+            "i2t",
+        )
+
+
+def _problem(fault: str, *loc: str | int) -> Any:
+    return {"type": "value_error", "loc": loc, "ctx": {"error": ValueError(fault)}}
 
 
 EXPECTED = {  # by the type of pydantic's error; its own words do for the others
@@ -476,6 +599,8 @@ class Command:
             RECIPES / "s.config.yaml": "tbps_clip-simplified",
         }
         run = file.parent.name if file.stem == "config" else file.stem
+        if file.is_relative_to(RECIPES) and file.parent != RECIPES:  # one of a dataset
+            run = f"{file.parent.name}-{run}"
         name = names.get(file, run)
         suffix = "-simplified" if self.simplified and not name.endswith("-simplified") else ""
         return name + suffix

@@ -4,6 +4,7 @@ all.
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ PARTS = {
 }  # what every checkpoint of ours holds
 
 Checkpoint = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Start:
+    """The checkpoint that a model takes its weights from; `content` if it is of this project."""
+
+    file: Path
+    content: Checkpoint | None
 
 
 def save_checkpoint(content: Checkpoint, file: Path) -> None:

@@ -1,5 +1,6 @@
 """Pictures and captions on their way from the disk to the network."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -14,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from errors import InputError
 from misc.datasets.annotations import Picture
-from misc.samplers import GlobalBatchSampler, Place
+from misc.samplers import EpochSampler, Place
 from misc.seeding import Purpose, generator
 from misc.transforms import SimCLRTransform, TrainTransform
-from model.interface import Batch
+from model.interface import AnyBatch
 from text_utils.captions import clean_caption
 from text_utils.tokenizer import Tokenizer
 from text_utils.words import split_words
@@ -45,7 +46,8 @@ def read_picture(file: Path) -> Image.Image:
             return picture.convert("RGB")
     except FileNotFoundError:
         raise InputError(
-            f"there is no picture {file}, which the annotations name; check data.image_root"
+            f"there is no picture {file}, which the dataset names; check data.image_root, or "
+            "reid.root"
         ) from None
     except Exception as error:  # Pillow raises nearly any type on a damaged file
         raise InputError(f"the picture {file} cannot be read ({error}); replace it") from None
@@ -131,7 +133,19 @@ class CaptionDataset(Dataset[Sample]):
         )
 
 
-class PictureDataset(Dataset[Tensor]):
+class Items(Dataset[Any], ABC):
+    """What is encoded for an evaluation, each item once."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many."""
+
+    @abstractmethod
+    def collate(self, items: Sequence[Any]) -> Any:
+        """A batch of them, which `to` brings to a device."""
+
+
+class PictureDataset(Items):
     """The gallery: every picture once, (3, rows, columns)."""
 
     def __init__(self, files: Sequence[Path], transform: Callable[[Image.Image], Tensor]) -> None:
@@ -143,12 +157,12 @@ class PictureDataset(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         return self.transform(read_picture(self.files[index]))
 
-    def collate(self, images: Sequence[Tensor]) -> Tensor:
+    def collate(self, items: Sequence[Tensor]) -> Tensor:
         """(N, 3, rows, columns)."""
-        return torch.stack(tuple(images))
+        return torch.stack(tuple(items))
 
 
-class TokenDataset(Dataset[Tensor]):
+class TokenDataset(Items):
     """The queries: every caption once, as it is, (L,)."""
 
     def __init__(self, captions: Sequence[str], tokenizer: Tokenizer, text_length: int) -> None:
@@ -160,9 +174,9 @@ class TokenDataset(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         return self.tokenizer([clean_caption(self.captions[index])], self.text_length)[0]
 
-    def collate(self, tokens: Sequence[Tensor]) -> Tensor:
+    def collate(self, items: Sequence[Tensor]) -> Tensor:
         """(N, L), cut to the longest caption."""
-        return self.tokenizer.trim(torch.stack(tuple(tokens)))
+        return self.tokenizer.trim(torch.stack(tuple(items)))
 
 
 class Loader:
@@ -170,7 +184,7 @@ class Loader:
     process.
     """
 
-    def __init__(self, loader: DataLoader[Any], sampler: GlobalBatchSampler | None = None) -> None:
+    def __init__(self, loader: DataLoader[Any], sampler: EpochSampler | None = None) -> None:
         self.loader, self.sampler = loader, sampler
 
     def __len__(self) -> int:
@@ -193,9 +207,9 @@ class Loader:
 
 
 def train_loader(
-    dataset: CaptionDataset,
-    collate: Callable[[Sequence[Sample]], Batch],
-    sampler: GlobalBatchSampler,
+    dataset: Dataset[Any],
+    collate: Callable[[Sequence[Any]], AnyBatch],
+    sampler: EpochSampler,
     num_workers: int,
     pin_memory: bool,
 ) -> Loader:
@@ -211,7 +225,7 @@ def train_loader(
 
 
 def evaluation_loader(
-    dataset: PictureDataset | TokenDataset,
+    dataset: Items,
     batch_size: int,
     num_workers: int,
     pin_memory: bool,

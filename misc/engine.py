@@ -17,7 +17,7 @@ from misc.recorder import Recorder, log
 from misc.retrieval import Results
 from misc.trainer import Losses, Stage, Trainer
 from model.criterion import Alone, Gather
-from model.tbps_clip import TBPSCLIP
+from model.interface import Method
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ class Selection:
     Args:
         split: the split that is evaluated, or None: the last epoch is the model.
         evaluate: the model's results on that split.
+        metric: the one that is compared, of the first direction in the results.
         period: epochs between two evaluations; the last epoch of a stage is always evaluated.
     """
 
     split: str | None
-    evaluate: Callable[[TBPSCLIP], Results] | None = None
+    evaluate: Callable[[Method], Results] | None = None
+    metric: str = "R1"
     period: int = 1
 
 
@@ -51,7 +53,7 @@ class Engine:
     Args:
         identity: what every checkpoint says of itself: `config`, `recipe` and `architecture`.
         seed: of the dropout masks.
-        chunk: captions that a process encodes at once.
+        chunk: samples that a process encodes at once.
         use_gather: contrast with the features of all processes.
         print_period: steps between two readings of the losses; between them nothing waits for the
             device.
@@ -60,7 +62,7 @@ class Engine:
 
     def __init__(
         self,
-        model: TBPSCLIP,
+        model: Method,
         processes: Processes,
         precision: Precision,
         recorder: Recorder,
@@ -125,7 +127,7 @@ class Engine:
             self._train_epoch(trainer, epoch, epoch_step)
             self.position.epoch = epoch + 1
             last = epoch + 1 == first_epoch + stage.epochs
-            if last or _is_due(epoch + 1, self.selection.period):
+            if stage.selects and (last or _is_due(epoch + 1, self.selection.period)):
                 self._select()
             self._save(trainer)
 
@@ -139,7 +141,7 @@ class Engine:
         if not 0 <= first < len(loader):
             raise InputError(
                 f"the checkpoint stands at step {self.position.step}, which is not in epoch "
-                f"{epoch + 1} here: it was trained with other stages, batches or captions; resume "
+                f"{epoch + 1} here: it was trained with other stages, batches or data; resume "
                 "with the settings it was trained with"
             )
         self.model.train()
@@ -191,10 +193,10 @@ class Engine:
         for direction, metrics in results.items():
             row = {"step": position.step, "epoch": position.epoch, "split": selection.split}
             self.recorder.write({**row, "direction": direction, **metrics})
-        metrics = results["text to image"]
-        better = metrics["R1"] > position.best
+        metrics = next(iter(results.values()))
+        better = metrics[selection.metric] > position.best
         if better:
-            position.best, position.best_epoch = metrics["R1"], position.epoch
+            position.best, position.best_epoch = metrics[selection.metric], position.epoch
             self._write(BEST, {})
         log.info(
             "epoch %d  %s  R1 %.2f  mAP %.2f%s",

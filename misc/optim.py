@@ -4,15 +4,15 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
 
 # A tower's block, or what comes before its first.
 _LAYER = re.compile(
-    r"clip\.(?P<tower>visual|text)\.((transformer\.blocks|encoder\.layers?)\.(?P<block>\d+)\."
+    r"(clip\.)?(?P<tower>visual|text)\.((transformer\.blocks|encoder\.layers?)\.(?P<block>\d+)\."
     r"|conv1|class_embedding|positional_embedding|token_embedding|ln_pre|embeddings)"
 )
 
@@ -77,31 +77,44 @@ def warmup_multistep(
     return rate
 
 
-def build_adamw(
+def build_optimizer(
     model: nn.Module,
+    kind: Literal["adamw", "adam"],
     lr: float,
     betas: tuple[float, float],
     eps: float,
     weight_decay: float,
+    decayed: Literal["matrices", "weights", "all"] = "matrices",
+    bias_factor: float = 1.0,
     fast: tuple[str, ...] = (),
     factor: float = 1.0,
     layer_decay: float = 1.0,
-) -> torch.optim.AdamW:
-    """AdamW over what trains, in groups whose rate is `factor` times the schedule's.
-
-    Tensors below two dimensions (biases, norms, the logit scale) do not decay.
+) -> torch.optim.Optimizer:
+    """Adam or AdamW over what trains, in groups whose rate is `factor` times the schedule's.
 
     Args:
+        weight_decay: with adam that of a penalty, which is scaled with the rest of the gradient.
+        decayed: what it holds for: `matrices` (all but tensors below two dimensions: biases, norms,
+            the logit scale), `weights` (all but biases), or `all`.
+        bias_factor: biases train at this multiple of the rate.
         fast: beginnings of the names of the parameters that train at `factor` times the rate.
         layer_decay: of `layer_factors`.
     """
     layers = layer_factors(model, layer_decay)
-
-    def settings(name: str, parameter: nn.Parameter) -> tuple[float, float]:
-        decay = weight_decay if parameter.ndim >= 2 else 0.0
-        return decay, layers[name] * (factor if name.startswith(fast) else 1.0)
-
-    return torch.optim.AdamW(_groups(model, settings), lr=lr, betas=betas, eps=eps, fused=True)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_bias = name.endswith("bias")
+            decays = {"matrices": parameter.ndim >= 2, "weights": not is_bias, "all": True}[decayed]
+            rate = layers[name] * (bias_factor if is_bias else 1.0)
+            rate *= factor if name.startswith(fast) else 1.0
+            groups.setdefault((weight_decay if decays else 0.0, rate), []).append(parameter)
+    settings = [
+        {"params": parameters, "weight_decay": decay, "factor": rate}
+        for (decay, rate), parameters in groups.items()
+    ]
+    make = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    return make(settings, lr=lr, betas=betas, eps=eps, fused=True)
 
 
 def layer_factors(model: nn.Module, decay: float) -> dict[str, float]:
@@ -118,36 +131,6 @@ def layer_factors(model: nn.Module, decay: float) -> dict[str, float]:
         name: decay ** (blocks[match["tower"]] - int(match["block"] or -1)) if match else 1.0
         for name, match in found.items()
     }
-
-
-def build_adam(
-    model: nn.Module, lr: float, weight_decay: float, bias_factor: float = 1.0
-) -> torch.optim.Adam:
-    """Adam over what trains, with an L2 penalty on all of it, as CLIP-ReID is trained.
-
-    Args:
-        weight_decay: of the penalty, which Adam scales with the rest of the gradient.
-        bias_factor: biases train at this multiple of the schedule's rate.
-    """
-
-    def settings(name: str, _: nn.Parameter) -> tuple[float, float]:
-        return weight_decay, bias_factor if name.endswith("bias") else 1.0
-
-    return torch.optim.Adam(_groups(model, settings), lr=lr, fused=True)
-
-
-def _groups(
-    model: nn.Module, settings: Callable[[str, nn.Parameter], tuple[float, float]]
-) -> list[dict[str, Any]]:
-    """What trains, grouped by its weight decay and its factor on the rate, given by `settings`."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault(settings(name, parameter), []).append(parameter)
-    return [
-        {"params": parameters, "weight_decay": decay, "factor": factor}
-        for (decay, factor), parameters in groups.items()
-    ]
 
 
 def freeze(model: nn.Module, beginnings: tuple[str, ...]) -> None:

@@ -14,9 +14,8 @@ from misc.data import Loader
 from misc.distributed import Processes
 from misc.precision import Precision
 from misc.seeding import Purpose, seed_torch
-from model.criterion import Criterion, Gather
-from model.interface import Batch, Outputs
-from model.tbps_clip import TBPSCLIP
+from model.criterion import Gather, WeightedLosses
+from model.interface import AnyBatch, Method, Tensors
 
 Losses = dict[str, Tensor]
 
@@ -29,15 +28,17 @@ class Stage:
         prepare: makes the optimizer, after setting which parameters train.
         schedule: step of the stage -> learning rate.
         clip_grad: largest norm of the gradient, or None.
+        selects: whether the best checkpoint may be one of this stage.
     """
 
     name: str
-    criterion: Criterion
+    criterion: WeightedLosses
     loader: Loader
-    prepare: Callable[[TBPSCLIP], torch.optim.Optimizer]
+    prepare: Callable[[Method], torch.optim.Optimizer]
     schedule: Callable[[int], float]
     epochs: int
     clip_grad: float | None = None
+    selects: bool = True
 
     @property
     def steps(self) -> int:
@@ -50,7 +51,7 @@ class Trainer:
 
     Args:
         model: trained in place; among several processes it is wrapped in DDP, anew for each stage.
-        chunk: captions encoded at once; a larger batch is encoded in parts (`_backward_in_chunks`).
+        chunk: samples encoded at once; a larger batch is encoded in parts (`_backward_in_chunks`).
         seed: of the dropout masks.
         first_step: steps of the stages before.
     """
@@ -58,7 +59,7 @@ class Trainer:
     def __init__(
         self,
         stage: Stage,
-        model: TBPSCLIP,
+        model: Method,
         processes: Processes,
         gather: Gather,
         precision: Precision,
@@ -93,7 +94,7 @@ class Trainer:
         if scaler:  # empty if it was not trained in fp16
             self.scaler.load_state_dict(scaler)
 
-    def step(self, batch: Batch, step: int) -> tuple[Losses, float]:
+    def step(self, batch: AnyBatch, step: int) -> tuple[Losses, float]:
         """Take one step, number `step` of all stages.
 
         Returns:
@@ -112,7 +113,7 @@ class Trainer:
         self.model.constrain()
         return losses, lr
 
-    def backward(self, batch: Batch, step: int) -> Losses:
+    def backward(self, batch: AnyBatch, step: int) -> Losses:
         """The losses of a batch, their gradients left in the parameters."""
         chunks = batch.split(self.chunk)
         if len(chunks) == 1:
@@ -124,7 +125,7 @@ class Trainer:
         return {"loss": total.detach()} | {name: loss.detach() for name, loss in losses.items()}
 
     def _backward_in_chunks(
-        self, batch: Batch, chunks: list[Batch], step: int
+        self, batch: AnyBatch, chunks: list[AnyBatch], step: int
     ) -> tuple[Losses, Tensor]:
         """The losses and gradients of the whole batch, in the memory of one chunk.
 
@@ -134,7 +135,7 @@ class Trainer:
         """
         with torch.no_grad():
             parts = [self._encode(self.model, chunks, i, step) for i in range(len(chunks))]
-        cached = Outputs.join(parts).map(lambda tensor: tensor.detach().requires_grad_())
+        cached = type(parts[0]).join(parts).map(lambda tensor: tensor.detach().requires_grad_())
         losses, total = self._losses(cached, batch, step)
         self.scaler.scale(total).backward()
         gradients = cached.map(lambda tensor: _gradient(tensor)).split_like(parts)
@@ -143,23 +144,23 @@ class Trainer:
             with nullcontext() if last else self._without_reduction():
                 outputs = self._encode(self.wrapped, chunks, i, step).present()
                 upstream = gradient.present()
-                if not last:  # what belongs to no row is in every chunk, and counts once
-                    del outputs["logit_scale"]
-                learned = [name for name in outputs if outputs[name].requires_grad]
+                # What belongs to no row is in every chunk, and counts once.
+                counted = (name for name in outputs if last or name in gradient.dims)
+                learned = [name for name in counted if outputs[name].requires_grad]
                 torch.autograd.backward(
                     [outputs[name] for name in learned], [upstream[name] for name in learned]
                 )
         return losses, total
 
-    def _encode(self, model: nn.Module, chunks: list[Batch], index: int, step: int) -> Outputs:
+    def _encode(self, model: nn.Module, chunks: list[AnyBatch], index: int, step: int) -> Tensors:
         """Encode one chunk; its dropout masks are drawn from its place in the global batch."""
         place = self.rank * len(chunks) + index
         seed_torch(self.seed, Purpose.STEP, step, place)
         with self.precision.autocast():
-            outputs: Outputs = model(chunks[index])
+            outputs: Tensors = model(chunks[index])
         return outputs
 
-    def _losses(self, outputs: Outputs, batch: Batch, step: int) -> tuple[Losses, Tensor]:
+    def _losses(self, outputs: Tensors, batch: AnyBatch, step: int) -> tuple[Losses, Tensor]:
         criterion = self.stage.criterion
         progress = (step - self.first_step) / len(self.stage.loader)
         losses = criterion(outputs, batch, self.gather, progress)
@@ -175,7 +176,7 @@ def _gradient(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
-def _distribute(model: TBPSCLIP, processes: Processes) -> nn.Module:
+def _distribute(model: Method, processes: Processes) -> nn.Module:
     if processes.world_size == 1:
         return model
     own = [processes.device] if processes.device.type == "cuda" else None

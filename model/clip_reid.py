@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import Any, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.clip import TextShape, TextTransformer
 from model.heads import IdentityHead
-from model.interface import PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
+from model.interface import Method, PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
 from model.prompts import IdentityPrompts
 from model.resnet import ModifiedResNet, ResNetShape
 from model.side_information import SideInformation
@@ -21,7 +21,7 @@ from model.transformer import Activation
 from model.vit import VisionShape, VisionTransformer
 
 
-class CLIPReID(nn.Module):
+class CLIPReID(Method):
     """A batch in, features and logits out. What is not given is not there.
 
     The first stage learns the prompts, from features of `project_image`; the second one the rest,
@@ -134,9 +134,6 @@ class CLIPReID(nn.Module):
         kept = ("prompts.", "image_head.neck.bias", "projected_head.neck.bias")
         return tuple(name for name in names if name.startswith(kept))
 
-    def constrain(self) -> None:
-        """No parameter has bounds."""
-
     def describe(self) -> dict[str, Any]:
         """The architecture in plain types; `from_architecture` makes the like of it."""
         side = self.side_information
@@ -166,10 +163,11 @@ def from_architecture(
     """
     embed_dim, activation = architecture["embed_dim"], architecture["activation"]
     vision, text = architecture["vision"], architecture["text"]
+    shape = vision_shape(vision)
     visual = (
-        VisionTransformer(VisionShape(**vision), embed_dim, activation, gradient_checkpointing)
-        if "patch_size" in vision
-        else ModifiedResNet(ResNetShape(**vision), embed_dim)
+        ModifiedResNet(shape, embed_dim)
+        if isinstance(shape, ResNetShape)
+        else VisionTransformer(shape, embed_dim, activation, gradient_checkpointing)
     )
     identities, cameras = architecture["identities"], architecture["cameras"]
     prompts = side_information = None
@@ -183,3 +181,8 @@ def from_architecture(
     return CLIPReID(
         visual, embed_dim, activation, identities, prompts, side_information, after_necks
     )
+
+
+def vision_shape(described: Mapping[str, Any]) -> VisionShape | ResNetShape:
+    """The shape that an architecture describes."""
+    return VisionShape(**described) if "patch_size" in described else ResNetShape(**described)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class AnyBatch(Tensors):
     def __len__(self) -> int:
         return len(self.present()["ids"])
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device, non_blocking: bool = True) -> Self:
         """The batch on `device`; from pinned memory the copy runs beside the computation."""
-        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
         """The batch in pinned memory; called by the loader."""
@@ -156,3 +156,10 @@ class ReIDOutputs(Tensors):
         "penultimate_features": 0, "image_features": 0, "projected_features": 0,
         "image_logits": 0, "projected_logits": 0, "text_logits": 0
     }  # fmt: skip
+
+
+class Method(nn.Module):
+    """A backbone with what a method adds to it: a batch in, `Tensors` for the losses out."""
+
+    def constrain(self) -> None:
+        """After a step: bring what has bounds back within them."""

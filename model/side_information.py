@@ -10,7 +10,7 @@ class SideInformation(nn.Module):
 
     Args:
         width: of the class token, which the vector is added to.
-        views: that are told apart; with 1, all that a picture is given mean the same.
+        cameras, views: that are told apart; of 1, all that a picture is given mean the same.
         weight: of the vector; CLIP-ReID's `sie_coe`.
     """
 
@@ -22,5 +22,5 @@ class SideInformation(nn.Module):
 
     def forward(self, cameras: Tensor, views: Tensor) -> Tensor:
         """Numbers of cameras and views (B,), int64, from 0 -> (B, width)."""
-        rows = cameras if self.views == 1 else cameras * self.views + views
+        rows = cameras * self.views * (self.cameras > 1) + views * (self.views > 1)
         return self.weight * self.embedding[rows]

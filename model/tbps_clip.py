@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.clip import DualEncoder
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
-from model.interface import Batch, Outputs
+from model.interface import Batch, Method, Outputs
 
 LARGEST_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
 # Beginnings of the names of parameters that start from nothing and train at a multiple of the rate.
@@ -24,7 +24,7 @@ NEW_PARAMETERS = (
 )
 
 
-class TBPSCLIP(nn.Module):
+class TBPSCLIP(Method):
     """A batch in, features and logits out; a head that is not given is not there.
 
     Args:

@@ -11,16 +11,16 @@ from torch import Tensor
 
 import options
 from errors import InputError
-from misc.build import build_data, build_retrieval, build_stages
 from misc.checkpoint import LAST, read_checkpoint
 from misc.data import PictureDataset
 from misc.distributed import AllGather, Processes, processes
 from misc.precision import Precision
 from misc.retrieval import Loading, encode_items
 from misc.seeding import Purpose, seed_torch
+from misc.text_task import build_data, build_retrieval, build_stages
 from misc.trainer import Trainer
 from misc.transforms import EvaluationTransform
-from model.build import build_criterion, build_model, build_tokenizer
+from model.build import build_model, build_tokenizer
 from model.criterion import Alone
 from model.objectives import Pairs, n_itc, r_itc, sup_con, triplet
 from tests.conftest import SMALL
@@ -139,7 +139,7 @@ def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
     seed_torch(config.misc.seed, Purpose.INITIALISATION)
     data = build_data(config)
     model = build_model(config, data.identities)
-    (stage,) = build_stages(config, data, tokenizer, model, build_criterion(config), own)
+    (stage,) = build_stages(config, data, tokenizer, model, own)
     gather = AllGather() if own.world_size > 1 else Alone()
     precision = Precision("fp32", own.device)
     trainer = Trainer(stage, model, own, gather, precision, config.data.batch_size, seed=1)
@@ -223,7 +223,7 @@ def test_a_batch_in_parts_on_two_processes(tmp_path, small_config):
 def test_a_batch_that_cannot_be_shared_is_refused(small_config):
     config = small_config("data.global_batch_size=9")
     model = build_model(config)
-    parts = build_data(config), build_tokenizer(config), model, build_criterion(config)
+    parts = build_data(config), build_tokenizer(config), model
     with pytest.raises(InputError, match=r"data.global_batch_size=9 cannot be shared by 2"):
         build_stages(config, *parts, Processes(0, 2, torch.device("cpu")))
 
@@ -263,7 +263,7 @@ def test_a_step_waits_for_the_gpu_at_no_point(small_config):
     with processes("cuda") as own:
         model = build_model(config).to(own.device)
         parts = build_data(config), build_tokenizer(config), model
-        (stage,) = build_stages(config, *parts, build_criterion(config), own)
+        (stage,) = build_stages(config, *parts, own)
         auto = Precision("auto", own.device)
         trainer = Trainer(stage, model, own, Alone(), auto, config.data.batch_size, seed=1)
         batch = next(iter(stage.loader)).to(own.device)

@@ -10,7 +10,7 @@ import torch
 import main
 import options
 from errors import InputError
-from misc.checkpoint import BEST, LAST, read_checkpoint
+from misc.checkpoint import BEST, LAST, Start, read_checkpoint
 from misc.distributed import processes
 from misc.evaluation import rank_features, retrieval_metrics
 from misc.export import write_published
@@ -45,9 +45,9 @@ def test_a_published_checkpoint_gives_the_published_features(published, places):
     command = options.parse(
         ["--config", DEMO, "--evaluate", str(published), *SMALL, *places, *GOLDEN_SHAPE]
     )
-    assert main.read_starts(command) == [(published, None)]
+    assert main.read_starts(command) == [Start(published, None)]
     with processes("cpu") as own:
-        job = Job(command.configure(), "demo", own, published, for_training=False)
+        job = Job(command.configure(), "demo", own, Start(published, None), for_training=False)
     model = job.model.eval()
     with torch.inference_mode():
         image = model.encode_image(torch.tensor(GOLDEN["c1/image"]))

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from misc.optim import (
-    build_adam,
-    build_adamw,
+    build_optimizer,
     freeze,
     layer_factors,
     warmup_cosine,
@@ -95,13 +94,24 @@ def model() -> nn.Module:
 
 
 def test_only_matrices_decay(model):
-    optimizer = build_adamw(model, 1e-3, (0.9, 0.98), 1e-8, weight_decay=0.02)
+    optimizer = build_optimizer(model, "adamw", 1e-3, (0.9, 0.98), 1e-8, weight_decay=0.02)
     decay = {
         id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
     }
     assert decay == {id(p): 0.02 if p.ndim >= 2 else 0.0 for p in model.parameters()}
     assert len(optimizer.param_groups) == 2
     assert optimizer.defaults["fused"]
+
+
+def test_what_decays_is_a_choice(model):
+    def decayed(kind):
+        optimizer = build_optimizer(model, "adam", 1e-3, (0.9, 0.999), 1e-3, 0.02, kind)
+        found = {id(p) for g in optimizer.param_groups for p in g["params"] if g["weight_decay"]}
+        return {name for name, p in model.named_parameters() if id(p) in found}
+
+    names = {name for name, _ in model.named_parameters()}
+    assert decayed("all") == names
+    assert decayed("weights") == {name for name in names if not name.endswith("bias")}
 
 
 def test_frozen_parameters_are_left_out_and_can_be_freed_again(model):
@@ -111,7 +121,7 @@ def test_frozen_parameters_are_left_out_and_can_be_freed_again(model):
         "0.bias",
         "logit_scale",
     }
-    trained = build_adamw(model, 1e-3, (0.9, 0.98), 1e-8, 0.02)
+    trained = build_optimizer(model, "adamw", 1e-3, (0.9, 0.98), 1e-8, 0.02)
     assert sum(len(group["params"]) for group in trained.param_groups) == 3
     freeze(model, ())
     assert all(p.requires_grad for p in model.parameters())
@@ -123,7 +133,9 @@ def test_freezing_what_is_not_there_is_an_error(model):
 
 
 def test_new_parameters_train_at_a_multiple_of_the_rate(model):
-    optimizer = build_adamw(model, 1e-3, (0.9, 0.98), 1e-8, 0.02, fast=("2.",), factor=5)
+    optimizer = build_optimizer(
+        model, "adamw", 1e-3, (0.9, 0.98), 1e-8, 0.02, fast=("2.",), factor=5
+    )
     factors = {id(p): g["factor"] for g in optimizer.param_groups for p in g["params"]}
     expected = {id(p): 5 if n.startswith("2.") else 1 for n, p in model.named_parameters()}
     assert factors == expected
@@ -133,7 +145,9 @@ def test_adam_is_torchs_with_biases_at_twice_the_rate(model):
     """Three steps against Adam on each tensor by itself."""
     freeze(model, ("logit",))
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
-    optimizer = build_adam(model, 1e-2, weight_decay=0.1, bias_factor=2.0)
+    optimizer = build_optimizer(
+        model, "adam", 1e-2, (0.9, 0.999), 1e-8, 0.1, "all", bias_factor=2.0
+    )
     gradients = {n: torch.randn(3, *p.shape) for n, p in model.named_parameters()}
     for step in range(3):
         for group in optimizer.param_groups:
@@ -167,5 +181,15 @@ def test_rates_fall_with_the_blocks_above():
     others = ("visual.ln_post.weight", "visual.proj", "text.ln_final.bias", "logit_scale")
     assert {factors[f"clip.{name}"] for name in others} == {1.0}
     assert factors["classifier.weight"] == 1.0
-    optimizer = build_adamw(model, 1.0, (0.9, 0.98), 1e-8, 0.02, ("classifier",), 5.0, 0.5)
+    optimizer = build_optimizer(
+        model,
+        "adamw",
+        1.0,
+        (0.9, 0.98),
+        1e-8,
+        0.02,
+        fast=("classifier",),
+        factor=5.0,
+        layer_decay=0.5,
+    )
     assert {group["factor"] for group in optimizer.param_groups} == {0.125, 0.25, 0.5, 1.0, 5.0}

@@ -2,26 +2,64 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 import main
 import options
+from misc.datasets.synthetic import write_reid_dataset
 from tests.altclip_folders import write_altclip_folder
 from tests.conftest import SMALL
 
-
-@pytest.mark.parametrize(
-    "recipe", sorted(options.RECIPES.glob("*.yaml")), ids=lambda file: file.stem
+RECIPES = sorted(
+    str(file.relative_to(options.RECIPES))
+    for file in options.RECIPES.rglob("*.yaml")
+    if file.name != "dataset.yaml"
 )
-def test_a_recipe_trains_and_evaluates(recipe, places, tmp_path):
-    few = ("schedule.epoch=1", "log.print_period=1", "model.clip_pretrained=null")
-    if recipe.stem == "altclip":
+FEW = ("schedule.epoch=1", "log.print_period=1", "model.clip_pretrained=null")
+FEW_REID = (
+    "data.global_batch_size=8",
+    "stages.prompts={global_batch_size: 8, schedule: {epoch: 1, epoch_warmup: 1}}",
+    "stages.images.schedule={epoch: 1, epoch_warmup: 1}",
+    "evaluation={rerank: {k1: 4, k2: 2, weight: 0.3}, ranked_lists: 1}",
+)
+RESNET = ("model.vision={width: 4, layers: [1, 1, 1, 1], heads: 2, patch_size: null}",)
+
+
+@pytest.fixture(scope="module")
+def vehicles_and_people(tmp_path_factory) -> Path:
+    """Some layouts of re-identification in miniature."""
+    folder = tmp_path_factory.mktemp("reid")
+    for layout in ("market1501", "veri776", "vehicleid"):
+        people = {"train": 6, "test": 3}
+        write_reid_dataset(layout, folder, identities=people, images=(4, 4), height=(32, 48))
+    return folder
+
+
+def train(*arguments: str, output: Path) -> list[dict]:
+    """The rows of the record of a run of main.py."""
+    main.run(options.parse([*arguments, "--output", str(output)]))
+    return [json.loads(line) for line in (output / "metrics.jsonl").open()]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_trains_and_evaluates(recipe, places, vehicles_and_people, tmp_path):
+    recipe_file = str(options.RECIPES / recipe)
+    task = options.parse(["--config", recipe_file]).configure().task
+    arguments = ("--config", recipe_file, *SMALL, *FEW)
+    if task == "image_to_image":
+        arguments += ("schedule.epoch=2", *FEW_REID, f"reid.root={vehicles_and_people}")
+        if "cnn" in recipe:
+            arguments += RESNET
+        if "olp" in recipe:
+            arguments += ("model.stride=4",)
+    else:
+        arguments += places
+    if recipe == "altclip.yaml":
         folder = write_altclip_folder(tmp_path / "altclip", embed_dim=16)
-        few += (f"model.altclip_pretrained={folder}", "model.projection_dim=16")
-    arguments = ["--config", str(recipe), "--output", str(tmp_path), *SMALL, *places, *few]
-    main.run(options.parse(arguments))
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+        arguments += (f"model.altclip_pretrained={folder}", "model.projection_dim=16")
+    rows = train(*arguments, output=tmp_path)
     losses = [row["loss"] for row in rows if "loss" in row]
     assert len(losses) >= 2
     assert all(math.isfinite(loss) for loss in losses)

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 import options
-from misc.build import build_data, build_stages
 from misc.distributed import Processes
 from misc.precision import Precision
 from misc.seeding import Purpose, seed_torch
+from misc.text_task import build_data, build_stages
 from misc.trainer import Stage, Trainer
-from model.build import build_criterion, build_model, build_tokenizer
+from model.build import build_model, build_tokenizer
 from model.criterion import Alone
 from model.interface import Batch, Outputs
 from model.tbps_clip import TBPSCLIP
@@ -40,7 +40,7 @@ def training(request, places) -> Training:
     seed_torch(1, Purpose.INITIALISATION)
     data = build_data(config)
     model = build_model(config, data.identities)
-    parts = data, build_tokenizer(config), model, build_criterion(config)
+    parts = data, build_tokenizer(config), model
     (stage,) = build_stages(config, *parts, ALONE)
     return stage, model, next(iter(stage.loader))
 

@@ -1,8 +1,9 @@
-"""From the configuration to data, stages and evaluations."""
+"""People found by sentences: TBPS-CLIP's data, stages and evaluations from the configuration."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 
 import torch
 from numpy.random import Generator
@@ -10,18 +11,22 @@ from PIL import Image
 from torch import Tensor
 
 from errors import InputError
+from misc.checkpoint import BEST, LAST, Start, find_checkpoint, load_weights, read_checkpoint
 from misc.collate import Collate, Mixing
-from misc.data import (
-    CaptionDataset,
-    TextAugmentation,
-    train_loader,
-)
+from misc.data import CaptionDataset, TextAugmentation, train_loader
 from misc.datasets.text_person import Told, join_training, read_text_person
 from misc.distributed import Processes
-from misc.optim import build_adamw, freeze, warmup_cosine
-from misc.reranking import k_reciprocal
-from misc.retrieval import Loading, Rerank, TextRetrieval
+from misc.precision import Precision
 from misc.samplers import GlobalBatchSampler
+from misc.task import (
+    Task,
+    build_curve,
+    build_loading,
+    freeze_named,
+    prepare,
+    share_batch,
+)
+from misc.text_retrieval import TextRetrieval
 from misc.trainer import Stage
 from misc.transforms import (
     CentreCropTransform,
@@ -30,7 +35,16 @@ from misc.transforms import (
     Statistics,
     TrainTransform,
 )
-from model.criterion import Criterion
+from model.build import (
+    Architecture,
+    adapt_weights,
+    build_criterion,
+    build_model,
+    build_tokenizer,
+    describe_architecture,
+    without_clip_vocabulary,
+)
+from model.published import Published, is_published, read_published
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 from options import Config, Schedule
 from text_utils.augment import (
@@ -41,6 +55,78 @@ from text_utils.augment import (
 )
 from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import Tokenizer
+
+
+class TextTask(Task):
+    metric = "R1"
+    where = "data.annotation_file, data.image_root, data.test_sets, data.languages"
+
+    def __init__(self, config: Config) -> None:
+        config, self.told = without_clip_vocabulary(config)
+        super().__init__(config)
+        self.data = build_data(config)
+        self.name = self.data.name
+        self.splits = list(self.data.splits)
+        self.test_sets = list(self.data.test_sets)
+        self.tokenizer = build_tokenizer(config)
+
+    def describe(self, model: TBPSCLIP) -> Architecture:
+        return describe_architecture(model)
+
+    def build_stages(
+        self, model: TBPSCLIP, processes: Processes, precision: Precision
+    ) -> list[Stage]:
+        return build_stages(self.config, self.data, self.tokenizer, model, processes)
+
+    def build_retrieval(self, split: str, test_set: str | None = None) -> TextRetrieval:
+        told = self.data.splits[split] if test_set is None else self.data.test_sets[test_set]
+        return build_retrieval(self.config, told, self.tokenizer)
+
+    def build_model(self, start: Start | None, for_training: bool) -> TBPSCLIP:
+        config, identities = self.config, self.data.identities
+        given = start
+        if start is None and for_training and config.model.init_from:
+            start = Start(find_checkpoint(Path(config.model.init_from), BEST, LAST), None)
+        if start is None:
+            return build_model(config, identities)
+        state, architecture = self._read_weights(start, is_given=given is not None)
+        if given is None:  # a new training: heads of its own, pictures of its own size
+            state, architecture = adapt_weights(config, state, architecture, identities)
+        model = build_model(config, identities, architecture, with_heads=for_training)
+        if given is None or not for_training:
+            parts = ((name.partition("."), tensor) for name, tensor in state.items())
+            towers = {rest: tensor for (part, _, rest), tensor in parts if part == "clip"}
+            load_weights(model.clip, towers, start.file)
+        else:
+            load_weights(model, state, start.file)
+        model.constrain()  # the log scale of others may have drifted
+        return model
+
+    def _read_weights(self, start: Start, is_given: bool) -> tuple[dict[str, Tensor], Architecture]:
+        """Weights in our names, and what they are of, from a checkpoint of ours or another's."""
+        if start.content is None and is_published(start.file):
+            published = self._read_published(start.file, is_given)
+            return published.state, published.architecture
+        checkpoint = start.content or read_checkpoint(start.file)
+        if "text" not in checkpoint["architecture"] or not any(
+            name.startswith("clip.") for name in checkpoint["model"]
+        ):
+            raise InputError(
+                f"{start.file} is of task image_to_image, which reads no sentences: give a "
+                "checkpoint of task text_to_image"
+            )
+        return checkpoint["model"], checkpoint["architecture"]
+
+    def _read_published(self, file: Path, is_given: bool) -> Published:
+        data, model = self.config.data, self.config.model
+        scratch = model.clip_pretrained is None
+        heads = (model.vision.heads, model.text.heads) if scratch else None
+        try:
+            return read_published(file, data.image_size, model.stride, heads)
+        except InputError:
+            if is_given:
+                raise
+            return read_published(file, None, model.stride, heads)  # of another size: a square
 
 
 @dataclass(frozen=True)
@@ -95,7 +181,7 @@ def build_retrieval(config: Config, told: Told, tokenizer: Tokenizer) -> TextRet
         _build_evaluation_transform(config),
         tokenizer,
         config.experiment.text_length,
-        Loading(config.data.test_batch_size, config.data.num_workers, config.evaluation.chunk),
+        build_loading(config),
     )
 
 
@@ -128,27 +214,8 @@ def _read_processor(source: str, cache_dir: str | None) -> Processor:
     return Processor((settings.image_mean, settings.image_std), Image.Resampling(settings.resample))
 
 
-def build_rerank(config: Config) -> Rerank | None:
-    """What re-ranks for the closing tables, if the configuration asks for it."""
-    rerank = config.evaluation.rerank
-    if rerank is None:
-        return None
-    return partial(
-        k_reciprocal,
-        k1=rerank.k1,
-        k2=rerank.k2,
-        weight=rerank.weight,
-        chunk=config.evaluation.chunk,
-    )
-
-
 def build_stages(
-    config: Config,
-    data: Data,
-    tokenizer: Tokenizer,
-    model: TBPSCLIP,
-    criterion: Criterion,
-    processes: Processes,
+    config: Config, data: Data, tokenizer: Tokenizer, model: TBPSCLIP, processes: Processes
 ) -> list[Stage]:
     """The stages of the training, in order.
 
@@ -156,6 +223,7 @@ def build_stages(
         InputError: if there is nothing to train on, or less than a batch, or a stage freezes what
             the model does not have.
     """
+    criterion = build_criterion(config)
     if "train" not in data.splits:
         raise InputError(f"data.annotation_file: {config.data.annotation_file} has no train split")
     experiment = config.experiment
@@ -188,7 +256,7 @@ def build_stages(
         masking=experiment.mlm,
         seed=config.misc.seed,
     )
-    batch_size = _batch_size(config, processes)
+    batch_size = share_batch(config, processes)
     if experiment.mixgen and batch_size % experiment.mixgen_rows:
         raise InputError(
             f"experiment.mixgen_rows={experiment.mixgen_rows} does not divide the {batch_size} "
@@ -205,23 +273,18 @@ def build_stages(
     loader = train_loader(dataset, collate, sampler, config.data.num_workers, pin_memory=on_gpu)
     stages = []
     for stage in config.stages:
+        if stage.skip:
+            continue
         schedule = config.stage_schedule(stage)
         frozen = (*config.model.freeze, *stage.freeze)
-        _freeze(model, frozen)  # each stage does so again; here a misspelt name is found in time
+        freeze_named(model, model.clip, frozen)  # here, too, to find a misspelt name in time
         stages.append(
             Stage(
                 name=stage.name,
                 criterion=criterion,
                 loader=loader,
                 prepare=partial(_prepare, frozen=frozen, schedule=schedule),
-                schedule=partial(
-                    warmup_cosine,
-                    total=schedule.epoch * len(loader),
-                    warmup=schedule.epoch_warmup * len(loader),
-                    base=schedule.lr,
-                    start=schedule.lr_start,
-                    end=schedule.lr_end,
-                ),
+                schedule=build_curve(schedule, len(loader)),
                 epochs=schedule.epoch,
                 clip_grad=schedule.clip_grad,
             )
@@ -231,17 +294,8 @@ def build_stages(
 
 def _prepare(model: TBPSCLIP, frozen: tuple[str, ...], schedule: Schedule) -> torch.optim.Optimizer:
     """Freeze what the stage freezes, and make its optimizer over the rest."""
-    _freeze(model, frozen)
-    return build_adamw(
-        model,
-        schedule.lr,
-        schedule.betas,
-        schedule.eps,
-        schedule.weight_decay,
-        fast=NEW_PARAMETERS,
-        factor=schedule.ratio_factor,
-        layer_decay=schedule.layer_decay,
-    )
+    freeze_named(model, model.clip, frozen)
+    return prepare(model, schedule, NEW_PARAMETERS)
 
 
 def _build_text_change(name: str) -> Callable[[str, float, Generator], str]:
@@ -254,25 +308,3 @@ def _build_text_change(name: str) -> Callable[[str, float, Generator], str]:
         case "insertion":
             return partial(random_insertion, synonyms=Synonyms())
     return partial(synonym_replacement, synonyms=Synonyms())
-
-
-def _batch_size(config: Config, processes: Processes) -> int:
-    """Captions of one step in this process."""
-    whole, world_size = config.data.global_batch_size, processes.world_size
-    if whole is None:
-        return config.data.batch_size
-    if whole % world_size:
-        raise InputError(
-            f"data.global_batch_size={whole} cannot be shared by {world_size} processes: give a "
-            "multiple of their number"
-        )
-    return whole // world_size
-
-
-def _freeze(model: TBPSCLIP, frozen: tuple[str, ...]) -> None:
-    try:
-        freeze(model.clip, frozen)
-    except ValueError as error:
-        raise InputError(f"model.freeze (or a stage's): {error}") from None
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise InputError("model.freeze (or a stage's) freezes every parameter: leave one out")

@@ -1,0 +1,113 @@
+"""Text-to-person retrieval: a split's pictures and their captions, each looking for the other."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from misc.data import PictureDataset, TokenDataset
+from misc.datasets.annotations import Picture
+from misc.distributed import Processes
+from misc.evaluation import rank_features, retrieval_metrics
+from misc.features import Features, hash_weights
+from misc.precision import Precision
+from misc.retrieval import Encoded, Loading, Rerank, Results, Retrieval, encode_items, mean
+from model.tbps_clip import TBPSCLIP
+from text_utils.tokenizer import Tokenizer
+
+
+class TextRetrieval(Retrieval):
+    """One split of a dataset, ready to be searched with any model.
+
+    Args:
+        told: the gallery, by the language of its captions; these are the queries.
+        text_length: tokens of a caption at most.
+    """
+
+    def __init__(
+        self,
+        told: Mapping[str, Sequence[Picture]],
+        transform: Callable[[Image.Image], Tensor],
+        tokenizer: Tokenizer,
+        text_length: int,
+        loading: Loading,
+    ) -> None:
+        pictures = next(iter(told.values()))
+        self.images = PictureDataset([Path(p.path) for p in pictures], transform)
+        self.image_ids = torch.tensor([p.identity for p in pictures])
+        captions = [caption for p in every_picture(told) for caption in p.captions]
+        self.texts = TokenDataset(captions, tokenizer, text_length)
+        self.text_ids = torch.tensor([p.identity for p in every_picture(told) for _ in p.captions])
+        self.languages = {
+            language: sum(len(p.captions) for p in pictures) for language, pictures in told.items()
+        }
+        self.loading = loading
+
+    def encode(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Encoded:
+        """Normalised features of the pictures (N, D) and the captions (M, D), on the CPU; those of
+        one language after those of another.
+        """
+        model.eval()
+        image = encode_items(self.images, model.encode_image, processes, precision, self.loading)
+        text = encode_items(self.texts, model.encode_text, processes, precision, self.loading)
+        return F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+
+    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Results:
+        """Of several languages, the mean over them and then each."""
+        image, text = encoded
+        results: Results = {}
+        if processes.is_main:
+            counts = list(self.languages.values())
+            parts = zip(text.split(counts), self.text_ids.split(counts), strict=True)
+            each = [self._rank(image, *part, processes.device, rerank) for part in parts]
+            results = {direction: mean([r[direction] for r in each]) for direction in each[0]}
+            if len(each) > 1:
+                for language, found in zip(self.languages, each, strict=True):
+                    results |= {f"{direction}, {language}": row for direction, row in found.items()}
+        return processes.share(results)
+
+    def _rank(
+        self,
+        image: Tensor,
+        text: Tensor,
+        text_ids: Tensor,
+        device: torch.device,
+        rerank: Rerank | None,
+    ) -> Results:
+        images = image.to(device), self.image_ids.to(device)
+        texts = text.to(device), text_ids.to(device)
+        results: Results = {}
+        for direction, query, gallery in (
+            ("text to image", texts, images),
+            ("image to text", images, texts),
+        ):
+            ranking = rank_features(
+                query[0], gallery[0], query[1], gallery[1], chunk=self.loading.chunk
+            )
+            results[direction] = ranking.metrics()
+            if rerank:
+                similarity = rerank(query[0], gallery[0]).neg_()
+                metrics = retrieval_metrics(similarity, query[1], gallery[1])
+                results[f"{direction}, re-ranked"] = metrics
+        return results
+
+    def features(self, encoded: Encoded, model: TBPSCLIP) -> Features:
+        image, text = encoded
+        return Features(
+            image,
+            text,
+            self.image_ids,
+            self.text_ids,
+            tuple(map(str, self.images.files)),
+            tuple(self.texts.captions),
+            hash_weights(model.state_dict()),
+        )
+
+
+def every_picture(told: Mapping[str, Sequence[Picture]]) -> Iterator[Picture]:
+    """The pictures of each language after another."""
+    return chain.from_iterable(told.values())

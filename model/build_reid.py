@@ -1,0 +1,169 @@
+"""From the configuration to a model of image re-identification and its criteria."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from errors import InputError
+from model.build import BACKBONES
+from model.clip import DualEncoder, TextTransformer
+from model.clip_reid import CLIPReID, from_architecture, vision_shape
+from model.prompts import IdentityPrompts, read_sentence
+from model.reid_criterion import ReIDCriterion, ReIDSettings
+from model.resnet import ModifiedResNet
+from model.side_information import SideInformation
+from model.weights import position_names, resize_position_embedding
+from options import Config
+from text_utils.tokenizer import ClipTokenizer
+
+WORDS = "prompts.words"
+
+
+@dataclass(frozen=True)
+class Known:
+    """How many identities, cameras and views there are to train on."""
+
+    identities: int
+    cameras: int
+    views: int
+
+    def told(self, config: Config) -> tuple[int, int]:
+        """Cameras and views that the side information tells apart."""
+        sie = config.reid.sie
+        cameras = self.cameras if sie in ("camera", "both") else 1
+        return cameras, self.views if sie in ("view", "both") else 1
+
+
+def needs_text(config: Config) -> bool:
+    """Whether prompts are learnt or compared with."""
+    learnt = any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
+    return config.reid.i2t or learnt
+
+
+def build_clip_reid(config: Config, known: Known, clip: DualEncoder | None = None) -> CLIPReID:
+    """A model to train, on a pretrained CLIP or a random one, unless one is given.
+
+    Raises:
+        InputError: if the weights do not fit the configuration.
+    """
+    clip = clip or BACKBONES["clip"](config)
+    prompts = side_information = None
+    if needs_text(config):
+        assert isinstance(clip.text, TextTransformer)
+        text = read_sentence(clip.text, ClipTokenizer(), config.reid.noun)
+        prompts = IdentityPrompts(text, known.identities)
+    cameras, views = known.told(config)
+    if cameras * views > 1:
+        if isinstance(clip.visual, ModifiedResNet):
+            raise InputError(
+                f"reid.sie is {config.reid.sie}, but a ResNet has no class token to add to: give "
+                "none"
+            )
+        width, weight = clip.visual.shape.width, config.reid.sie_coe
+        side_information = SideInformation(width, cameras, views, weight)
+    return CLIPReID(
+        clip.visual,
+        clip.embed_dim,
+        clip.activation,
+        known.identities,
+        prompts,
+        side_information,
+        config.reid.after_necks,
+    )
+
+
+def reid_of_checkpoint(config: Config, architecture: Mapping[str, Any]) -> CLIPReID:
+    """The model of a checkpoint, for its weights.
+
+    Raises:
+        InputError: if the configuration is of another one.
+    """
+    vision = architecture["vision"]
+    wanted = {
+        "data.image_size": (tuple(vision["image_size"]), config.data.image_size),
+        "model.embed_dim": (architecture["embed_dim"], config.model.embed_dim),
+    }
+    if "patch_size" in vision:
+        wanted["model.stride"] = (vision["stride"], config.model.stride or vision["patch_size"])
+    else:
+        wanted["model.last_stride"] = (vision["last_stride"], config.model.last_stride)
+    for key, (held, asked) in wanted.items():
+        if held != asked:
+            raise InputError(
+                f"the checkpoint is of another architecture: {key} is {held} in it and {asked} in "
+                "the configuration; give what it has, or evaluate without --config for the one "
+                "saved with it"
+            )
+    return from_architecture(
+        architecture,
+        config.reid.sie_coe,
+        config.reid.after_necks,
+        config.model.gradient_checkpointing,
+    )
+
+
+def reid_to_go_on_from(
+    config: Config, state: Mapping[str, Tensor], architecture: Mapping[str, Any], known: Known
+) -> CLIPReID:
+    """A model to train anew, with the image tower of a checkpoint; with its text tower and its
+    words, too, as far as prompts are needed and it knows as many identities.
+
+    Raises:
+        InputError: if prompts are needed and it has none, or the sizes are other ones.
+    """
+    if needs_text(config) and architecture["text"] is None:
+        raise InputError(
+            "model.init_from: the checkpoint is of a baseline, which has no text tower: set "
+            "reid.i2t=false and stages.prompts.skip=true, or give another one"
+        )
+    vision = dict(architecture["vision"], image_size=config.data.image_size)
+    if "patch_size" in vision:
+        vision["stride"] = config.model.stride or vision["patch_size"]
+    cameras, views = known.told(config)
+    model = from_architecture(
+        {
+            **architecture,
+            "vision": vision,
+            "text": architecture["text"] if needs_text(config) else None,
+            "identities": known.identities,
+            "cameras": cameras if cameras * views > 1 else 0,
+            "views": views,
+        },
+        config.reid.sie_coe,
+        config.reid.after_necks,
+        config.model.gradient_checkpointing,
+    )
+    own = model.state_dict()
+    kept = {
+        name: tensor
+        for name, tensor in state.items()
+        if name.startswith(("visual.", "prompts.")) and name in own
+    }
+    if WORDS in kept and kept[WORDS].shape != own[WORDS].shape:
+        del kept[WORDS]
+    position = position_names(state)[0]
+    kept[position] = resize_position_embedding(
+        state[position].float(),
+        vision_shape(vision).grid,
+        own_grid=vision_shape(architecture["vision"]).grid,
+    )
+    model.load_state_dict(own | kept)
+    return model
+
+
+def has_words(state: Mapping[str, Tensor], known: Known) -> bool:
+    """Whether the weights hold prompts of as many identities."""
+    return WORDS in state and len(state[WORDS]) == known.identities
+
+
+def build_prompt_criterion() -> ReIDCriterion:
+    """That of the first stage."""
+    return ReIDCriterion({"sup_con": 1.0})
+
+
+def build_picture_criterion(config: Config) -> ReIDCriterion:
+    """That of the second stage, or of a baseline: the losses that are switched on."""
+    settings = ReIDSettings(smoothing=config.reid.smoothing, margin=config.reid.margin)
+    return ReIDCriterion(config.reid.loss_weights(), settings)
