@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from model.batch_norm import BatchNorm
 from model.transformer import QuickGELU, Transformer
 
 
@@ -31,7 +32,7 @@ class Classifier(nn.Linear):
             nn.init.zeros_(self.bias)
 
 
-class BNNeck(nn.BatchNorm1d):
+class BNNeck(BatchNorm):
     """What stands between the features of metric losses and those of a classifier: (B, D) -> (B, D)
     (Luo et al. 2019, arXiv 1903.07071, section 3.5).
 

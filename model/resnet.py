@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from errors import InputError
+from model.batch_norm import BatchNorm
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,17 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, width: int, stride: int = 1) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.bn3 = BatchNorm(4 * width)
         nn.init.zeros_(self.bn3.weight)  # the block begins as its shortcut
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.downsample = (
             nn.Identity()
             if channels == 4 * width
-            else nn.Sequential(
-                nn.Conv2d(channels, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
-            )
+            else nn.Sequential(nn.Conv2d(channels, 4 * width, 1, bias=False), BatchNorm(4 * width))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,11 +123,11 @@ class ModifiedResNet(nn.Module):
         self.shape = shape
         width, (rows, columns) = shape.width, shape.grid
         self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width // 2)
+        self.bn1 = BatchNorm(width // 2)
         self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width // 2)
+        self.bn2 = BatchNorm(width // 2)
         self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(width)
+        self.bn3 = BatchNorm(width)
         self.layer1 = _stack(width, width, shape.layers[0], stride=1)
         self.layer2 = _stack(4 * width, 2 * width, shape.layers[1], stride=2)
         self.layer3 = _stack(8 * width, 4 * width, shape.layers[2], stride=2)

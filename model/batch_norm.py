@@ -1,0 +1,59 @@
+"""Batch normalisation by the statistics of the global batch."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from model.criterion import Alone, Gather
+
+
+class BatchNorm(_BatchNorm):
+    """torch's BatchNorm1d and BatchNorm2d, whose batch is that of all processes in training.
+
+    torch has SyncBatchNorm for this, which refuses tensors on a CPU. The state dict is torch's.
+
+    `gather` brings the processes together; without another one than `Alone` the batch is this
+    process's own. Every process must bring as many rows.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.gather: Gather = Alone()
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim not in (2, 4):
+            raise ValueError(f"expected (B, C) or (B, C, H, W), got {tuple(input.shape)}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C) or (B, C, H, W) -> the same shape and type."""
+        if not self.training or isinstance(self.gather, Alone):
+            return super().forward(input)
+        self._check_input_dim(input)
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
+        over = [dim for dim in range(x.ndim) if dim != 1]
+        var, mean = torch.var_mean(x, over, correction=0)  # (C,), of this process
+        means, variances = self.gather(torch.stack([mean, var])[None]).unbind(1)  # (processes, C)
+        mean = means.mean(0)
+        var = (variances + (means - mean).square()).mean(0)
+        self._remember(mean.detach(), var.detach(), x.numel() // x.shape[1] * len(means))
+        scale = self.weight * (var + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        channels = (-1, *[1] * (x.ndim - 2))
+        return (x * scale.view(channels) + shift.view(channels)).to(input.dtype)
+
+    def _remember(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Let the running statistics follow those of `count` values a channel."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+
+
+def share_statistics(model: nn.Module, gather: Gather) -> None:
+    """Let every `BatchNorm` of a model normalise by the batch that `gather` brings together."""
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.gather = gather
