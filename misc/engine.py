@@ -15,7 +15,7 @@ from misc.distributed import AllGather, Processes
 from misc.precision import Precision
 from misc.recorder import Recorder, log
 from misc.retrieval import Results
-from misc.trainer import Losses, Stage, Trainer
+from misc.trainer import Losses, Stage, Trainer, check_chunk
 from model.criterion import Alone, Gather
 from model.interface import Method
 
@@ -87,6 +87,8 @@ class Engine:
         Raises:
             InputError: if the training diverges, or the checkpoint is of other stages or batches.
         """
+        for stage in stages:
+            check_chunk(stage, self.model, self.chunk)
         if resume:
             self.position = Position(**resume["position"])
         first_epoch = first_step = 0

@@ -11,9 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from errors import InputError
 from misc.data import Loader
-from misc.distributed import Processes
+from misc.distributed import AllGather, Processes
 from misc.precision import Precision
 from misc.seeding import Purpose, seed_torch
+from model.batch_norm import BatchNorm, share_statistics
 from model.criterion import Gather, WeightedLosses
 from model.interface import AnyBatch, Method, Tensors
 
@@ -176,9 +177,26 @@ def _gradient(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
+def check_chunk(stage: Stage, model: nn.Module, chunk: int) -> None:
+    """See that batches are encoded whole by a model that normalises them.
+
+    Raises:
+        InputError: if they are more than `chunk` samples in a process.
+    """
+    assert stage.loader.sampler is not None
+    size = stage.loader.sampler.batch_size
+    if size > chunk and any(isinstance(module, BatchNorm) for module in model.modules()):
+        raise InputError(
+            f"data.global_batch_size asks each process for {size} samples in parts of "
+            f"data.batch_size={chunk}, but the model has batch norms, whose statistics are of the "
+            "whole: raise data.batch_size, or lower data.global_batch_size"
+        )
+
+
 def _distribute(model: Method, processes: Processes) -> nn.Module:
     if processes.world_size == 1:
         return model
+    share_statistics(model, AllGather())  # also where each process contrasts its own features
     own = [processes.device] if processes.device.type == "cuda" else None
     return DistributedDataParallel(
         model, device_ids=own, broadcast_buffers=False, gradient_as_bucket_view=True

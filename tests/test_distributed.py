@@ -1,6 +1,7 @@
 """Two processes do what one does: gathered losses, gradients, whole training steps, evaluation."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from misc.text_task import build_data, build_retrieval, build_stages
 from misc.trainer import Trainer
 from misc.transforms import EvaluationTransform
 from model.build import build_model, build_tokenizer
-from model.criterion import Alone
+from model.criterion import Alone, Criterion
+from model.interface import Outputs
 from model.objectives import Pairs, n_itc, r_itc, sup_con, triplet
+from model.resnet import ModifiedResNet, ResNetShape
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks, run_ranks
 
@@ -218,6 +221,38 @@ def test_a_batch_in_parts_on_two_processes(tmp_path, small_config):
     alone = small_config(EVERY_LOSS, "data.batch_size=2", "data.global_batch_size=8")
     with processes("cpu") as own:
         check_same(first, train_steps(own, alone, 3))
+
+
+def train_resnet(own: Processes, config) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The running statistics and gradients after a step that gathers no features."""
+    seed_torch(config.misc.seed, Purpose.INITIALISATION)
+    model = build_model(config)
+    model.clip.visual = ModifiedResNet(ResNetShape(8, (1, 2, 1, 1), 4, (32, 16), 1), 16)
+    (stage,) = build_stages(config, build_data(config), build_tokenizer(config), model, own)
+    stage = replace(stage, criterion=UngatheredSquares({"nitc": 1.0}))
+    precision = Precision("fp32", own.device)
+    trainer = Trainer(stage, model, own, Alone(), precision, config.data.batch_size, seed=1)
+    trainer.backward(next(iter(stage.loader)), 0)
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return dict(model.clip.visual.named_buffers()), gradients
+
+
+class UngatheredSquares(Criterion):
+    """A loss of each picture by itself, so that the statistics alone make two processes one."""
+
+    def __call__(self, outputs: Outputs, *_: object) -> dict[str, Tensor]:
+        return {"nitc": outputs.image_features.square().mean()}
+
+
+def test_batch_norms_share_their_statistics_whatever_the_losses_gather(tmp_path, small_config):
+    with processes("cpu") as own:
+        alone = train_resnet(own, small_config("data.batch_size=8"))
+    assert len(alone[0]) == 3 * (3 + 5 * 3 + 4)
+    for both in run_ranks(train_resnet, 2, tmp_path, small_config("data.batch_size=4")):
+        for found, expected in zip(both, alone, strict=True):
+            assert found.keys() == expected.keys()
+            for name, tensor in expected.items():
+                torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-6, msg=name)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(small_config):

@@ -1,18 +1,20 @@
-"""A batch in parts takes the step of the batch in one, in every number format."""
+"""A batch in parts takes the step of the batch in one, in every number format, where it may."""
 
 import pytest
 import torch
 from torch import Tensor
 
 import options
+from errors import InputError
 from misc.distributed import Processes
 from misc.precision import Precision
 from misc.seeding import Purpose, seed_torch
 from misc.text_task import build_data, build_stages
-from misc.trainer import Stage, Trainer
+from misc.trainer import Stage, Trainer, check_chunk
 from model.build import build_model, build_tokenizer
 from model.criterion import Alone
 from model.interface import Batch, Outputs
+from model.resnet import ModifiedResNet, ResNetShape
 from model.tbps_clip import TBPSCLIP
 from tests.conftest import SMALL
 
@@ -117,3 +119,17 @@ def test_a_step_in_parts_that_overflows_is_left_out(training):
     assert trainer.scaler.get_scale() == 2.0**39
     after = trainer.model.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("training", [SETTINGS["full"]], indirect=True)
+def test_a_model_with_batch_norms_encodes_no_parts(training):
+    """Their statistics would be of the parts."""
+    stage, model, batch = training
+    tower = model.clip.visual
+    model.clip.visual = ModifiedResNet(ResNetShape(8, (1, 1, 1, 1), 4, (32, 16), 1), 16)
+    with pytest.raises(
+        InputError, match=r"for 8 samples in parts of data\.batch_size=3, .*: raise"
+    ):
+        check_chunk(stage, model, PART)
+    check_chunk(stage, model, len(batch))
+    model.clip.visual = tower
