@@ -2,10 +2,13 @@
 memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
 from errors import InputError
@@ -98,6 +101,71 @@ def rank_features(
     )
 
 
+def nearest(
+    query: Tensor,
+    gallery: Tensor,
+    query_ids: Tensor,
+    gallery_ids: Tensor,
+    query_cams: Tensor | None = None,
+    gallery_cams: Tensor | None = None,
+    count: int = 10,
+) -> tuple[Tensor, Tensor]:
+    """The gallery items that `rank_features` counts first, in the same bounded memory.
+
+    The arguments and the errors are those of `rank_features`.
+
+    Returns:
+        Gallery indices, int64, and similarities, (Q, min(count, G)) each, nearest first. Where a
+        query has fewer items that count, the rest of its row is -1 and -inf.
+    """
+    blocks = _order_blocks(
+        lambda rows: query[rows] @ gallery.T, query_ids, gallery_ids, query_cams, gallery_cams
+    )
+    indices, similarity = zip(*map(partial(_Ordered.first, count=count), blocks), strict=True)
+    return torch.cat(indices), torch.cat(similarity)
+
+
+def choose_queries(ranking: Ranking, count: int, rng: Generator) -> tuple[list[int], list[int]]:
+    """Up to `count` queries drawn at random, in order, and as many of the lowest average precision,
+    the lowest first and ties to the lower index; all of them have a match.
+    """
+    matched = ranking.matches.nonzero().flatten()
+    sample = rng.choice(len(matched), min(count, len(matched)), replace=False)
+    worst = ranking.average_precision[matched].argsort(stable=True)[:count]
+    return matched[sorted(sample.tolist())].tolist(), matched[worst].tolist()
+
+
+class _Ordered(NamedTuple):
+    """Gallery items by falling similarity to a few queries, (Q, G) each."""
+
+    gallery: Tensor  # indices
+    similarity: Tensor
+    counted: Tensor
+    match: Tensor  # counted, and of the query's identity
+
+    def first(self, count: int) -> tuple[Tensor, Tensor]:
+        """Indices and similarities of the first that count, as `nearest` returns them."""
+        places = self.counted.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+        missing = ~self.counted.gather(1, places)
+        return (
+            self.gallery.gather(1, places).masked_fill(missing, -1),
+            self.similarity.gather(1, places).masked_fill(missing, -torch.inf),
+        )
+
+    def rank(self) -> Ranking:
+        rank = self.counted.cumsum(dim=1)  # among the counted ones, from 1
+        matches = self.match.sum(dim=1)
+        precision = self.match.cumsum(dim=1).double() / rank.clamp(min=1)
+        at_least_one = matches.clamp(min=1)
+        last = (rank * self.match).amax(dim=1).clamp(min=1)
+        return Ranking(
+            matches=matches,
+            first=rank.masked_fill(~self.match, rank.shape[1] + 1).amin(dim=1),
+            average_precision=(precision * self.match).sum(dim=1) / at_least_one,
+            inverse_negative_penalty=matches / last.double(),
+        )
+
+
 def _rank(
     similarity_of: Callable[[slice], Tensor],
     query_ids: Tensor,
@@ -106,40 +174,43 @@ def _rank(
     gallery_cams: Tensor | None,
     chunk: int = MOST_PAIRS,
 ) -> Ranking:
-    """Rank by blocks of rows of a similarity matrix, which `similarity_of` gives."""
-    step = max(1, min(chunk, MOST_PAIRS // max(1, len(gallery_ids))))
-    parts = []
-    for first in range(0, len(query_ids), step):
-        rows = slice(first, first + step)
-        cams = None if query_cams is None else query_cams[rows]
-        similarity = similarity_of(rows)
-        parts.append(_rank_rows(similarity, query_ids[rows], gallery_ids, cams, gallery_cams))
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    blocks = _order_blocks(similarity_of, query_ids, gallery_ids, query_cams, gallery_cams, chunk)
+    columns = zip(*(vars(part).values() for part in map(_Ordered.rank, blocks)), strict=True)
     return Ranking(*(torch.cat(column) for column in columns))
 
 
-def _rank_rows(
+def _order_blocks(
+    similarity_of: Callable[[slice], Tensor],
+    query_ids: Tensor,
+    gallery_ids: Tensor,
+    query_cams: Tensor | None,
+    gallery_cams: Tensor | None,
+    chunk: int = MOST_PAIRS,
+) -> Iterator[_Ordered]:
+    """Order by blocks of rows of a similarity matrix, which `similarity_of` gives.
+
+    A block is not kept here: `map` over them holds one at a time.
+    """
+    step = max(1, min(chunk, MOST_PAIRS // max(1, len(gallery_ids))))
+    for first in range(0, max(1, len(query_ids)), step):  # no queries: a block of no rows
+        rows = slice(first, first + step)
+        cams = None if query_cams is None else query_cams[rows]
+        yield _order(similarity_of(rows), query_ids[rows], gallery_ids, cams, gallery_cams)
+
+
+def _order(
     similarity: Tensor,
     query_ids: Tensor,
     gallery_ids: Tensor,
     query_cams: Tensor | None,
     gallery_cams: Tensor | None,
-) -> Ranking:
+) -> _Ordered:
     if similarity.isnan().any():
         raise ValueError("a similarity is not a number: the features hold NaN")
-    order = similarity.argsort(dim=1, descending=True, stable=True)  # (Q, G)
+    similarity, order = similarity.sort(dim=1, descending=True, stable=True)
     same_identity = query_ids[:, None] == gallery_ids[None, :]
     counted = torch.ones_like(same_identity)
     if query_cams is not None and gallery_cams is not None:
         counted = ~(same_identity & (query_cams[:, None] == gallery_cams[None, :]))
-    match = (same_identity & counted).gather(1, order)
-    rank = counted.gather(1, order).cumsum(dim=1)  # among the counted ones, from 1
-    matches = match.sum(dim=1)
-    precision = match.cumsum(dim=1).double() / rank.clamp(min=1)
-    at_least_one = matches.clamp(min=1)
-    return Ranking(
-        matches=matches,
-        first=rank.masked_fill(~match, rank.shape[1] + 1).amin(dim=1),
-        average_precision=(precision * match).sum(dim=1) / at_least_one,
-        inverse_negative_penalty=matches / (rank * match).amax(dim=1).clamp(min=1).double(),
-    )
+    match = same_identity & counted
+    return _Ordered(order, similarity, counted.gather(1, order), match.gather(1, order))

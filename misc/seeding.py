@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     MIX = 6
     LANGUAGE = 7
     GALLERY = 8
+    QUERIES = 9
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:

@@ -7,8 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+import misc.evaluation
 from errors import InputError
-from misc.evaluation import rank_features, retrieval_metrics
+from misc.evaluation import (
+    Ranking,
+    choose_queries,
+    nearest,
+    rank_features,
+    retrieval_metrics,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -104,6 +111,60 @@ def test_chunks_do_not_change_the_ranking(chunk):
     cams = (torch.arange(20) % 2, torch.arange(30) % 2)
     whole = retrieval_metrics(query @ gallery.T, *labels, *cams)
     assert rank_features(query, gallery, *labels, *cams, chunk=chunk).metrics() == whole
+
+
+@pytest.mark.parametrize("with_cams", [False, True])
+@pytest.mark.parametrize("pairs", [2**24, 90])
+def test_the_nearest_are_those_of_the_slow_one(monkeypatch, with_cams, pairs):
+    """With ties, in blocks of three queries, and past the end of what is counted."""
+    monkeypatch.setattr(misc.evaluation, "MOST_PAIRS", pairs)
+    rng = np.random.default_rng(3)
+    query, gallery = (torch.tensor(rng.integers(-1, 2, (n, 3)).astype(float)) for n in (20, 30))
+    labels = [torch.tensor(rng.integers(0, 3, n)) for n in (20, 30)]
+    cams = [torch.tensor(rng.integers(0, 2, n)) for n in (20, 30)] if with_cams else []
+    similarity = query @ gallery.T
+    for count in (1, 10, 40):
+        indices, values = nearest(query, gallery, *labels, *cams, count=count)
+        assert indices.shape == values.shape == (20, min(count, 30))
+        for q, row in enumerate(indices.tolist()):
+            order = sorted(range(30), key=lambda g: -similarity[q, g])
+            if cams:
+                own = (labels[1] == labels[0][q]) & (cams[1] == cams[0][q])
+                order = [g for g in order if not own[g]]
+            padding = len(row) - len(order[:count])
+            assert row == order[:count] + [-1] * padding
+            expected = [similarity[q, g] for g in order[:count]] + [-torch.inf] * padding
+            assert values[q].tolist() == expected
+
+
+def test_nothing_is_nearest_to_no_queries():
+    features = torch.eye(3)
+    indices, values = nearest(features[:0], features, ids()[:0].long(), ids(1, 2, 3))
+    assert indices.shape == values.shape == (0, 3)
+
+
+def ranking(matches: list[int], average_precision: list[float]) -> Ranking:
+    nothing = torch.zeros(len(matches))
+    return Ranking(ids(*matches), nothing, torch.tensor(average_precision), nothing)
+
+
+def test_the_worst_queries_come_first_and_have_matches():
+    rng = np.random.default_rng(0)
+    of_five = ranking([1, 0, 2, 1, 3], [0.5, 0.0, 0.25, 1.0, 0.25])
+    assert choose_queries(of_five, 3, rng)[1] == [2, 4, 0]
+    assert choose_queries(of_five, 9, rng) == ([0, 2, 3, 4], [2, 4, 0, 3])
+    assert choose_queries(of_five, 0, rng) == ([], [])
+    assert choose_queries(ranking([0], [0.0]), 2, rng) == ([], [])
+
+
+def test_the_sample_is_its_generators():
+    of_many = ranking([1, 0] * 50, [0.5] * 100)
+    first, again, other = (
+        choose_queries(of_many, 10, np.random.default_rng(seed))[0] for seed in (0, 0, 1)
+    )
+    assert first == again != other
+    assert first == sorted(set(first))
+    assert all(query % 2 == 0 for query in first)
 
 
 @pytest.mark.parametrize("case", ["c0", "c1"])
