@@ -378,7 +378,9 @@ def _read_file(path: Path, named_by: str) -> Layer:
 
 
 def _read_recipe(path: Path, named_by: str, above: tuple[Path, ...] = ()) -> list[Layer]:
-    """The layers of a recipe, its deepest base first; of several bases, the first one first."""
+    """The layers of a recipe, its deepest base first; of several bases, the first one first, and
+    what these have in common once.
+    """
     if path.resolve() in above:
         raise InputError(f"{named_by}: {path} leads back to this recipe, take one `base:` out")
     tree, source = _read_file(path, named_by)
@@ -387,9 +389,10 @@ def _read_recipe(path: Path, named_by: str, above: tuple[Path, ...] = ()) -> lis
     bases = [base] if isinstance(base, str) else base
     if not isinstance(bases, list) or not all(isinstance(name, str) for name in bases):
         raise InputError(f"{source}: base is {json.dumps(base)}, expected the name of a YAML file")
-    layers = []
+    layers: list[Layer] = []
     for name in bases:
-        layers += _read_recipe(path.parent / name, f"{source}: base", (*above, path.resolve()))
+        below = _read_recipe(path.parent / name, f"{source}: base", (*above, path.resolve()))
+        layers += [layer for layer in below if layer not in layers]
     return [*layers, (delta, source)]
 
 

@@ -12,7 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from benchmarks.sweep import ROOT, Run, make_all
+from benchmarks.sweep import ROOT, Run, make_all, places
 from errors import InputError
 from misc.datasets.synthetic import WrittenDataset, write_dataset
 from misc.report import summarise
@@ -108,14 +108,6 @@ def write_data(folder: Path) -> tuple[WrittenDataset, WrittenDataset]:
         seed=2,
     )
     return known, new
-
-
-def places(dataset: WrittenDataset) -> tuple[str, str]:
-    """Where a dataset lies, as the command line says it."""
-    return (
-        f"data.annotation_file={dataset.processed.resolve()}",
-        f"data.image_root={dataset.image_root.resolve()}",
-    )
 
 
 def _settings(experiment: dict[str, str]) -> tuple[str, ...]:

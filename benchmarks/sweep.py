@@ -15,18 +15,30 @@ from tqdm import tqdm
 
 import options
 from errors import InputError
+from misc.datasets.synthetic import WrittenDataset
 from misc.report import Evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG, RESULTS, CONSOLE = "config.yaml", "results.json", "console.txt"
 
 
+def places(dataset: WrittenDataset) -> tuple[str, str]:
+    """Where a dataset lies, as the command line says it."""
+    return (
+        f"data.annotation_file={dataset.processed.resolve()}",
+        f"data.image_root={dataset.image_root.resolve()}",
+    )
+
+
 @dataclass(frozen=True)
 class Run:
-    """One run of `main.py`: the folder of its record, and its command line but for `--output`."""
+    """One run of `main.py`: the folder of its record, its command line but for `--output`, and the
+    number of its processes.
+    """
 
     folder: Path
     arguments: tuple[str, ...]
+    processes: int = 1
 
     @property
     def done(self) -> bool:
@@ -47,13 +59,21 @@ class Run:
             )
 
     def make(self, threads: int) -> None:
-        """Run it in a process of its own, to its end.
+        """Run it in processes of its own, to its end.
+
+        Args:
+            threads: of all of them.
 
         Raises:
             InputError: it failed; what it printed is in its folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(ROOT / "main.py"), *self.arguments]
+        command = [sys.executable]
+        if self.processes > 1:
+            command += ["-m", "torch.distributed.run", "--standalone"]
+            command.append(f"--nproc_per_node={self.processes}")
+            threads = max(1, threads // self.processes)
+        command += [str(ROOT / "main.py"), *self.arguments]
         command += ["--output", str(self.folder.resolve()), "--resume", "auto"]
         console = self.folder / CONSOLE
         with console.open("w", encoding="utf-8") as stream:

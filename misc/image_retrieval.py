@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +12,13 @@ from torch import Tensor
 from misc.datasets.reid import ReIDDataset
 from misc.datasets.reid_published import ReIDPicture
 from misc.distributed import Processes
-from misc.evaluation import rank_features, retrieval_metrics
+from misc.evaluation import choose_queries, rank_features, retrieval_metrics
 from misc.features import Features, hash_weights
 from misc.precision import Precision
 from misc.reid_data import ReIDItems
 from misc.retrieval import Encoded, Loading, Rerank, Results, Retrieval, encode_items, mean
+from misc.seeding import Purpose, generator
+from misc.visualize import RankedList, ranked_lists
 from model.clip_reid import CLIPReID
 from model.interface import ReIDBatch
 
@@ -106,6 +109,31 @@ class ImageRetrieval(Retrieval):
             similarity = rerank(found, searched).neg_()
             results[f"{DIRECTION}, re-ranked"] = retrieval_metrics(similarity, *known)
         return results
+
+    def ranked_lists(
+        self, encoded: Encoded, device: torch.device, count: int, seed: int
+    ) -> dict[str, list[RankedList]]:
+        """Of the queries among the gallery; of the first draw."""
+        features = encoded[0].to(device)
+        query, gallery = (side.to(device) for side in self.draws[0])
+        known = (query.ids, gallery.ids, query.cameras, gallery.cameras)
+        found, searched = features[query.rows], features[gallery.rows]
+        ranking = rank_features(found, searched, *known, self.loading.chunk)
+        chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
+        paths = [Path(picture.path) for picture in self.pictures]
+        return {
+            group: ranked_lists(
+                found[rows],
+                searched,
+                query.ids[rows],
+                gallery.ids,
+                [paths[row] for row in query.rows[rows].tolist()],
+                [paths[row] for row in gallery.rows.tolist()],
+                None if query.cameras is None else query.cameras[rows],
+                gallery.cameras,
+            )
+            for group, rows in zip(("sample", "worst"), chosen, strict=True)
+        }
 
     def features(self, encoded: Encoded, model: CLIPReID) -> Features:
         """Those of the pictures; there are no captions."""

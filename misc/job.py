@@ -2,6 +2,7 @@
 evaluation alone.
 """
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -20,6 +21,7 @@ from misc.retrieval import Results, Retrieval, format_table
 from misc.seeding import Purpose, seed_torch
 from misc.task import Task, build_rerank
 from misc.text_task import TextTask
+from misc.visualize import write_ranked_lists
 from options import Config, dump, to_tree
 
 TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReIDTask}
@@ -158,11 +160,17 @@ class Job:
             self.config.evaluation.period,
         )
 
-    def _closing_results(self, retrieval: Retrieval, features: Path | None) -> Results:
+    def _closing_results(self, retrieval: Retrieval, features: Path | None, lists: Path) -> Results:
         encoded = retrieval.encode(self.model, self.processes, self.precision)
         if features and self.processes.is_main:
             save_features(features, retrieval.features(encoded, self.model))
             log.info("features written to %s", features)
+        count = self.config.evaluation.ranked_lists
+        if count and self.processes.is_main:
+            found = retrieval.ranked_lists(
+                encoded, self.processes.device, count, self.config.misc.seed
+            )
+            write_ranked_lists(lists, found)
         return retrieval.rank(encoded, self.processes, build_rerank(self.config))
 
     def test(
@@ -172,12 +180,14 @@ class Job:
         step: int,
         chosen: str,
         features: Path | None = None,
+        lists: str = "ranked_lists",
     ) -> Evaluation:
         """Evaluate on the test split, or the val split without one, and on the further test sets.
 
         Args:
             chosen: which weights these are, in words.
             features: where the encoded split goes, of the dataset's own and not the further sets.
+            lists: the folder in the run's own that pictures of what queries find go to.
         """
         task = self.task
         split = next((name for name in ("test", "val") if name in task.splits), None)
@@ -185,7 +195,9 @@ class Job:
         galleries |= {f"{name} test": task.build_retrieval("test", name) for name in task.test_sets}
         evaluation = {}
         for name, retrieval in galleries.items():
-            results = evaluation[name] = self._closing_results(retrieval, features)
+            results = evaluation[name] = self._closing_results(
+                retrieval, features, recorder.folder / lists / re.sub(r"[^\w.-]+", "-", name)
+            )
             features = None
             for direction, metrics in results.items():
                 row = {"step": step, "epoch": epoch, "dataset": name, "split": name.split()[-1]}
@@ -219,7 +231,8 @@ def evaluate(jobs: Iterable[Job], output: Path | None, features: Path | None = N
         for number, job in enumerate(chain([first], following)):
             epoch = job.checkpoint["epoch"] if job.checkpoint else 0
             chosen = str(job.start.file) if job.start else "untrained"
-            evaluations.append(job.test(recorder, epoch, number, chosen, features))
+            lists = "ranked_lists" if number == 0 else f"ranked_lists-{number + 1}"
+            evaluations.append(job.test(recorder, epoch, number, chosen, features, lists))
             features = None
         write_tables(recorder, evaluations, first.task.where)
 

@@ -16,6 +16,7 @@ from misc.data import Items, evaluation_loader
 from misc.distributed import Processes
 from misc.features import Features
 from misc.precision import Precision
+from misc.visualize import RankedList
 
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 Results = dict[str, dict[str, float]]  # direction -> metric -> percent
@@ -58,6 +59,12 @@ class Retrieval(ABC):
     @abstractmethod
     def features(self, encoded: Encoded, model: Any) -> Features:
         """What `encode` gave, with what it was made of."""
+
+    @abstractmethod
+    def ranked_lists(
+        self, encoded: Encoded, device: torch.device, count: int, seed: int
+    ) -> dict[str, list[RankedList]]:
+        """What some queries of the first direction find: `count` of a sample, and of the worst."""
 
 
 @torch.inference_mode()

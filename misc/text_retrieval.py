@@ -12,10 +12,12 @@ from torch import Tensor
 from misc.data import PictureDataset, TokenDataset
 from misc.datasets.annotations import Picture
 from misc.distributed import Processes
-from misc.evaluation import rank_features, retrieval_metrics
+from misc.evaluation import choose_queries, rank_features, retrieval_metrics
 from misc.features import Features, hash_weights
 from misc.precision import Precision
 from misc.retrieval import Encoded, Loading, Rerank, Results, Retrieval, encode_items, mean
+from misc.seeding import Purpose, generator
+from misc.visualize import RankedList, ranked_lists
 from model.tbps_clip import TBPSCLIP
 from text_utils.tokenizer import Tokenizer
 
@@ -94,6 +96,26 @@ class TextRetrieval(Retrieval):
                 metrics = retrieval_metrics(similarity, query[1], gallery[1])
                 results[f"{direction}, re-ranked"] = metrics
         return results
+
+    def ranked_lists(
+        self, encoded: Encoded, device: torch.device, count: int, seed: int
+    ) -> dict[str, list[RankedList]]:
+        """Of captions among the pictures."""
+        image, text = (features.to(device) for features in encoded)
+        ids = self.text_ids.to(device), self.image_ids.to(device)
+        ranking = rank_features(text, image, *ids, chunk=self.loading.chunk)
+        chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
+        return {
+            group: ranked_lists(
+                text[rows],
+                image,
+                ids[0][rows],
+                ids[1],
+                [self.texts.captions[row] for row in rows],
+                self.images.files,
+            )
+            for group, rows in zip(("sample", "worst"), chosen, strict=True)
+        }
 
     def features(self, encoded: Encoded, model: TBPSCLIP) -> Features:
         image, text = encoded
