@@ -507,8 +507,8 @@ def _disagreements_of_reid(config: Config) -> Iterator[Any]:
     *before, last = [stage.learns for stage in config.stages]
     if last != "model" or {*before} - {"prompts"}:
         yield _problem("expected stages that learn prompts, if any, and one model after", "stages")
-    learnt = "prompts" in before or config.model.init_from
-    if config.reid.i2t and not learnt:
+    learnt = any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
+    if config.reid.i2t and not (learnt or config.model.init_from):
         yield _problem(
             "compares with prompts that no stage learns: take the stages of clipreid_vit.yaml, or "
             "set i2t to false",
