@@ -21,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -102,8 +103,38 @@ class TextTower(Section):
         return self
 
 
-class VisionTower(TextTower):
-    patch_size: Count
+class VisionTower(Section):
+    """A ViT, or a ResNet: then `layers` are the blocks of its four stages."""
+
+    width: Count
+    layers: Count | tuple[Count, Count, Count, Count]
+    heads: Count
+    patch_size: Count | None
+
+    @field_validator("layers", mode="wrap")
+    @classmethod
+    def _complain_once(cls, layers: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return validate(tuple(layers) if isinstance(layers, list) else layers)
+        except ValidationError:  # one for each kind
+            raise ValueError(
+                f"{json.dumps(layers)} is neither the number of a ViT's blocks nor a list of the "
+                "four of a ResNet"
+            ) from None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        is_resnet = isinstance(self.layers, tuple)
+        if is_resnet != (self.patch_size is None):
+            raise ValueError(
+                f"layers {json.dumps(self.layers)} and patch_size {json.dumps(self.patch_size)} do "
+                "not go together: a ViT has a number of each, a ResNet a list of four layers and "
+                "patch_size null"
+            )
+        width = 32 * self.width if is_resnet else self.width
+        if width % self.heads:
+            raise ValueError(f"width {width} cannot be divided among {self.heads} heads")
+        return self
 
 
 class Model(Section):
@@ -117,6 +148,7 @@ class Model(Section):
     tokenizer_type: Literal["auto", "clip", "altclip"]
     tokenizer_cache_dir: Text | None
     stride: Count | None
+    last_stride: Literal[1, 2]
     gradient_checkpointing: bool
     freeze: tuple[Text, ...]
     use_gather: bool
@@ -138,6 +170,15 @@ class Model(Section):
             )
         if self.backbone == "altclip" and self.altclip_pretrained is None:
             raise ValueError("altclip_pretrained is not set, which backbone altclip is read from")
+        from_scratch = self.backbone == "clip" and self.clip_pretrained is None
+        is_resnet = from_scratch and self.vision.patch_size is None
+        if is_resnet and self.stride is not None:
+            raise ValueError(
+                f"stride is {self.stride}, but vision is a ResNet, which has no patches: leave it "
+                "null"
+            )
+        if self.last_stride == 1 and (self.backbone == "altclip" or from_scratch != is_resnet):
+            raise ValueError("last_stride is 1, but the image tower is a ViT: leave it 2")
         return self
 
 
@@ -469,9 +510,10 @@ def _disagreements(config: Config) -> Iterator[Any]:
     else:
         yield from _disagreements_of_text(config)
     patch, size = config.model.vision.patch_size, config.data.image_size
-    if config.model.clip_pretrained is None and min(size) < patch:
-        fault = f"{list(size)} has no room for model.vision.patch_size {patch}"
-        yield _problem(fault, "data", "image_size")
+    least = patch or 16 * config.model.last_stride - 1
+    if config.model.clip_pretrained is None and min(size) < least:
+        cell = f"model.vision.patch_size {patch}" if patch else f"a ResNet's cell of {least} pixels"
+        yield _problem(f"{list(size)} has no room for {cell}", "data", "image_size")
     if config.experiment.use_altclip_processor and config.model.backbone != "altclip":
         fault = f"goes with model.backbone altclip, which is {config.model.backbone}"
         yield _problem(fault, "experiment", "use_altclip_processor")

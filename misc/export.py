@@ -63,6 +63,10 @@ def _run(place: Path, output: Path) -> None:
             f"{source} has the backbone {backbone}, which TBPS-CLIP's code does not know: export a "
             "model of backbone clip"
         )
+    if "last_stride" in checkpoint["architecture"]["vision"]:
+        raise InputError(
+            f"{source} has a ResNet, and TBPS-CLIP's code a ViT only: export a model with a ViT"
+        )
     activation = checkpoint["architecture"].get("activation")
     if activation != "quickgelu":
         raise InputError(

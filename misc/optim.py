@@ -3,17 +3,17 @@
 import math
 import re
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import nn
 
-# A tower's block, or what comes before its first.
+# A tower's block, or what comes before its first; a ResNet's are its four stages.
 _LAYER = re.compile(
-    r"(clip\.)?(?P<tower>visual|text)\.((transformer\.blocks|encoder\.layers?)\.(?P<block>\d+)\."
-    r"|conv1|class_embedding|positional_embedding|token_embedding|ln_pre|embeddings)"
+    r"(clip\.)?(?P<tower>visual|text)\."
+    r"((transformer\.blocks\.|encoder\.layers?\.|layer)(?P<block>\d+)\."
+    r"|conv\d|bn\d|class_embedding|positional_embedding|token_embedding|ln_pre|embeddings)"
 )
 
 
@@ -124,13 +124,13 @@ def layer_factors(model: nn.Module, decay: float) -> dict[str, float]:
     the power of one more than that (Clark et al. 2020, arXiv 2003.10555).
     """
     found = {name: _LAYER.match(name) for name, _ in model.named_parameters()}
-    blocks = Counter[str]()
-    for match in filter(None, found.values()):
-        blocks[match["tower"]] = max(blocks[match["tower"]], 1 + int(match["block"] or -1))
-    return {
-        name: decay ** (blocks[match["tower"]] - int(match["block"] or -1)) if match else 1.0
-        for name, match in found.items()
-    }
+    places = {n: (match["tower"], int(match["block"] or -1)) for n, match in found.items() if match}
+    levels = set(places.values())
+
+    def power(tower: str, block: int) -> int:
+        return sum(of == tower and other >= block for of, other in levels)
+
+    return {name: decay ** power(*places[name]) if name in places else 1.0 for name in found}
 
 
 def freeze(model: nn.Module, beginnings: tuple[str, ...]) -> None:

@@ -5,17 +5,19 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from errors import InputError
-from model.clip import CLIP, DualEncoder, TextShape
+from model.clip import CLIP, DualEncoder, TextShape, vision_shape
 from model.criterion import Criterion, Settings
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
+from model.resnet import ResNetShape
 from model.tbps_clip import TBPSCLIP
-from model.vit import VisionShape, VisionTransformer
+from model.vit import VisionShape
 from model.weights import (
-    POSITIONS,
     State,
     load_clip,
+    position_names,
     resize_position_embedding,
     resize_text_positions,
+    set_stride,
 )
 from options import Config
 from text_utils.tokenizer import AltCLIPTokenizer, ClipTokenizer, Tokenizer
@@ -109,21 +111,25 @@ def adapt_weights(
     """Weights of a checkpoint for a training of another image size, stride, length or people.
 
     The position embeddings are interpolated as those of pretrained weights are.
+
+    Raises:
+        InputError: the configuration has a stride that the image tower does not have.
     """
-    vision, text = architecture["vision"], architecture["text"]
-    stride = config.model.stride or vision["patch_size"]
-    vision = {**vision, "image_size": config.data.image_size, "stride": stride}
-    own_grid, grid = (VisionShape(**shape).grid for shape in (architecture["vision"], vision))
-    image, words = (f"clip.{name}" for name in POSITIONS)
+    own, text = vision_shape(architecture["vision"]), architecture["text"]
+    source, model = str(config.model.init_from), config.model
+    vision = set_stride(source, own, model.stride, model.last_stride)
+    vision = replace(vision, image_size=config.data.image_size)
+    names = [name.removeprefix("clip.") for name in state]
+    image, words = (f"clip.{name}" for name in position_names(names))
     is_clip = architecture.get("backbone", "clip") == "clip"  # older ones do not tell
     mode: Literal["bilinear", "bicubic"] = "bilinear" if is_clip else "bicubic"
     positions = {
-        image: resize_position_embedding(state[image].float(), grid, mode, own_grid=own_grid)
+        image: resize_position_embedding(state[image].float(), vision.grid, mode, own_grid=own.grid)
     }
     if is_clip:  # AltCLIP's positions are more than a caption needs
         text = {**text, "context_length": config.experiment.text_length}
         positions[words] = resize_text_positions(state[words].float(), text["context_length"])
-    adapted = {**architecture, "vision": vision, "text": text, "identities": identities}
+    adapted = {**architecture, "vision": asdict(vision), "text": text, "identities": identities}
     return {**state, **positions}, adapted
 
 
@@ -148,6 +154,7 @@ def _build_clip(config: Config) -> DualEncoder:
         config.data.image_size,
         config.model.stride,
         config.experiment.text_length,
+        last_stride=config.model.last_stride,
         activation=config.model.activation,
         dropout=config.experiment.dropout,
         gradient_checkpointing=config.model.gradient_checkpointing,
@@ -178,15 +185,7 @@ def _build_altclip(config: Config) -> DualEncoder:
 
 
 def _checked(clip: DualEncoder, config: Config, source: str) -> DualEncoder:
-    """The backbone, if its joint space has the width that the configuration says.
-
-    Checkpoints cannot tell of a ResNet yet, so that none is trained.
-    """
-    if not isinstance(clip.visual, VisionTransformer):
-        raise InputError(
-            f"model.clip_pretrained: {source} has a ResNet, which is not trained here yet: give a "
-            "ViT, such as ViT-B-16.pt"
-        )
+    """The backbone, if its joint space has the width that the configuration says."""
     if clip.embed_dim != config.model.embed_dim:
         raise InputError(
             f"model.embed_dim is {config.model.embed_dim}, but the joint space of {source} has "
@@ -195,17 +194,10 @@ def _checked(clip: DualEncoder, config: Config, source: str) -> DualEncoder:
     return clip
 
 
-def _shapes_from_scratch(config: Config) -> tuple[VisionShape, TextShape]:
-    vision, text = config.model.vision, config.model.text
+def _shapes_from_scratch(config: Config) -> tuple[VisionShape | ResNetShape, TextShape]:
+    text = config.model.text
     return (
-        VisionShape(
-            width=vision.width,
-            layers=vision.layers,
-            heads=vision.heads,
-            patch_size=vision.patch_size,
-            stride=config.model.stride or vision.patch_size,
-            image_size=config.data.image_size,
-        ),
+        _vision_shape_from_scratch(config),
         TextShape(
             width=text.width,
             layers=text.layers,
@@ -215,6 +207,16 @@ def _shapes_from_scratch(config: Config) -> tuple[VisionShape, TextShape]:
             dropout=config.experiment.dropout,
         ),
     )
+
+
+def _vision_shape_from_scratch(config: Config) -> VisionShape | ResNetShape:
+    model, image_size = config.model, config.data.image_size
+    width, layers, heads = model.vision.width, model.vision.layers, model.vision.heads
+    if isinstance(layers, tuple):
+        return ResNetShape(width, layers, heads, image_size, model.last_stride)
+    patch_size = model.vision.patch_size
+    assert patch_size is not None
+    return VisionShape(width, layers, heads, patch_size, model.stride or patch_size, image_size)
 
 
 def _clip_from_scratch(config: Config) -> CLIP:
@@ -229,14 +231,12 @@ def _clip_from_scratch(config: Config) -> CLIP:
 
 def _clip_of_checkpoint(config: Config, architecture: Architecture) -> DualEncoder:
     backbone = architecture.get("backbone", "clip")  # older ones do not tell
-    vision = VisionShape(**architecture["vision"])
-    rows, columns = vision.image_size
-    vision = replace(vision, image_size=(rows, columns))  # a list in the checkpoint
+    vision = vision_shape(architecture["vision"])
     text_length = architecture["text"]["context_length"]
     wanted: dict[str, tuple[Any, Any]] = {
         "model.backbone": (backbone, config.model.backbone),
         "data.image_size": (vision.image_size, config.data.image_size),
-        "model.stride": (vision.stride, config.model.stride or vision.patch_size),
+        **_strides(vision, config),
         "model.embed_dim": (architecture["embed_dim"], config.model.embed_dim),
     }
     if backbone == "clip":
@@ -260,7 +260,24 @@ def _clip_of_checkpoint(config: Config, architecture: Architecture) -> DualEncod
         return CLIP(vision, TextShape(**text), embed_dim, activation, checkpointing)
     from model.altclip import AltCLIP, AltTextShape
 
+    assert isinstance(vision, VisionShape)
     return AltCLIP(vision, AltTextShape(**text), embed_dim, activation, checkpointing)
+
+
+def _strides(
+    vision: VisionShape | ResNetShape, config: Config
+) -> dict[str, tuple[int | None, int | None]]:
+    """The strides that an image tower has, and those that the configuration asks for, by key."""
+    stride, last_stride = config.model.stride, config.model.last_stride
+    if isinstance(vision, ResNetShape):
+        return {
+            "model.stride": (None, stride),
+            "model.last_stride": (vision.last_stride, last_stride),
+        }
+    return {
+        "model.stride": (vision.stride, stride or vision.patch_size),
+        "model.last_stride": (2, last_stride),
+    }
 
 
 BACKBONES: dict[str, Callable[[Config], DualEncoder]] = {

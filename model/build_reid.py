@@ -8,8 +8,8 @@ from torch import Tensor
 
 from errors import InputError
 from model.build import BACKBONES
-from model.clip import DualEncoder, TextTransformer
-from model.clip_reid import CLIPReID, from_architecture, vision_shape
+from model.clip import DualEncoder, TextTransformer, vision_shape
+from model.clip_reid import CLIPReID, from_architecture
 from model.prompts import IdentityPrompts, read_sentence
 from model.reid_criterion import ReIDCriterion, ReIDSettings
 from model.resnet import ModifiedResNet

@@ -1,8 +1,9 @@
 """CLIP's dual encoder (Radford et al., 2021, arXiv 2103.00020)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, overload
+from typing import Any, Literal, Protocol, overload
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,14 @@ from torch import Tensor, nn
 from model.resnet import ModifiedResNet, ResNetShape
 from model.transformer import Activation, Transformer
 from model.vit import VisionShape, VisionTransformer
+
+
+def vision_shape(described: Mapping[str, Any]) -> VisionShape | ResNetShape:
+    """The shape that an architecture describes, which may have lists for tuples."""
+    sizes: dict[str, Any] = {
+        name: tuple(size) if isinstance(size, list) else size for name, size in described.items()
+    }
+    return VisionShape(**sizes) if "patch_size" in sizes else ResNetShape(**sizes)
 
 
 @dataclass(frozen=True)

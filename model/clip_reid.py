@@ -11,14 +11,14 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from model.clip import TextShape, TextTransformer
+from model.clip import TextShape, TextTransformer, vision_shape
 from model.heads import IdentityHead
 from model.interface import Method, PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
 from model.prompts import IdentityPrompts
 from model.resnet import ModifiedResNet, ResNetShape
 from model.side_information import SideInformation
 from model.transformer import Activation
-from model.vit import VisionShape, VisionTransformer
+from model.vit import VisionTransformer
 
 
 class CLIPReID(Method):
@@ -181,8 +181,3 @@ def from_architecture(
     return CLIPReID(
         visual, embed_dim, activation, identities, prompts, side_information, after_necks
     )
-
-
-def vision_shape(described: Mapping[str, Any]) -> VisionShape | ResNetShape:
-    """The shape that an architecture describes."""
-    return VisionShape(**described) if "patch_size" in described else ResNetShape(**described)

@@ -232,7 +232,7 @@ def load_clip(
     if activation == "auto":
         activation = weights.activation or _assume_quickgelu(source)
     vision, text = read_shapes(ours, weights.heads)
-    vision = _set_stride(source, vision, stride, last_stride)
+    vision = set_stride(source, vision, stride, last_stride)
     if image_size is not None:
         sides = (image_size, image_size) if isinstance(image_size, int) else image_size
         vision = replace(vision, image_size=sides)
@@ -261,9 +261,14 @@ def _assume_quickgelu(source: str | Path) -> Activation:
     return "quickgelu"
 
 
-def _set_stride(
+def set_stride(
     source: str | Path, vision: VisionShape | ResNetShape, stride: int | None, last_stride: int
 ) -> VisionShape | ResNetShape:
+    """The shape of a source's image tower with the strides of `load_clip`.
+
+    Raises:
+        InputError: a stride was given that the tower does not have.
+    """
     if isinstance(vision, VisionShape):
         if last_stride != 2:
             raise InputError(

@@ -25,7 +25,6 @@ from model.build import build_model, build_tokenizer
 from model.criterion import Alone, Criterion
 from model.interface import Outputs
 from model.objectives import Pairs, n_itc, r_itc, sup_con, triplet
-from model.resnet import ModifiedResNet, ResNetShape
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks, run_ranks
 
@@ -223,11 +222,25 @@ def test_a_batch_in_parts_on_two_processes(tmp_path, small_config):
         check_same(first, train_steps(own, alone, 3))
 
 
+RESNET = (
+    "model={vision: {width: 8, layers: [1, 2, 1, 1], heads: 4, patch_size: null}, last_stride: 1}"
+)
+
+
+def test_a_resnet_trains_on_two_processes_as_on_one(tmp_path, small_config):
+    settings = (RESNET, EVERY_LOSS, "experiment.dropout=0")
+    pair = small_config(*settings, "data.batch_size=4")
+    first, second = run_ranks(train_steps, 2, tmp_path, pair, 3)
+    for name, gradient in first[1][1].items():
+        assert torch.equal(gradient, second[1][1][name]), f"{name} differs over ranks"
+    with processes("cpu") as own:
+        check_same(first, train_steps(own, small_config(*settings, "data.batch_size=8"), 3))
+
+
 def train_resnet(own: Processes, config) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The running statistics and gradients after a step that gathers no features."""
     seed_torch(config.misc.seed, Purpose.INITIALISATION)
     model = build_model(config)
-    model.clip.visual = ModifiedResNet(ResNetShape(8, (1, 2, 1, 1), 4, (32, 16), 1), 16)
     (stage,) = build_stages(config, build_data(config), build_tokenizer(config), model, own)
     stage = replace(stage, criterion=UngatheredSquares({"nitc": 1.0}))
     precision = Precision("fp32", own.device)
@@ -246,9 +259,10 @@ class UngatheredSquares(Criterion):
 
 def test_batch_norms_share_their_statistics_whatever_the_losses_gather(tmp_path, small_config):
     with processes("cpu") as own:
-        alone = train_resnet(own, small_config("data.batch_size=8"))
+        alone = train_resnet(own, small_config(RESNET, "data.batch_size=8"))
     assert len(alone[0]) == 3 * (3 + 5 * 3 + 4)
-    for both in run_ranks(train_resnet, 2, tmp_path, small_config("data.batch_size=4")):
+    pair = small_config(RESNET, "data.batch_size=4")
+    for both in run_ranks(train_resnet, 2, tmp_path, pair):
         for found, expected in zip(both, alone, strict=True):
             assert found.keys() == expected.keys()
             for name, tensor in expected.items():

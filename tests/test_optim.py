@@ -14,6 +14,7 @@ from misc.optim import (
     warmup_then_cosine,
 )
 from model.clip import CLIP, TextShape
+from model.resnet import ResNetShape
 from model.vit import VisionShape
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "schedules_tbps.json").read_text())
@@ -193,3 +194,18 @@ def test_rates_fall_with_the_blocks_above():
         layer_decay=0.5,
     )
     assert {group["factor"] for group in optimizer.param_groups} == {0.125, 0.25, 0.5, 1.0, 5.0}
+
+
+def test_rates_fall_from_stage_to_stage_of_a_resnet():
+    vision = ResNetShape(8, (1, 2, 1, 1), 4, image_size=(32, 32))
+    clip = CLIP(vision, TextShape(16, 1, 2, context_length=8, vocab_size=20), embed_dim=8)
+    factors = layer_factors(nn.ModuleDict({"clip": clip}), 0.5)
+    for name in ("conv1.weight", "bn1.bias", "conv3.weight", "bn3.weight"):
+        assert factors[f"clip.visual.{name}"] == 0.5**5
+    assert factors["clip.visual.layer1.0.conv1.weight"] == 0.5**4
+    for block in (0, 1):
+        assert factors[f"clip.visual.layer2.{block}.bn2.bias"] == 0.5**3
+    assert factors["clip.visual.layer4.0.downsample.0.weight"] == 0.5
+    for name in ("positional_embedding", "q_proj.bias", "c_proj.weight"):
+        assert factors[f"clip.visual.attnpool.{name}"] == 1.0
+    assert factors["clip.text.token_embedding.weight"] == 0.5**2

@@ -225,6 +225,20 @@ def test_unknown_key_names_its_file(write, default):
         ("schedule.epoch=0", "schedule.epoch is 0, expected at least 1"),
         ("model.freeze=conv1", 'model.freeze is "conv1", expected a list in [ ]'),
         ("model.vision.heads=7", "model.vision: width 768 cannot be divided among 7 heads"),
+        ("model.vision.layers=0", "model.vision.layers: 0 is neither the number of a ViT's blocks"),
+        ("model.vision.layers=[3, 4]", "[3, 4] is neither the number of a ViT's blocks nor a list"),
+        ("model.vision.layers=[3, 4, 6, true]", "[3, 4, 6, true] is neither the number of a ViT's"),
+        ("model.vision.layers=[3, 4, 6, 3]", "layers [3, 4, 6, 3] and patch_size 16 do not go"),
+        ("model.vision.patch_size=null", "layers 12 and patch_size null do not go together"),
+        (
+            "model.vision={width: 6, layers: [1, 1, 1, 1], heads: 5, patch_size: null}",
+            "model.vision: width 192 cannot be divided among 5 heads",
+        ),
+        ("model.last_stride=3", "model.last_stride is 3, expected 1 or 2"),
+        (
+            "model={clip_pretrained: null, last_stride: 1}",
+            "model: last_stride is 1, but the image tower is a ViT",
+        ),
         ("model.backbone=siglip", "model.backbone is \"siglip\", expected 'clip' or 'altclip'"),
         ("model.backbone=vgg", "model.backbone is \"vgg\", expected 'clip'"),
         ("distributed.backend=mpi", "is \"mpi\", expected 'auto', 'nccl' or 'gloo'"),
@@ -257,6 +271,30 @@ def test_image_below_a_patch_only_matters_from_scratch():
     assert configure("data.image_size=8").data.image_size == (8, 8)
     message = refusal("data.image_size=[32, 8]", "model.clip_pretrained=null")
     assert "data.image_size: [32, 8] has no room for model.vision.patch_size 16" in message
+
+
+RN50 = (
+    "model.clip_pretrained=null",
+    "model.vision={width: 64, layers: [3, 4, 6, 3], heads: 32, patch_size: null}",
+)
+
+
+def test_a_resnet_from_scratch():
+    config = configure(*RN50, "model.last_stride=1")
+    assert (config.model.vision.layers, config.model.vision.patch_size) == ((3, 4, 6, 3), None)
+    message = refusal(*RN50, "model.stride=16")
+    assert message == (
+        "command line: model: stride is 16, but vision is a ResNet, which has no patches: leave it "
+        "null"
+    )
+    assert "[30, 64] has no room for a ResNet's cell of 31" in refusal(
+        *RN50, "data.image_size=[30, 64]"
+    )
+    assert configure(*RN50, "data.image_size=[30, 64]", "model.last_stride=1")
+    assert configure("model.last_stride=1").model.last_stride == 1  # of weights not yet read
+    assert "but the image tower is a ViT" in refusal(
+        "--backbone", "altclip", "model.altclip_pretrained=x", "model.last_stride=1"
+    )
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_place(write, default):

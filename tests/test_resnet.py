@@ -11,9 +11,7 @@ from numpy.testing import assert_allclose
 from open_clip.modified_resnet import ModifiedResNet as Published
 from torch import nn
 
-import options
 from errors import InputError
-from model.build import build_model
 from model.clip import CLIP, TextShape
 from model.resnet import AttentionPool, Bottleneck, ModifiedResNet, ResNetShape
 from model.weights import from_openai, load_clip, resize_position_embedding, to_openai
@@ -294,11 +292,3 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, lost, changes, message):
     with pytest.raises(InputError, match=message) as caught:
         load_clip(tmp_path / "spoilt.pt")
     assert str(tmp_path / "spoilt.pt") in str(caught.value)
-
-
-def test_the_text_methods_do_not_train_one_yet(archive):
-    """A sentence, where a checkpoint of it could not be read again."""
-    small = ("data.image_size=64", "model.embed_dim=48", "experiment.text_length=20")
-    config = options.parse([f"model.clip_pretrained={archive[0]}", "--simplified", *small])
-    with pytest.raises(InputError, match="has a ResNet, which is not trained here yet"):
-        build_model(config.configure())
