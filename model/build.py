@@ -1,6 +1,6 @@
 """From the configuration to a model, its tokenizer and its criterion."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -233,11 +233,9 @@ def _clip_of_checkpoint(config: Config, architecture: Architecture) -> DualEncod
     backbone = architecture.get("backbone", "clip")  # older ones do not tell
     vision = vision_shape(architecture["vision"])
     text_length = architecture["text"]["context_length"]
-    wanted: dict[str, tuple[Any, Any]] = {
+    wanted = {
         "model.backbone": (backbone, config.model.backbone),
-        "data.image_size": (vision.image_size, config.data.image_size),
-        **_strides(vision, config),
-        "model.embed_dim": (architecture["embed_dim"], config.model.embed_dim),
+        **describe_image_tower(config, architecture),
     }
     if backbone == "clip":
         wanted["experiment.text_length"] = (text_length, config.experiment.text_length)
@@ -246,13 +244,7 @@ def _clip_of_checkpoint(config: Config, architecture: Architecture) -> DualEncod
         text = TextShape(**architecture["text"])
         own_text = replace(own_text, vocab_size=text.vocab_size, dropout=text.dropout)
         wanted |= {"model.vision": (vision, own_vision), "model.text": (text, own_text)}
-    for key, (held, asked) in wanted.items():
-        if held != asked:
-            raise InputError(
-                f"the checkpoint is of another architecture: {key} is {held} in it and {asked} in "
-                "the configuration; give what it has, or evaluate without --config for the one "
-                "saved with it"
-            )
+    refuse_another(wanted)
     text = architecture["text"] | {"dropout": config.experiment.dropout}
     embed_dim, activation = architecture["embed_dim"], architecture["activation"]
     checkpointing = config.model.gradient_checkpointing
@@ -264,20 +256,39 @@ def _clip_of_checkpoint(config: Config, architecture: Architecture) -> DualEncod
     return AltCLIP(vision, AltTextShape(**text), embed_dim, activation, checkpointing)
 
 
-def _strides(
-    vision: VisionShape | ResNetShape, config: Config
-) -> dict[str, tuple[int | None, int | None]]:
-    """The strides that an image tower has, and those that the configuration asks for, by key."""
-    stride, last_stride = config.model.stride, config.model.last_stride
+def describe_image_tower(config: Config, architecture: Architecture) -> dict[str, tuple[Any, Any]]:
+    """By key: what the image tower of an architecture has, and what the configuration asks for."""
+    vision, stride = vision_shape(architecture["vision"]), config.model.stride
+    held: int | None = None
+    asked, last_stride = stride, 2
     if isinstance(vision, ResNetShape):
-        return {
-            "model.stride": (None, stride),
-            "model.last_stride": (vision.last_stride, last_stride),
-        }
+        last_stride = vision.last_stride
+    else:
+        held, asked = vision.stride, stride or vision.patch_size
     return {
-        "model.stride": (vision.stride, stride or vision.patch_size),
-        "model.last_stride": (2, last_stride),
+        "data.image_size": (vision.image_size, config.data.image_size),
+        "model.stride": (held, asked),
+        "model.last_stride": (last_stride, config.model.last_stride),
+        "model.embed_dim": (architecture["embed_dim"], config.model.embed_dim),
     }
+
+
+def refuse_another(wanted: Mapping[str, tuple[Any, Any]]) -> None:
+    """See that a checkpoint has what is asked for.
+
+    Args:
+        wanted: by key, what it has and what is asked.
+
+    Raises:
+        InputError: they differ.
+    """
+    for key, (held, asked) in wanted.items():
+        if held != asked:
+            raise InputError(
+                f"the checkpoint is of another architecture: {key} is {held} in it and {asked} in "
+                "the configuration; give what it has, or evaluate without --config for the one "
+                "saved with it"
+            )
 
 
 BACKBONES: dict[str, Callable[[Config], DualEncoder]] = {

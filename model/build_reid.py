@@ -1,20 +1,19 @@
 """From the configuration to a model of image re-identification and its criteria."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from torch import Tensor
 
 from errors import InputError
-from model.build import BACKBONES
+from model.build import BACKBONES, Architecture, describe_image_tower, refuse_another
 from model.clip import DualEncoder, TextTransformer, vision_shape
 from model.clip_reid import CLIPReID, from_architecture
 from model.prompts import IdentityPrompts, read_sentence
 from model.reid_criterion import ReIDCriterion, ReIDSettings
 from model.resnet import ModifiedResNet
 from model.side_information import SideInformation
-from model.weights import position_names, resize_position_embedding
+from model.weights import position_names, resize_position_embedding, set_stride
 from options import Config
 from text_utils.tokenizer import ClipTokenizer
 
@@ -74,28 +73,13 @@ def build_clip_reid(config: Config, known: Known, clip: DualEncoder | None = Non
     )
 
 
-def reid_of_checkpoint(config: Config, architecture: Mapping[str, Any]) -> CLIPReID:
+def reid_of_checkpoint(config: Config, architecture: Architecture) -> CLIPReID:
     """The model of a checkpoint, for its weights.
 
     Raises:
         InputError: if the configuration is of another one.
     """
-    vision = architecture["vision"]
-    wanted = {
-        "data.image_size": (tuple(vision["image_size"]), config.data.image_size),
-        "model.embed_dim": (architecture["embed_dim"], config.model.embed_dim),
-    }
-    if "patch_size" in vision:
-        wanted["model.stride"] = (vision["stride"], config.model.stride or vision["patch_size"])
-    else:
-        wanted["model.last_stride"] = (vision["last_stride"], config.model.last_stride)
-    for key, (held, asked) in wanted.items():
-        if held != asked:
-            raise InputError(
-                f"the checkpoint is of another architecture: {key} is {held} in it and {asked} in "
-                "the configuration; give what it has, or evaluate without --config for the one "
-                "saved with it"
-            )
+    refuse_another(describe_image_tower(config, architecture))
     return from_architecture(
         architecture,
         config.reid.sie_coe,
@@ -105,7 +89,7 @@ def reid_of_checkpoint(config: Config, architecture: Mapping[str, Any]) -> CLIPR
 
 
 def reid_to_go_on_from(
-    config: Config, state: Mapping[str, Tensor], architecture: Mapping[str, Any], known: Known
+    config: Config, state: Mapping[str, Tensor], architecture: Architecture, known: Known
 ) -> CLIPReID:
     """A model to train anew, with the image tower of a checkpoint; with its text tower and its
     words, too, as far as prompts are needed and it knows as many identities.
@@ -118,14 +102,16 @@ def reid_to_go_on_from(
             "model.init_from: the checkpoint is of a baseline, which has no text tower: set "
             "reid.i2t=false and stages.prompts.skip=true, or give another one"
         )
-    vision = dict(architecture["vision"], image_size=config.data.image_size)
-    if "patch_size" in vision:
-        vision["stride"] = config.model.stride or vision["patch_size"]
+    own_vision = vision_shape(architecture["vision"])
+    vision = set_stride(
+        str(config.model.init_from), own_vision, config.model.stride, config.model.last_stride
+    )
+    vision = replace(vision, image_size=config.data.image_size)
     cameras, views = known.told(config)
     model = from_architecture(
         {
             **architecture,
-            "vision": vision,
+            "vision": asdict(vision),
             "text": architecture["text"] if needs_text(config) else None,
             "identities": known.identities,
             "cameras": cameras if cameras * views > 1 else 0,
@@ -146,8 +132,8 @@ def reid_to_go_on_from(
     position = position_names(state)[0]
     kept[position] = resize_position_embedding(
         state[position].float(),
-        vision_shape(vision).grid,
-        own_grid=vision_shape(architecture["vision"]).grid,
+        vision.grid,
+        own_grid=own_vision.grid,
     )
     model.load_state_dict(own | kept)
     return model
