@@ -672,7 +672,13 @@ class Command:
             layers.append(({"model": {"backbone": self.backbone}}, COMMAND_LINE))
         if any(_backbone(layer) == "altclip" for layer in self.overrides):
             layers.append(({"model": {"backbone": "altclip"}}, COMMAND_LINE))
-        return _resolve([*_with_backbones(layers), *self.overrides])
+        config = _resolve([*_with_backbones(layers), *self.overrides])
+        if self.simplified and config.task != "text_to_image":
+            raise InputError(
+                f"--simplified is of task text_to_image, and the recipe is of {config.task}: leave "
+                "it out"
+            )
+        return config
 
 
 class _Parser(argparse.ArgumentParser):

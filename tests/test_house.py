@@ -151,8 +151,8 @@ RECIPES = sorted(
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT / "config")))
 def test_recipe_loads(recipe):
-    options.parse(["--config", str(recipe)]).configure()
-    options.parse(["--config", str(recipe), "--simplified"]).configure()
+    if options.parse(["--config", str(recipe)]).configure().task == "text_to_image":
+        options.parse(["--config", str(recipe), "--simplified"]).configure()
 
 
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")

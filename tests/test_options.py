@@ -125,6 +125,49 @@ def test_stages_override_the_schedule():
     assert second.freeze == ()
 
 
+TWO = "stages=[{name: a, schedule: {lr: 2, epoch: 9}}, {name: b, freeze: [text]}]"
+
+
+def test_a_stage_is_changed_by_its_name(write, default):
+    config = configure(TWO, "stages.a.schedule.lr=3", "stages.b={skip: true, freeze: [visual]}")
+    first, second = config.stages
+    assert first.schedule == {"lr": 3, "epoch": 9}
+    assert (second.skip, second.freeze) == (True, ("visual",))
+    recipe = write("named.yaml", default + "stages: {train: {schedule: {epoch: 7}}}")
+    assert configure("--config", recipe).stages[0].schedule == {"epoch": 7}
+    assert configure("--config", recipe, TWO).stages[0].name == "a"
+
+
+def test_a_stage_that_is_not_there_is_named():
+    assert refusal("stages.first.skip=true") == (
+        "command line: stages.first: expected a section of keys for an entry of stages by its name "
+        "(train), or a whole list"
+    )
+    assert "stages.a: expected a section" in refusal(TWO, "stages.a=3")
+    assert refusal(TWO, "stages.b.skipped=true") == (
+        "command line: there is no key stages[1].skipped, did you mean stages.skip?"
+    )
+    assert "name one that is not skipped" in refusal("stages.train.skip=true")
+
+
+def test_several_bases_lie_one_over_the_other_and_what_they_share_once(write, default):
+    write("common.yaml", default + "misc: {seed: 5}\ndata: {batch_size: 3}")
+    write("first.yaml", "base: common.yaml\ndata: {batch_size: 4, num_workers: 7}")
+    write("second.yaml", "base: common.yaml\ndata: {num_workers: 8}")
+    both = write("both.yaml", "base: [first.yaml, second.yaml]\nmisc: {seed: 6}")
+    config = configure("--config", both)
+    assert (config.misc.seed, config.data.batch_size, config.data.num_workers) == (6, 4, 8)
+    bad = write("bad.yaml", "base: [first.yaml, 3]")
+    assert "expected the name of a YAML file" in refusal("--config", bad)
+
+
+def test_simplified_goes_with_text_alone():
+    recipe = str(ROOT / "config" / "clipreid_vit.yaml")
+    assert refusal("--config", recipe, "--simplified") == (
+        "--simplified is of task text_to_image, and the recipe is of image_to_image: leave it out"
+    )
+
+
 # ---- YAML 1.2 ------------------------------------------------------------------------------------
 
 
@@ -471,6 +514,8 @@ def test_tree_is_of_plain_types():
         (["--config", str(options.RECIPES / "demo.yaml"), "--simplified"], "demo-simplified"),
         (["--config", "runs/demo-1/config.yaml"], "demo-1"),
         (["--config", "mine/small.yaml"], "small"),
+        (["--config", str(options.RECIPES / "baseline_vit.yaml")], "baseline_vit"),
+        (["--config", str(options.RECIPES / "veri776/baseline_vit.yaml")], "veri776-baseline_vit"),
     ],
 )
 def test_a_recipe_is_named_by_its_file(words, name):
