@@ -9,7 +9,8 @@ from PIL import Image
 
 import options
 from errors import InputError
-from misc.datasets.check import CODE, EXAMPLES, check, main
+from misc.datasets.check import CODE, check, main
+from misc.datasets.finding import EXAMPLES
 from misc.datasets.synthetic import WrittenDataset, write_dataset
 
 ROOT = Path(__file__).resolve().parent.parent

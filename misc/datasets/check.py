@@ -1,8 +1,10 @@
-"""Read the text-to-person datasets of a configuration once, whole, and say what is wrong with them.
+"""Read the datasets of a configuration once, whole, and say what is wrong with them.
 
 python -m misc.datasets.check --config config/demo.yaml
 python -m misc.datasets.check data.annotation_file=CUHK-PEDES/reid_raw.json \\
                               data.image_root=CUHK-PEDES/imgs --workers 8
+python -m misc.datasets.check --config config/clipreid_vit.yaml reid.dataset=market1501 \\
+                              reid.root=FOLDER --workers 8
 
 The exit status is 0 when nothing is wrong, 1 when something is, 2 when it could not be read. A
 difference from the published counts is said, but is no fault: a part of a dataset is one, too.
@@ -10,31 +12,31 @@ difference from the published counts is said, but is no fault: a part of a datas
 
 import argparse
 import json
-import multiprocessing
 import posixpath
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from itertools import combinations, product
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 import options
 from errors import InputError
-from misc.data import read_picture
 from misc.datasets.annotations import SPLITS, Record, read_records
-from misc.datasets.published import Count, count
+from misc.datasets.check_reid import check_reid
+from misc.datasets.finding import Report, summarize
+from misc.datasets.picture_reading import read_pictures
+from misc.datasets.published import count
 from misc.datasets.recognition import identify
 from misc.datasets.text_person import find_image_root, read_text_person
 from misc.script import run_script
 from text_utils.captions import clean_caption
 from text_utils.scripts import main_script
 
-EXAMPLES = 10  # shown of each kind of fault
+Checks = Mapping[str, Callable[..., Report]]  # of each dataset, by what tells it
 CODE = re.compile(
     r"</?[a-z][^<>]*>|&#?\w+;"  # markup
     r"|https?://|www\."
@@ -44,57 +46,6 @@ CODE = re.compile(
     r"|\b[a-z]+_[a-z_]+\b",
     re.IGNORECASE,
 )
-TITLES = {
-    "missing_folder": "Pictures missing with their folder",
-    "missing_picture": "Pictures missing from a folder that is there",
-    "unreadable_picture": "Pictures that cannot be read",
-    "repeated_picture": "Pictures named again by a later record",
-    "identity_in_two_splits": "Identities in two splits",
-    "empty_caption": "Empty captions",
-    "other_script": "Captions in another script than most",
-    "code_fragment": "Captions with fragments of code",
-    "repeated_caption": "Captions that stand for several identities of a split",
-}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One kind of fault (a key of `TITLES`): how often it was found, and where first.
-
-    `more` is how many examples there are beyond those.
-    """
-
-    kind: str
-    number: int
-    examples: tuple[str, ...]
-    more: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a dataset holds and what is wrong with it.
-
-    `dataset` is the published name, None for one's own; `remarks` are sentences on differences from
-    the published counts, and on what could not be told.
-    """
-
-    dataset: str | None
-    counts: Mapping[str, Count]
-    remarks: tuple[str, ...]
-    findings: tuple[Finding, ...]
-
-    def __str__(self) -> str:
-        lines = [self.dataset or "None of the published datasets"]
-        for split, here in self.counts.items():
-            numbers = (f"{number} {what}" for what, number in asdict(here).items())
-            lines.append(f"{split:<8}{', '.join(numbers)}")
-        lines += self.remarks
-        for finding in self.findings:
-            lines.append(f"\n{TITLES[finding.kind]}: {finding.number}")
-            lines += [f"  {example}" for example in finding.examples]
-            if finding.more:
-                lines.append(f"  and {finding.more} more")
-        return "\n".join(lines if self.findings else [*lines, "\nNothing is wrong."])
 
 
 def check(
@@ -116,8 +67,6 @@ def check(
     Raises:
         InputError: if the annotations are no dataset, or none of the pictures is there.
     """
-    if workers < 1:
-        raise InputError(f"{workers} workers: give at least one")
     records = read_records(annotation_file, language)
     root = find_image_root(Path(image_root), [record.picture for record in records])
     dataset = identify(records)
@@ -131,14 +80,18 @@ def check(
         "different people"
         for one, other in sorted(apart)
     ]
+    places: dict[str, str] = {}
+    for record in records:
+        places.setdefault(_normal(record), record.place)
+    pictures_at_fault, _ = read_pictures(places, root, workers, progress)
     findings = [
-        *_pictures_at_fault(records, root, workers, progress),
-        _finding("repeated_picture", _repeated_pictures(records)),
-        _finding("identity_in_two_splits", _identities_in_two_splits(records, apart)),
-        _finding("empty_caption", _empty_captions(records)),
-        _finding("other_script", _captions_in_another_script(records)),
-        _finding("code_fragment", _captions_with_code(records)),
-        _finding("repeated_caption", _repeated_captions(records)),
+        *pictures_at_fault,
+        summarize("repeated_picture", _repeated_pictures(records)),
+        summarize("identity_in_two_splits", _identities_in_two_splits(records, apart)),
+        summarize("empty_caption", _empty_captions(records)),
+        summarize("other_script", _captions_in_another_script(records)),
+        summarize("code_fragment", _captions_with_code(records)),
+        summarize("repeated_caption", _repeated_captions(records)),
     ]
     return Report(
         dataset.name if dataset else None,
@@ -146,74 +99,6 @@ def check(
         tuple(remarks),
         tuple(finding for finding in findings if finding.number),
     )
-
-
-def _finding(kind: str, faults: Sequence[str], number: int | None = None) -> Finding:
-    shown = tuple(faults[:EXAMPLES])
-    return Finding(kind, len(faults) if number is None else number, shown, len(faults[EXAMPLES:]))
-
-
-def _pictures_at_fault(
-    records: Sequence[Record], root: Path, workers: int, progress: bool
-) -> list[Finding]:
-    """Those missing with their folder (an example for each folder), alone missing, unreadable."""
-    first: dict[str, Record] = {}
-    for record in records:
-        first.setdefault(_normal(record), record)
-    absent = _absent_folders(first, root)
-    here = [name for name in first if name not in absent]
-
-    faults: dict[str, list[str]] = defaultdict(list)
-    reports = _map([root / name for name in here], workers)
-    bar = tqdm(reports, total=len(here), unit=" pictures", disable=None if progress else True)
-    for name, fault in zip(here, bar, strict=True):
-        if fault:
-            kind, reason = fault
-            faults[kind].append(f"{first[name].place}: {reason or name}")
-
-    folders = sorted(Counter(absent.values()).items())
-    return [
-        _finding(
-            "missing_folder",
-            [f"{root / folder}: {number} pictures" for folder, number in folders],
-            number=len(absent),
-        ),
-        *(_finding(kind, faults[kind]) for kind in ("missing_picture", "unreadable_picture")),
-    ]
-
-
-def _absent_folders(names: Iterable[str], root: Path) -> dict[str, PurePosixPath]:
-    """The pictures whose folder is missing, each with the highest folder that is."""
-    highest: dict[PurePosixPath, PurePosixPath | None] = {}
-    absent = {}
-    for name in names:
-        folder = PurePosixPath(name).parent
-        if folder not in highest:
-            line = (*reversed(folder.parents), folder)
-            highest[folder] = next((part for part in line if not (root / part).is_dir()), None)
-        if missing := highest[folder]:
-            absent[name] = missing
-    return absent
-
-
-def _map(files: list[Path], workers: int) -> Iterator[tuple[str, str] | None]:
-    if workers == 1:
-        yield from map(_fault, files)
-        return
-    # Spawned, not forked: a parent that has threads (torch, for one) must not be copied.
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(_fault, files, chunksize=32)
-
-
-def _fault(file: Path) -> tuple[str, str] | None:
-    """Kind and reason, if training could not read the picture."""
-    if not file.is_file():
-        return "missing_picture", ""
-    try:
-        read_picture(file)
-    except InputError as error:
-        return "unreadable_picture", str(error)
-    return None
 
 
 def _normal(record: Record) -> str:
@@ -328,7 +213,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(asked: argparse.Namespace) -> int:
     recipe = ["--config", str(asked.config)] if asked.config else []
-    data = options.parse([*recipe, *asked.overrides]).configure().data
+    config = options.parse([*recipe, *asked.overrides]).configure()
+    of_reid = config.task == "image_to_image"
+    checks = _reid_checks(config.reid) if of_reid else _text_checks(config.data)
+    reports = {}
+    for name, check_it in checks.items():
+        report = check_it(workers=asked.workers, progress=True)
+        print(f"{name}: {report}\n")
+        reports[name] = asdict(report)
+    if asked.json:
+        _write(reports, asked.json)
+    return 1 if any(report["findings"] for report in reports.values()) else 0
+
+
+def _reid_checks(reid: options.ReID) -> Checks:
+    if reid.root is None:
+        raise InputError(f"name a dataset: give reid.dataset={reid.dataset} reid.root=FOLDER")
+    places = [(reid.dataset, reid.root)]
+    places += [(source.dataset, source.root) for source in (*reid.train_sets, *reid.test_sets)]
+    return {f"{name}, {root}": partial(check_reid, name, root) for name, root in places}
+
+
+def _text_checks(data: options.Data) -> Checks:
     if data.annotation_file is None or data.image_root is None:
         raise InputError(
             "name a dataset: give --config, or data.annotation_file=FILE_OR_FOLDER "
@@ -338,15 +244,12 @@ def _run(asked: argparse.Namespace) -> int:
     places += [(s.annotation_file, s.image_root) for s in (*data.train_sets, *data.test_sets)]
     for place in places if len(data.languages) > 1 else []:
         read_text_person(*place, data.languages)  # refuses what is not the same in all of them
-    reports = {}
-    for (file, image_root), language in product(dict.fromkeys(places), data.languages or [None]):
-        name = f"{file}, {image_root}" + (f", {language}" if language else "")
-        report = check(file, image_root, asked.workers, progress=True, language=language)
-        print(f"{name}: {report}\n")
-        reports[name] = asdict(report)
-    if asked.json:
-        _write(reports, asked.json)
-    return 1 if any(report["findings"] for report in reports.values()) else 0
+    return {
+        f"{file}, {root}" + (f", {language}" if language else ""): partial(
+            check, file, root, language=language
+        )
+        for (file, root), language in product(places, data.languages or [None])
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -363,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(reports: Mapping[str, Any], file: Path) -> None:
-    """Reports as JSON, each under its annotation file, image root and language."""
+    """Reports as JSON, each under what tells its dataset."""
     content = json.dumps(reports, indent=1, ensure_ascii=False)
     try:
         file.write_text(content + "\n", encoding="utf-8")

@@ -1,28 +1,31 @@
 """MSMT17 (Wei et al., CVPR 2018): lists name the pictures, whose names tell the camera."""
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from errors import InputError
 from misc.datasets.label_file import read_labels
 from misc.datasets.market1501 import JUNK
-from misc.datasets.reid_published import Count, PublishedReID, ReIDPicture, ReIDSplits
-
-log = logging.getLogger(__name__)
+from misc.datasets.reid_published import Count, LeftOut, PublishedReID, ReIDPicture, ReIDSplits
 
 LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
 
 
 def read_msmt17(folder: Path) -> ReIDSplits:
     """The pictures of `list_val.txt` are trained on, too, as is published."""
-    train, val, query, gallery = (folder / name for name in LISTS)
+    *lists_of_train, of_query, of_gallery = (folder / name for name in LISTS)
 
-    def read(images: str, *lists: Path) -> list[ReIDPicture]:
-        listed = read_lists(lists, lambda name: folder / images / name)
-        return [ReIDPicture(str(path), who, _camera(path)) for path, who in listed.items()]
+    def read(images: str, *lists: Path) -> Listed:
+        return read_lists(lists, lambda name: folder / images / name)
 
-    return ReIDSplits(read("train", train, val), read("test", query), read("test", gallery))
+    listed = read("train", *lists_of_train), read("test", of_query), read("test", of_gallery)
+    train, query, gallery = (
+        [ReIDPicture(str(path), who, _camera(path)) for path, who in part.identities.items()]
+        for part in listed
+    )
+    left_out = [one for part in listed for one in part.left_out]
+    return ReIDSplits(train, query, gallery, left_out=left_out)
 
 
 def _camera(path: Path) -> int:
@@ -36,10 +39,16 @@ def _camera(path: Path) -> int:
     return int(fields[2]) - 1
 
 
-def read_lists(files: tuple[Path, ...], locate: Callable[[str], Path]) -> dict[Path, int]:
-    """Pictures with their identities, in the order of the lists, whose lines are `name identity`.
+@dataclass(frozen=True)
+class Listed:
+    """The identity of every picture that lists name, in their order, and what they name in vain."""
 
-    Junk is left out, and so, with a warning, are pictures that are not there or stand there again.
+    identities: Mapping[Path, int]
+    left_out: Sequence[LeftOut]
+
+
+def read_lists(files: tuple[Path, ...], locate: Callable[[str], Path]) -> Listed:
+    """What the lines `name identity` of these lists name, without junk.
 
     Args:
         locate: where the picture of that name lies.
@@ -49,28 +58,24 @@ def read_lists(files: tuple[Path, ...], locate: Callable[[str], Path]) -> dict[P
             pictures is there.
     """
     identities: dict[Path, int] = {}
+    left_out = []
     for file in files:
-        absent, repeated = [], []
         for place, name, identity in read_labels(file):
             path = locate(name)
             if path in identities:
-                repeated.append(path)
                 if identities[path] != identity:
                     raise InputError(
                         f"{place}: {name} is identity {identity} here and "
                         f"{identities[path]} before; take the wrong line out"
                     )
+                left_out.append(LeftOut(file, place, path, is_there=True))
             elif not path.is_file():
-                absent.append(path)
+                left_out.append(LeftOut(file, place, path, is_there=False))
             elif identity != JUNK:
                 identities[path] = identity
-        for paths, fault in ((absent, "are not there"), (repeated, "stand there again")):
-            if paths:
-                what = f"{len(paths)} pictures {fault} and are left out"
-                log.warning("%s: %s, %s first", file, what, paths[0])
     if not identities:
         raise InputError(f"{files[0]} names no picture that is there; unpack the dataset anew")
-    return identities
+    return Listed(identities, left_out)
 
 
 MSMT17 = PublishedReID(
@@ -88,4 +93,5 @@ MSMT17 = PublishedReID(
         "gallery": Count(82161, 3060),
     },
     read=read_msmt17,
+    numbered_apart=True,
 )

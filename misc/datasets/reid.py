@@ -12,7 +12,15 @@ from misc.datasets.dukemtmc import DUKEMTMC
 from misc.datasets.market1501 import MARKET1501
 from misc.datasets.msmt17 import MSMT17
 from misc.datasets.occluded_duke import OCCLUDED_DUKE
-from misc.datasets.reid_published import SPLITS, PublishedReID, ReIDPicture, count
+from misc.datasets.reid_faults import pictures_in_both, training_remarks, unmatched_queries
+from misc.datasets.reid_published import (
+    SPLITS,
+    LeftOut,
+    PublishedReID,
+    ReIDPicture,
+    ReIDSplits,
+    count,
+)
 from misc.datasets.vehicleid import VEHICLEID, VEHICLEID_1600, VEHICLEID_2400, draw_gallery
 from misc.datasets.veri776 import VERI776
 
@@ -93,13 +101,7 @@ def read_reid(name: str, root: str | Path) -> ReIDDataset:
     Raises:
         InputError: if the dataset is not there, or is not what it should be.
     """
-    if name not in PUBLISHED:
-        near = difflib.get_close_matches(name.lower(), PUBLISHED, n=1, cutoff=0.0)[0]
-        known = ", ".join(PUBLISHED)
-        raise InputError(f"unknown dataset {name!r}: did you mean {near}? ({known})")
-    published = PUBLISHED[name]
-    folder = _find_folder(published, name, Path(root))
-    splits = published.read(folder)
+    published, folder, splits = find_reid(name, root)
     every = (*splits.train, *splits.query, *splits.gallery)
     dataset = ReIDDataset(
         published.name,
@@ -110,12 +112,28 @@ def read_reid(name: str, root: str | Path) -> ReIDDataset:
         splits.views,
         published.draws,
     )
+    _report_left_out(splits.left_out)
     log.info("%s (%s): %s", dataset.name, folder, dataset.describe())
     if differences := published.compare_counts(splits):
         log.info("not as %s was published: %s", dataset.name, "; ".join(differences))
-    _report_training(dataset, folder)
+    for remark in training_remarks(dataset.train, dataset.tells_cameras):
+        log.warning("%s: %s", folder, remark)
     _check_test(dataset, folder)
     return dataset
+
+
+def find_reid(name: str, root: str | Path) -> tuple[PublishedReID, Path, ReIDSplits]:
+    """As which dataset pictures are read, from which folder, and the pictures.
+
+    Args and errors are those of `read_reid`.
+    """
+    if name not in PUBLISHED:
+        near = difflib.get_close_matches(name.lower(), PUBLISHED, n=1, cutoff=0.0)[0]
+        known = ", ".join(PUBLISHED)
+        raise InputError(f"unknown dataset {name!r}: did you mean {near}? ({known})")
+    published = PUBLISHED[name]
+    folder = _find_folder(published, name, Path(root))
+    return published, folder, published.read(folder)
 
 
 def join_reid_training(datasets: Sequence[ReIDDataset]) -> ReIDTraining:
@@ -174,16 +192,13 @@ def _renumbered(pictures: Sequence[ReIDPicture]) -> list[ReIDPicture]:
     return [replace(picture, identity=numbers[picture.identity]) for picture in pictures]
 
 
-def _report_training(dataset: ReIDDataset, folder: Path) -> None:
-    """Say in the log who is hard to learn from."""
-    members: dict[int, list[ReIDPicture]] = defaultdict(list)
-    for picture in dataset.train:
-        members[picture.identity].append(picture)
-    alone = [own[0] for own in members.values() if len(own) == 1]
-    _warn(folder, alone, "training identities have one picture")
-    if dataset.tells_cameras:
-        near = [own[0] for own in members.values() if len({p.camera for p in own}) == 1 < len(own)]
-        _warn(folder, near, "training identities are seen by one camera")
+def _report_left_out(left_out: Sequence[LeftOut]) -> None:
+    faults: dict[tuple[Path, bool], list[Path]] = defaultdict(list)
+    for one in left_out:
+        faults[one.file, one.is_there].append(one.path)
+    for (file, is_there), paths in faults.items():
+        fault = "stand there again" if is_there else "are not there"
+        _warn(file, [str(path) for path in paths], f"pictures {fault} and are left out")
 
 
 def _check_test(dataset: ReIDDataset, folder: Path) -> None:
@@ -192,27 +207,18 @@ def _check_test(dataset: ReIDDataset, folder: Path) -> None:
     Raises:
         InputError: if nothing matches any of them.
     """
-    cameras = defaultdict(set)
-    for picture in dataset.gallery:
-        cameras[picture.identity].add(picture.camera)
-
-    def is_lost(query: ReIDPicture) -> bool:
-        own = {query.camera} if dataset.tells_cameras else set()
-        return not cameras[query.identity] - own
-
-    lost = [query for query in dataset.query if is_lost(query)]
+    lost = unmatched_queries(dataset.query, dataset.gallery, dataset.tells_cameras)
     elsewhere = " under another camera" if dataset.tells_cameras else ""
     if len(lost) == len(dataset.query):
         raise InputError(
             f"{folder}: no query shows anyone whom the gallery shows{elsewhere}; take both from "
             "the same dataset"
         )
-    _warn(folder, lost, f"queries have no match in the gallery{elsewhere}")
-    trained = {picture.path for picture in dataset.train}
-    both = [picture for picture in (*dataset.query, *dataset.gallery) if picture.path in trained]
-    _warn(folder, both, "pictures are both trained on and tested with")
+    _warn(folder, [q.path for q in lost], f"queries have no match in the gallery{elsewhere}")
+    both = pictures_in_both(dataset.train, (*dataset.query, *dataset.gallery))
+    _warn(folder, [p.path for p in both], "pictures are both trained on and tested with")
 
 
-def _warn(folder: Path, pictures: Sequence[ReIDPicture], fault: str) -> None:
-    if pictures:
-        log.warning("%s: %d %s, %s first", folder, len(pictures), fault, pictures[0].path)
+def _warn(place: Path, paths: Sequence[str], fault: str) -> None:
+    if paths:
+        log.warning("%s: %d %s, %s first", place, len(paths), fault, paths[0])

@@ -22,6 +22,18 @@ class ReIDPicture:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A picture that a line of a list (`place`) names in vain: for it is not there, or the list
+    names it again.
+    """
+
+    file: Path
+    place: str
+    path: Path
+    is_there: bool
+
+
+@dataclass(frozen=True)
 class ReIDSplits:
     """A dataset's pictures, with their identities as written; `views` is how many there can be."""
 
@@ -29,6 +41,7 @@ class ReIDSplits:
     query: Sequence[ReIDPicture]
     gallery: Sequence[ReIDPicture]
     views: int = 1
+    left_out: Sequence[LeftOut] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class PublishedReID:
         counts: of the splits, where they are known; one's own pictures have none.
         read: the pictures of that folder.
         draws: galleries that are drawn anew from the test pictures, and averaged over.
+        numbered_apart: whether an identity in train is another one than that of its number in test.
     """
 
     name: str
@@ -59,6 +73,7 @@ class PublishedReID:
     counts: Mapping[str, Count]
     read: Callable[[Path], ReIDSplits]
     draws: int = 1
+    numbered_apart: bool = False
 
     def compare_counts(self, splits: ReIDSplits) -> list[str]:
         """A sentence for each number that differs from the published one; none when all agree."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from misc.datasets.msmt17 import read_lists
+from misc.datasets.msmt17 import Listed, read_lists
 from misc.datasets.reid_published import Count, PublishedReID, ReIDPicture, ReIDSplits
 from misc.seeding import Purpose, generator
 
@@ -17,13 +17,17 @@ from misc.seeding import Purpose, generator
 def read_vehicleid(folder: Path, size: int) -> ReIDSplits:
     """With the first gallery of seed 0."""
 
-    def read(name: str) -> list[ReIDPicture]:
+    def read(name: str) -> Listed:
         file = folder / "train_test_split" / name
-        listed = read_lists((file,), lambda name: folder / "image" / f"{name}.jpg")
-        return [ReIDPicture(str(path), identity) for path, identity in listed.items()]
+        return read_lists((file,), lambda name: folder / "image" / f"{name}.jpg")
 
-    test = read(f"test_list_{size}.txt")
-    return ReIDSplits(read("train_list.txt"), *draw_gallery(test, seed=0, draw=0))
+    listed = read("train_list.txt"), read(f"test_list_{size}.txt")
+    train, test = (
+        [ReIDPicture(str(path), identity) for path, identity in part.identities.items()]
+        for part in listed
+    )
+    left_out = [one for part in listed for one in part.left_out]
+    return ReIDSplits(train, *draw_gallery(test, seed=0, draw=0), left_out=left_out)
 
 
 def draw_gallery(

@@ -1,0 +1,94 @@
+"""What is wrong with an image re-identification dataset, told from everything that it holds."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from misc.datasets.finding import Report, summarize
+from misc.datasets.picture_reading import read_pictures
+from misc.datasets.reid import find_reid
+from misc.datasets.reid_faults import (
+    identities_in_both,
+    pictures_in_both,
+    training_remarks,
+    unmatched_queries,
+)
+from misc.datasets.reid_published import SPLITS, PublishedReID, ReIDPicture, ReIDSplits, count
+
+
+def check_reid(name: str, root: str | Path, workers: int = 1, progress: bool = False) -> Report:
+    """Read every list and every picture.
+
+    Identities that are hard to learn from are a remark: training works with them.
+
+    Args:
+        name, root: as for `read_reid`.
+        workers: processes that read pictures; they do not change the report.
+        progress: show a bar, on a terminal only.
+
+    Raises:
+        InputError: if the dataset is not there, or a name or a list makes no sense.
+    """
+    published, _, splits = find_reid(name, root)
+    test = (*splits.query, *splits.gallery)
+    tells_cameras = published.cameras > 1
+    places = {picture.path: "" for picture in (*splits.train, *test)}
+    places |= {str(one.path): one.place for one in splits.left_out}
+    pictures_at_fault, digests = read_pictures(places, Path(), workers, progress)
+
+    repeated = [f"{one.place}: {one.path}" for one in splits.left_out if one.is_there]
+    lost = unmatched_queries(splits.query, splits.gallery, tells_cameras)
+    findings = [
+        *pictures_at_fault,
+        summarize("repeated_picture", repeated),
+        summarize("picture_in_train_and_test", _paths(pictures_in_both(splits.train, test))),
+        summarize("identity_in_train_and_test", _identities_in_both(published, splits)),
+        summarize("unmatched_query", _paths(lost)),
+        summarize("identical_pictures", _identical_pictures(splits, digests)),
+    ]
+    return Report(
+        published.name,
+        {split: count(getattr(splits, split)) for split in SPLITS},
+        (
+            *published.compare_counts(splits),
+            *training_remarks(splits.train, tells_cameras),
+        ),
+        tuple(finding for finding in findings if finding.number),
+    )
+
+
+def _paths(pictures: list[ReIDPicture]) -> list[str]:
+    return [picture.path for picture in pictures]
+
+
+def _identities_in_both(published: PublishedReID, splits: ReIDSplits) -> list[str]:
+    pairs = [] if published.numbered_apart else identities_in_both(splits)
+    return [
+        f"identity {one.identity}: {one.path} (train) and {other.path} (test)"
+        for one, other in pairs
+    ]
+
+
+def _identical_pictures(splits: ReIDSplits, digests: Mapping[str, bytes]) -> list[str]:
+    """An entry for each content of several files that does not say the same of all of them."""
+    labels: dict[bytes, dict[tuple[str, int, int], str]] = defaultdict(dict)
+    for side, picture in _sides(splits):
+        if digest := digests.get(picture.path):
+            label = side, picture.identity, picture.camera
+            labels[digest].setdefault(label, picture.path)
+    entries = []
+    for paths in labels.values():
+        (first, path), *others = paths.items()
+        other = next((label for label in others if label[1] != path), None)
+        if other:
+            entries.append(f"{_shown(path, *first)} and {_shown(other[1], *other[0])}")
+    return entries
+
+
+def _sides(splits: ReIDSplits) -> Iterator[tuple[str, ReIDPicture]]:
+    yield from (("train", picture) for picture in splits.train)
+    yield from (("test", picture) for picture in (*splits.query, *splits.gallery))
+
+
+def _shown(path: str, side: str, identity: int, camera: int) -> str:
+    return f"{path} ({side}, identity {identity}, camera {camera + 1})"
