@@ -5,11 +5,12 @@ XLM-RoBERTa, is transformers'.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AltCLIPTextConfig
-from transformers.models.altclip.modeling_altclip import AltRobertaModel
+from transformers.models.altclip.modeling_altclip import AltRobertaModel, AltRobertaOutput
 
 from model.clip import DualEncoder, TextShape
 from model.transformer import Activation
@@ -22,6 +23,25 @@ class AltTextShape(TextShape):
 
     transformed_width: int = 768
     pad_id: int = 1
+
+
+class Output(nn.Module):
+    """How a block of XLM-RoBERTa ends, with a slot: x = LayerNorm(x + mlp(x) + adapter(x)).
+
+    Args:
+        plain: the same without the slot, whose weights and names these are.
+    """
+
+    def __init__(self, plain: AltRobertaOutput) -> None:
+        super().__init__()
+        self.dense, self.dropout, self.LayerNorm = plain.dense, plain.dropout, plain.LayerNorm
+        self.adapter: nn.Module | None = None
+
+    def forward(self, hidden: Tensor, x: Tensor) -> Tensor:
+        branch = self.dropout(self.dense(hidden))
+        if self.adapter is not None:
+            branch = branch + self.adapter(x)
+        return self.LayerNorm(branch + x)
 
 
 class AltTextTransformer(nn.Module):
@@ -54,6 +74,8 @@ class AltTextTransformer(nn.Module):
         self.embeddings, self.encoder = roberta.embeddings, roberta.encoder
         # Buffers that `forward` makes needless, and that no state dict would fill.
         del self.embeddings.position_ids, self.embeddings.token_type_ids
+        for layer in self.encoder.layers:
+            layer.output = Output(cast(AltRobertaOutput, layer.output))
         self.pre_LN = nn.LayerNorm(shape.width)
         self.transformation = nn.Linear(shape.width, shape.transformed_width)
         self.projection = nn.Linear(shape.transformed_width, embed_dim, bias=False)

@@ -61,21 +61,38 @@ class TextTransformer(nn.Module):
         self.projection = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
+    @property
+    def room(self) -> int:
+        """Tokens of the longest caption that is read whole: prompts take places of their own."""
+        prompts = self.transformer.prompts
+        return self.shape.context_length - (0 if prompts is None else prompts.count)
+
+    def cut(self, tokens: Tensor) -> Tensor:
+        """Ids (B, L) -> (B, L'), L' up to `room`; the end of a caption that is cut stays, last."""
+        if tokens.shape[1] <= self.room:
+            return tokens
+        kept, rest = tokens.tensor_split([self.room - 1], dim=1)
+        return torch.cat([kept, rest.amax(dim=1, keepdim=True)], dim=1)
+
     def embed(self, tokens: Tensor) -> Tensor:
-        """Ids (B, L), L up to the context length -> (B, L, width)."""
-        return self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        """Ids (B, L), L up to `room` -> (B, L, width); prompts, if any, are among the words."""
+        x, prompts = self.token_embedding(tokens), self.transformer.prompts
+        if prompts is not None:
+            x = prompts(0, x)
+        return x + self.positional_embedding[: x.shape[1]]
 
     def locate(self, tokens: Tensor) -> Tensor:
-        """The end-of-text token, whose id is the highest: ids (B, L) -> (B,)."""
-        return tokens.argmax(dim=1)
+        """The end-of-text token, whose id is the highest: ids (B, L) -> (B,), below `room`."""
+        return tokens.argmax(dim=1).clamp(max=self.room - 1)
 
     def project(self, x: Tensor) -> Tensor:
         """Tokens (..., width) -> the joint space (..., embed_dim)."""
         return self.ln_final(x) @ self.projection
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Ids (B, L) -> tokens after the last block (B, L, width)."""
-        return self.transformer(self.embed(tokens))
+        """Ids (B, L) -> tokens after the last block (B, L, width), with prompts up to `room`."""
+        x, prompts = self.transformer(self.embed(self.cut(tokens))), self.transformer.prompts
+        return x if prompts is None else prompts.remove(x)
 
 
 class TextTower(Protocol):
@@ -97,6 +114,8 @@ class TextTower(Protocol):
 class DualEncoder(nn.Module):
     """The two towers, and `logit_scale`, the logarithm of the factor of their similarities.
 
+    `prompts` is a slot for what both towers share of the tokens in theirs.
+
     Args:
         embed_dim: D, the width of the joint space.
         activation: of the image tower's MLPs.
@@ -116,6 +135,7 @@ class DualEncoder(nn.Module):
         self.visual = visual
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.prompts: nn.Module | None = None
 
     @overload
     def encode_image(self, images: Tensor, dense: Literal[False] = False) -> Tensor: ...

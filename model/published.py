@@ -1,4 +1,5 @@
-"""Trained checkpoints of the public projects TBPS-CLIP and IRRA: their names to ours and back.
+"""Trained checkpoints of the public projects TBPS-CLIP, IRRA and CSKT: their names to ours, and
+back.
 
 Nothing in such a file is run. Only tensors and plain types are unpickled; the configuration beside
 TBPS-CLIP's weights is an `easydict.EasyDict`, for which an ordinary dictionary stands in.
@@ -17,7 +18,9 @@ from torch import Tensor
 from torch.serialization import safe_globals
 
 from errors import InputError
+from model import published_cskt
 from model.clip import CLIP, TextShape
+from model.cskt import TEMPERATURE, tune
 from model.vit import VisionShape
 from model.weight_sources import State
 from model.weights import (
@@ -31,9 +34,9 @@ from model.weights import (
     split_in_proj,
 )
 
-Kind = Literal["TBPS-CLIP", "IRRA"]
+Kind = Literal["TBPS-CLIP", "IRRA", "CSKT"]
 
-# Both projects have the decoder's parts at the top level; `simclr_mlp` and `classifier` keep their
+# The projects have the decoder's parts at the top level; `simclr_mlp` and `classifier` keep their
 # names.
 DECODER: Names = (
     ("mlm_decoder.ln_text.", "ln_pre_t."),
@@ -85,15 +88,38 @@ def from_irra(state: Mapping[str, Tensor]) -> State:
     return split_in_proj(rename_all(state, reverse(IRRA)))
 
 
+def from_cskt(state: Mapping[str, Tensor]) -> State:
+    """CSKT's names to those of our model."""
+    return from_irra(published_cskt.from_prompt_learner(state))
+
+
+def to_cskt(state: Mapping[str, Tensor]) -> State:
+    """The names of our model to CSKT's, the inverse of `from_cskt`."""
+    return rename_all(join_in_proj(published_cskt.to_prompt_learner(state)), IRRA)
+
+
 class Layout(NamedTuple):
-    """What a project's file looks like; `logit_scale` is for a file that holds none."""
+    """What a project's file looks like; `logit_scale` is for a file that holds none.
+
+    `landmarks` are the tensors `clip.*` that `read_tuning` reads, and their dimensions.
+    """
 
     landmark: str
     to_ours: Callable[[Mapping[str, Tensor]], State]
     logit_scale: float
+    landmarks: Mapping[str, int] = {}
+    read_tuning: Callable[[State], dict[str, Any]] = lambda _: {}
 
 
 LAYOUTS: dict[Kind, Layout] = {
+    # Before IRRA, whose names it has, too.
+    "CSKT": Layout(
+        published_cskt.LANDMARK,
+        from_cskt,
+        math.log(1 / TEMPERATURE),
+        published_cskt.LANDMARKS,
+        published_cskt.read_tuning,
+    ),
     # The value that its training starts from.
     "TBPS-CLIP": Layout("encode_text.token_embedding.weight", from_tbps_clip, math.log(1 / 0.07)),
     # A constant outside the weights, 1 / temperature.
@@ -108,7 +134,8 @@ class Published:
     `state` has the names of our model: `clip.*`, and of `simclr_mlp.*`, `classifier.*` and
     `mlm_decoder.*` those that were trained, in the file's precision. `architecture` says in plain
     types what the towers are, as `build_model` takes it: `vision` and `text` (the fields of their
-    shapes), `embed_dim`, `activation`, and `identities`, those of the classifier or 0.
+    shapes), `embed_dim`, `activation`, `identities`, those of the classifier or 0, and of CSKT
+    `tuning`, as `cskt.tune` takes it.
     """
 
     state: State
@@ -117,7 +144,7 @@ class Published:
 
 
 def is_published(file: Path) -> bool:
-    """Whether a file is a checkpoint of TBPS-CLIP or IRRA, as far as its names tell."""
+    """Whether a file is a checkpoint of TBPS-CLIP, IRRA or CSKT, as far as its names tell."""
     try:
         return _find_kind(_load(file)) is not None
     except InputError:
@@ -130,7 +157,7 @@ def read_published(
     stride: int | None = None,
     heads: tuple[int, int] | None = None,
 ) -> Published:
-    """The weights of a checkpoint of TBPS-CLIP or IRRA, on the CPU, and what they were made for.
+    """The weights of a public project's checkpoint, on the CPU, and what they were made for.
 
     Args:
         image_size: (rows, columns) in pixels, which the weights of a rectangle do not tell; None:
@@ -146,7 +173,7 @@ def read_published(
     kind = _find_kind(state)
     if kind is None:
         raise InputError(
-            f"{file} is neither a checkpoint of TBPS-CLIP (encode_text.*) nor of IRRA "
+            f"{file} is neither a checkpoint of TBPS-CLIP (encode_text.*) nor of IRRA or CSKT "
             "(base_model.*): give one of these"
         )
     layout = LAYOUTS[kind]
@@ -154,14 +181,15 @@ def read_published(
     ours.setdefault("clip.logit_scale", torch.tensor(layout.logit_scale))
     towers = {k.removeprefix("clip."): v for k, v in ours.items() if k.startswith("clip.")}
     unexpected = [name for name in ours if not name.startswith(("clip.", *HEADS))]
-    _check_landmarks(file, ours, unexpected)
+    _check_landmarks(file, ours, {**LANDMARKS, **layout.landmarks}, unexpected)
     vision, text = read_shapes(towers, heads)
     assert isinstance(vision, VisionShape)  # the landmarks are a ViT's
     vision = fit_image_size(
         file, vision, len(towers["visual.positional_embedding"]) - 1, image_size, stride
     )
     embed_dim = towers["visual.proj"].shape[1]
-    _check_fit(file, towers, unexpected, vision, text, embed_dim)
+    tuning = layout.read_tuning(towers)
+    _check_fit(file, towers, unexpected, vision, text, embed_dim, tuning)
     architecture = {
         "backbone": "clip",
         "vision": asdict(vision),
@@ -169,17 +197,19 @@ def read_published(
         "embed_dim": embed_dim,
         "activation": "quickgelu",  # of both projects, as of OpenAI's weights
         "identities": len(ours[CLASSIFIER]) if CLASSIFIER in ours else 0,
+        **({"tuning": tuning} if tuning else {}),
     }
     return Published(ours, kind, architecture)
 
 
 def _load(file: Path) -> State:
     """The tensors under `model`, as the file names them but for `module.` in front of all."""
-    content = load_safely(file, "TBPS-CLIP or IRRA")
+    content = load_safely(file, "TBPS-CLIP, IRRA or CSKT")
     model = content.get("model") if isinstance(content, Mapping) else None
     if not isinstance(model, Mapping):
         raise InputError(
-            f"{file} has no weights under `model`: give a checkpoint that TBPS-CLIP or IRRA wrote"
+            f"{file} has no weights under `model`: give a checkpoint that TBPS-CLIP, IRRA or "
+            "CSKT wrote"
         )
     return select_tensors(model)
 
@@ -248,9 +278,11 @@ def fit_image_size(
     return vision
 
 
-def _check_landmarks(file: Path, ours: State, unexpected: list[str]) -> None:
+def _check_landmarks(
+    file: Path, ours: State, landmarks: Mapping[str, int], unexpected: list[str]
+) -> None:
     """The tensors that the architecture is read from must be there to read it."""
-    needed = {f"clip.{name}": dimensions for name, dimensions in LANDMARKS.items()}
+    needed = {f"clip.{name}": dimensions for name, dimensions in landmarks.items()}
     wrong = [
         f"{name} {tuple(ours[name].shape)} instead of {dimensions} dimensions"
         for name, dimensions in {**needed, CLASSIFIER: 2}.items()
@@ -266,9 +298,12 @@ def _check_fit(
     vision: VisionShape,
     text: TextShape,
     embed_dim: int,
+    tuning: Mapping[str, Any],
 ) -> None:
     with torch.device("meta"):  # shapes alone
-        expected = CLIP(vision, text, embed_dim).state_dict()
+        clip = CLIP(vision, text, embed_dim)
+        tune(clip, tuning)
+    expected = clip.state_dict()
     wrong = [
         f"clip.{name} {tuple(towers[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in expected.keys() & towers.keys()

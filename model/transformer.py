@@ -1,12 +1,12 @@
 """The pre-LN transformer that both towers of CLIP are made of.
 
 Two slots are empty unless a method fills them: `Block.adapter`, a branch beside the MLP, and
-`Transformer.prompts`, which renews tokens between blocks.
+`Transformer.prompts`, which puts tokens of its own among those of the input.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -92,11 +92,27 @@ class Block(nn.Module):
         return x + branch
 
 
+class Prompts(Protocol):
+    """Tokens that go through a tower beside those of its input."""
+
+    @property
+    def count(self) -> int:
+        """How many."""
+
+    def __call__(self, layer: int, x: Tensor) -> Tensor:
+        """What enters a block: layer 0 inserts the tokens, (B, L, width) -> (B, L + count, width);
+        a later one may renew them.
+        """
+
+    def remove(self, x: Tensor) -> Tensor:
+        """(B, L + count, width) -> the tokens of the input alone (B, L, width)."""
+
+
 class Transformer(nn.Module):
     """Blocks over (B, L, width); under autocast the stream between them stays float32.
 
     `prompts`, when set, is called as `x = prompts(i, x)` before every block i >= 1 (deep prompts);
-    what enters block 0 is the tower's own.
+    what enters block 0 is the tower's own, which calls `prompts(0, x)` where it wants them.
 
     Args:
         dropout: of the attention weights, in training only.
@@ -117,7 +133,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, heads, activation, causal, dropout) for _ in range(layers)
         )
-        self.prompts: Callable[[int, Tensor], Tensor] | None = None
+        self.prompts: Prompts | None = None
         self.gradient_checkpointing = gradient_checkpointing
         self.init_weights(width, layers)
 

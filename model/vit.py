@@ -73,6 +73,8 @@ class VisionTransformer(nn.Module):
     def embed(self, images: Tensor, class_offset: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W) -> the class token and the N patches, row by row: (B, 1+N, width).
 
+        Prompts, if there are any, stand behind them; their place is nowhere in the picture.
+
         Args:
             class_offset: (B, width), what is known of each image beside its pixels.
         """
@@ -80,7 +82,9 @@ class VisionTransformer(nn.Module):
         class_token = self.class_embedding.expand(len(images), 1, -1)
         if class_offset is not None:
             class_token = class_token + class_offset[:, None]
-        return torch.cat([class_token, patches], dim=1) + self.positional_embedding
+        x = torch.cat([class_token, patches], dim=1) + self.positional_embedding
+        prompts = self.transformer.prompts
+        return x if prompts is None else prompts(0, x)
 
     def project(self, x: Tensor) -> Tensor:
         """Tokens (..., width) -> the joint space (..., embed_dim)."""
@@ -101,5 +105,8 @@ class VisionTransformer(nn.Module):
         return penultimate[:, 0], token, token @ self.proj
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) -> tokens after the last block (B, 1+N, width), class token first."""
+        """Images (B, 3, H, W) -> tokens after the last block (B, 1+N, width), class token first.
+
+        Prompts are among them, last.
+        """
         return self.transformer(self.ln_pre(self.embed(images)))

@@ -1,4 +1,4 @@
-"""Checkpoints of TBPS-CLIP and IRRA, written here as their code writes them."""
+"""Checkpoints of TBPS-CLIP, IRRA and CSKT, written here as their code writes them."""
 
 import math
 import os
@@ -19,13 +19,16 @@ from misc import export
 from misc.checkpoint import BEST, LAST, read_checkpoint, save_checkpoint
 from model.build import build_model, describe_architecture
 from model.clip import CLIP, TextShape
+from model.cskt import tune
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.published import (
     HEADS,
+    from_cskt,
     from_irra,
     from_tbps_clip,
     is_published,
     read_published,
+    to_cskt,
     to_tbps_clip,
 )
 from model.tbps_clip import TBPSCLIP
@@ -193,6 +196,75 @@ def test_irra(irra, write):
     model.load_state_dict(published.state)
     assert_golden_features(model.clip)
     assert model.clip.logit_scale.exp().item() == pytest.approx(1 / 0.02)
+
+
+def test_cskt(write):
+    """Its file is IRRA's with prompts and adapters, whose sizes its tensors tell."""
+    content = np.load(Path(__file__).parent / "golden" / "tiny_cskt.npz")
+    names = [name for name in content.files if name.startswith("weights/")]
+    theirs = {name.removeprefix("weights/"): torch.tensor(content[name]) for name in names}
+    file = write(theirs)
+    assert is_published(file)
+    assert read_published(file, (64, 32), heads=(1, 1)).kind == "CSKT"
+    published = read_published(write({f"module.{k}": v for k, v in theirs.items()}), (64, 32))
+    assert published.architecture["tuning"] == {
+        "prompts": {"n_ctx": 4, "depth": 3, "direction": "both"},
+        "image_adapters": {"reduction": 8, "scale": 0.1, "blocks": None},
+        "text_adapters": {"reduction": 8, "scale": 4.0, "blocks": None},
+    }
+    assert published.state["clip.logit_scale"].exp().item() == pytest.approx(50)
+    vision, text = published.architecture["vision"], published.architecture["text"]
+    clip = CLIP(VisionShape(**vision), TextShape(**text), published.architecture["embed_dim"])
+    tune(clip, published.architecture["tuning"])
+    model = TBPSCLIP(clip).eval()
+    model.load_state_dict(published.state)
+    case = {k.removeprefix("a_nctx4_depth3_layers3/"): content[k] for k in content.files}
+    with torch.no_grad():
+        for name, features in (
+            ("image_feat", model.encode_image(torch.tensor(case["images"]))),
+            ("text_feat", model.encode_text(torch.tensor(case["tokens_in"]))),
+        ):
+            torch.testing.assert_close(features, torch.tensor(case[name]), rtol=1e-4, atol=1e-4)
+    assert_same_state(to_cskt(from_cskt(theirs)), theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (
+            "prompt_learner.compound_prompts_text.0",
+            None,
+            r"missing clip.prompts.text; unexpected prompt_learner.compound_prompt_proj",
+        ),
+        ("prompt_learner.vision", torch.zeros(3, 64), "missing clip.prompts.image"),
+        ("prompt_learner.vmap.weight", None, "missing clip.prompts.image_to_text.0.weight"),
+        ("prompt_learner.other", torch.zeros(3), "unexpected prompt_learner.other"),
+        ("prompt_learner.ctx", torch.zeros(64), "missing clip.prompts.text"),
+        (
+            "base_model.visual.transformer.resblocks.0.adapter_mlp.down.weight",
+            torch.zeros(8),
+            "wrong shape clip.visual.transformer.blocks.0.adapter.down.weight",
+        ),
+        (
+            "base_model.visual.transformer.resblocks.1.adapter_mlp.down.bias",
+            torch.zeros(9),
+            r"visual.transformer.blocks.1.adapter.down.bias \(9,\) instead of \(8,\)",
+        ),
+        (
+            "base_model.transformer.resblocks.1.ln_3.weight",
+            None,
+            "missing clip.text.transformer.blocks.1.adapter.ln_3.weight",
+        ),
+    ],
+)
+def test_tensors_of_cskt_that_do_not_fit_are_named(write, name, value, told):
+    content = np.load(Path(__file__).parent / "golden" / "tiny_cskt.npz")
+    names = [name for name in content.files if name.startswith("weights/")]
+    theirs = {name.removeprefix("weights/"): torch.tensor(content[name]) for name in names}
+    theirs[name] = value
+    file = write({k: v for k, v in theirs.items() if v is not None})
+    with pytest.raises(InputError, match=told):
+        read_published(file, (64, 32))
 
 
 def test_architecture(theirs, write, small_config):
