@@ -1,13 +1,10 @@
 """Features of a split, kept on the disk: what encoding gave, and of which checkpoint."""
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -40,16 +37,6 @@ class Features:
             raise ValueError("as many picture features as identities and paths are needed")
         if len({len(self.text), len(self.text_ids), len(self.captions)}) > 1:
             raise ValueError("as many caption features as identities and captions are needed")
-
-
-def hash_weights(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names, shapes, types and values of a state dict, whatever their order."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def save_features(file: Path, features: Features) -> None:

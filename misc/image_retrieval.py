@@ -13,7 +13,7 @@ from misc.datasets.reid import ReIDDataset
 from misc.datasets.reid_published import ReIDPicture
 from misc.distributed import Processes
 from misc.evaluation import choose_queries, rank_features, retrieval_metrics
-from misc.features import Features, hash_weights
+from misc.features import Features
 from misc.precision import Precision
 from misc.reid_data import ReIDItems
 from misc.retrieval import Encoded, Loading, Rerank, Results, Retrieval, encode_items, mean
@@ -21,6 +21,7 @@ from misc.seeding import Purpose, generator
 from misc.visualize import RankedList, ranked_lists
 from model.clip_reid import CLIPReID
 from model.interface import ReIDBatch
+from model.weight_hash import hash_weights
 
 DIRECTION = "image to image"
 

@@ -13,12 +13,13 @@ from misc.data import PictureDataset, TokenDataset
 from misc.datasets.annotations import Picture
 from misc.distributed import Processes
 from misc.evaluation import choose_queries, rank_features, retrieval_metrics
-from misc.features import Features, hash_weights
+from misc.features import Features
 from misc.precision import Precision
 from misc.retrieval import Encoded, Loading, Rerank, Results, Retrieval, encode_items, mean
 from misc.seeding import Purpose, generator
 from misc.visualize import RankedList, ranked_lists
 from model.tbps_clip import TBPSCLIP
+from model.weight_hash import hash_weights
 from text_utils.tokenizer import Tokenizer
 
 

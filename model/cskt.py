@@ -16,6 +16,7 @@ from errors import InputError
 from model.adapters import Adapter
 from model.bidirectional_prompts import BidirectionalPrompts, Direction, TowerPrompts
 from model.clip import DualEncoder, TextShape, TextTransformer
+from model.lora import add_lora, describe_lora
 from model.vit import VisionShape, VisionTransformer
 from text_utils.tokenizer import Tokenizer
 
@@ -147,7 +148,7 @@ def frozen(model: nn.Module, learns_scale: bool = False) -> tuple[str, ...]:
 
 
 def describe_tuning(clip: DualEncoder) -> dict[str, Any]:
-    """The prompts and adapters in plain types; `tune` makes the like of them. Empty if none."""
+    """What was added, in plain types; `tune` makes the like of it. Empty if nothing was."""
     told: dict[str, Any] = {}
     if isinstance(clip.prompts, BidirectionalPrompts):
         told["prompts"] = {
@@ -167,11 +168,13 @@ def describe_tuning(clip: DualEncoder) -> dict[str, Any]:
                 "scale": one.scale,
                 "blocks": list(adapters),
             }
+    if lora := describe_lora(clip):
+        told["lora"] = lora
     return told
 
 
 def tune(clip: DualEncoder, tuning: Mapping[str, Any]) -> None:
-    """Give a backbone the prompts and adapters that `describe_tuning` tells of.
+    """Give a backbone what `describe_tuning` tells of.
 
     Raises:
         InputError: it has no place for them.
@@ -182,3 +185,5 @@ def tune(clip: DualEncoder, tuning: Mapping[str, Any]) -> None:
         if key in tuning:
             assert isinstance(tower, nn.Module)
             add_adapters(tower, **tuning[key])
+    if "lora" in tuning:
+        add_lora(clip, **tuning["lora"])
