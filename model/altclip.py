@@ -80,6 +80,11 @@ class AltTextTransformer(nn.Module):
         self.transformation = nn.Linear(shape.width, shape.transformed_width)
         self.projection = nn.Linear(shape.transformed_width, embed_dim, bias=False)
 
+    @property
+    def room(self) -> int:
+        """Tokens of the longest caption that is read whole."""
+        return self.shape.context_length
+
     def locate(self, tokens: Tensor) -> Tensor:
         """The first token: ids (B, L) -> (B,)."""
         return tokens.new_zeros(len(tokens))

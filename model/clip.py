@@ -90,7 +90,7 @@ class TextTransformer(nn.Module):
         return self.ln_final(x) @ self.projection
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Ids (B, L) -> tokens after the last block (B, L, width), with prompts up to `room`."""
+        """Ids (B, L) -> tokens after the last block (B, L, width), L at most `room`: see `cut`."""
         x, prompts = self.transformer(self.embed(self.cut(tokens))), self.transformer.prompts
         return x if prompts is None else prompts.remove(x)
 
@@ -100,6 +100,10 @@ class TextTower(Protocol):
 
     @property
     def shape(self) -> TextShape: ...
+
+    @property
+    def room(self) -> int:
+        """Tokens of the longest caption that is read whole."""
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Ids (B, L) -> tokens after the last block (B, L, width)."""
@@ -144,8 +148,8 @@ class DualEncoder(nn.Module):
     def encode_image(self, images: Tensor, dense: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Images (B, 3, H, W) -> features (B, D) of the class token, not normalised.
 
-        With `dense`, also every token's, the class token first: (B, D), (B, 1+N, D). A ResNet's
-        class token is the mean of its map.
+        With `dense`, also every token's, the class token first and prompts, if any, last: (B, D),
+        (B, 1+N, D). A ResNet's class token is the mean of its map.
         """
         x = self.visual(images)  # (B, 1+N, width)
         if not dense:
@@ -160,7 +164,7 @@ class DualEncoder(nn.Module):
     def encode_text(self, tokens: Tensor, dense: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Ids (B, L) -> features (B, D) of the token that `text.locate` names, not normalised.
 
-        With `dense`, also every token's: (B, D), (B, L, D).
+        With `dense`, also every token's but prompts': (B, D), (B, L, D), L at most `text.room`.
         """
         x = self.text(tokens)  # (B, L, width)
         rows, places = torch.arange(len(tokens), device=tokens.device), self.text.locate(tokens)

@@ -73,7 +73,7 @@ class VisionTransformer(nn.Module):
     def embed(self, images: Tensor, class_offset: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W) -> the class token and the N patches, row by row: (B, 1+N, width).
 
-        Prompts, if there are any, stand behind them; their place is nowhere in the picture.
+        Prompts, if there are any, follow, without a position.
 
         Args:
             class_offset: (B, width), what is known of each image beside its pixels.
