@@ -118,7 +118,7 @@ class TextTower(Protocol):
 class DualEncoder(nn.Module):
     """The two towers, and `logit_scale`, the logarithm of the factor of their similarities.
 
-    `prompts` is a slot for what both towers share of the tokens in theirs.
+    `prompts` is a slot for the parameters of the prompts in both towers.
 
     Args:
         embed_dim: D, the width of the joint space.
