@@ -80,6 +80,7 @@ class Data(Section):
     batch_size: Count
     global_batch_size: Count | None
     test_batch_size: Count
+    test_resampling: Literal["bicubic", "bilinear"]
     num_workers: Natural
     normalize: Literal["imagenet", "clip", "half"]
 
@@ -153,6 +154,7 @@ class Model(Section):
     freeze: tuple[Text, ...]
     use_gather: bool
     softlabel_ratio: Probability
+    temperature: Positive | None
     vision: VisionTower
     text: TextTower
 
@@ -180,6 +182,37 @@ class Model(Section):
         if self.last_stride == 1 and (self.backbone == "altclip" or from_scratch != is_resnet):
             raise ValueError("last_stride is 1, but the image tower is a ViT: leave it 2")
         return self
+
+
+class Prompts(Section):
+    n_ctx: Natural
+    depth: Count
+    direction: Literal["both", "text_to_image", "image_to_text", "independent"]
+    init: Literal["random", "words"]
+    words: Text
+
+
+Towers = Annotated[tuple[Literal["image", "text"], ...], Field(max_length=2)]
+
+
+class AdapterScale(Section):
+    image: float
+    text: float
+
+
+class Adapters(Section):
+    towers: Towers
+    blocks: tuple[Natural, ...] | None
+    reduction: Count
+    scale: AdapterScale
+
+
+class Lora(Section):
+    rank: Natural
+    alpha: Positive
+    dropout: BelowOne
+    targets: Annotated[tuple[Literal["attention", "mlp"], ...], Field(min_length=1)]
+    towers: Annotated[Towers, Field(min_length=1)]
 
 
 class Losses(Section):
@@ -235,6 +268,7 @@ class Experiment(Losses):
     mixgen_ratio: Annotated[float, Field(ge=0, le=0.5)]
     mixgen_rows: Count
     augment_image: bool
+    image_augment: Literal["pool", "erase"]
     back_trans: bool
     backtrans_p: Probability
     text_augment: Literal["deletion", "swap", "insertion", "replacement"]
@@ -365,6 +399,9 @@ class Config(Section):
     task: Literal["text_to_image", "image_to_image"]
     data: Data
     model: Model
+    prompts: Prompts
+    adapters: Adapters
+    lora: Lora
     experiment: Experiment
     reid: ReID
     stages: tuple[Stage, ...]
@@ -373,6 +410,16 @@ class Config(Section):
     log: Log
     distributed: Distributed
     misc: Misc
+
+    @property
+    def tunes(self) -> tuple[str, ...]:
+        """The sections that add to a frozen backbone."""
+        added = {
+            "prompts": self.prompts.n_ctx,
+            "adapters": self.adapters.towers,
+            "lora": self.lora.rank,
+        }
+        return tuple(name for name, value in added.items() if value)
 
     @field_validator("stages")
     @classmethod
@@ -540,6 +587,8 @@ def _disagreements_of_text(config: Config) -> Iterator[Any]:
 
 
 def _disagreements_of_reid(config: Config) -> Iterator[Any]:
+    for section in config.tunes:
+        yield _problem("goes with task text_to_image alone", section)
     if config.model.backbone != "clip":
         yield _problem(
             f"is {config.model.backbone}, but task image_to_image trains clip alone",

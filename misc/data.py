@@ -17,7 +17,7 @@ from errors import InputError
 from misc.datasets.annotations import Picture
 from misc.samplers import EpochSampler, Place
 from misc.seeding import Purpose, generator
-from misc.transforms import SimCLRTransform, TrainTransform
+from misc.transforms import Augmentation, SimCLRTransform
 from model.interface import AnyBatch
 from text_utils.captions import clean_caption
 from text_utils.tokenizer import Tokenizer
@@ -90,7 +90,7 @@ class CaptionDataset(Dataset[Sample]):
     def __init__(
         self,
         languages: Sequence[Sequence[Picture]],
-        transform: TrainTransform,
+        transform: Augmentation,
         augment_text: TextAugmentation,
         views: int = 1,
         simclr: SimCLRTransform | None = None,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,7 @@ from misc.retrieval import Results
 from misc.trainer import Losses, Stage, Trainer, check_chunk
 from model.criterion import Alone, Gather
 from model.interface import Method
+from model.tuned_weights import trained_state
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Engine:
         identity: what every checkpoint says of itself: `config`, `recipe` and `architecture`.
         seed: of the dropout masks.
         chunk: samples that a process encodes at once.
+        left_out: names of the weights that checkpoints do not hold.
         use_gather: contrast with the features of all processes.
         print_period: steps between two readings of the losses; between them nothing waits for the
             device.
@@ -73,10 +75,11 @@ class Engine:
         use_gather: bool = True,
         print_period: int = 50,
         save_period: int = 0,
+        left_out: Collection[str] = (),
     ) -> None:
         self.model, self.processes, self.precision = model, processes, precision
         self.recorder, self.selection, self.identity = recorder, selection, identity
-        self.seed, self.chunk = seed, chunk
+        self.seed, self.chunk, self.left_out = seed, chunk, left_out
         self.print_period, self.save_period = print_period, save_period
         self.gather: Gather = AllGather() if use_gather and processes.world_size > 1 else Alone()
         self.position = Position()
@@ -114,12 +117,16 @@ class Engine:
         )
         if resume and self.position.step > first_step:  # else the stage before has ended with it
             trainer.restore(resume["optimizer"], resume["scaler"])
+        trained = sum(parameter.numel() for parameter in trainer.trained)
+        every = sum(parameter.numel() for parameter in self.model.parameters())
         log.info(
-            "stage %s: %d epochs of %d steps, %s trainable parameters, on %d x %s in %s",
+            "stage %s: %d epochs of %d steps, %s of %s parameters (%.2f %%), on %d x %s in %s",
             stage.name,
             stage.epochs,
             len(stage.loader),
-            f"{sum(p.numel() for p in trainer.trained):,}",
+            f"{trained:,}",
+            f"{every:,}",
+            100 * trained / every,
             self.processes.world_size,
             self.processes.device.type,
             self.precision.name,
@@ -219,8 +226,9 @@ class Engine:
 
     def _write(self, name: str, state: Checkpoint) -> None:
         if self.processes.is_main:
-            model = {"model": self.model.state_dict(), "epoch": self.position.epoch}
-            save_checkpoint({**self.identity, **model, **state}, self.recorder.folder / name)
+            weights = trained_state(self.model.state_dict(), self.left_out)
+            own = {"model": weights, "epoch": self.position.epoch}
+            save_checkpoint({**self.identity, **own, **state}, self.recorder.folder / name)
 
 
 def _is_due(step: int, period: int) -> bool:

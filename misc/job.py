@@ -20,8 +20,10 @@ from misc.report import Evaluation, to_json, to_markdown
 from misc.retrieval import Results, Retrieval, format_table
 from misc.seeding import Purpose, seed_torch
 from misc.task import Task, build_rerank
+from misc.text_model import FROZEN
 from misc.text_task import TextTask
 from misc.visualize import write_ranked_lists
+from model.tuned_weights import frozen_hash
 from options import Config, dump, to_tree
 
 TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReIDTask}
@@ -73,22 +75,27 @@ class Job:
             recorder.write_text("config.yaml", dump(config))
             if self.start:
                 log.info("going on from %s", self.start.file)
+            left_out = self.task.left_out(self.model)
+            identity = {
+                "config": to_tree(config),
+                "recipe": self.recipe,
+                "architecture": self.task.describe(self.model),
+            }
+            if left_out:
+                identity[FROZEN] = frozen_hash(self.model.state_dict(), left_out)
             engine = Engine(
                 self.model,
                 processes,
                 self.precision,
                 recorder,
                 selection,
-                identity={
-                    "config": to_tree(config),
-                    "recipe": self.recipe,
-                    "architecture": self.task.describe(self.model),
-                },
+                identity=identity,
                 seed=config.misc.seed,
                 chunk=config.data.batch_size,
                 use_gather=config.model.use_gather,
                 print_period=config.log.print_period,
                 save_period=config.log.save_period,
+                left_out=left_out,
             )
             engine.run(stages, self.checkpoint)
             epoch, chosen = engine.position.epoch, "the last"
@@ -96,7 +103,8 @@ class Job:
                 epoch, chosen = engine.position.best_epoch, f"the best on {selection.split}"
                 if processes.is_main:
                     best = read_checkpoint(folder / BEST)
-                    load_weights(self.model, best["model"], folder / BEST)
+                    weights = {**self.model.state_dict(), **best["model"]}
+                    load_weights(self.model, weights, folder / BEST)
                 processes.align(self.model)
                 if selection.split == "test":
                     chosen += " itself, as is published"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from errors import InputError
 from misc.checkpoint import BEST, LAST, Start, find_checkpoint, load_weights, read_checkpoint
@@ -29,7 +28,7 @@ from misc.task import (
     share_batch,
 )
 from misc.trainer import Stage
-from misc.transforms import EvaluationTransform, ReIDTransform
+from misc.transforms import RESAMPLING, EvaluationTransform, ReIDTransform
 from model.build import Architecture, adapt_weights, build_model
 from model.build_reid import (
     Known,
@@ -173,7 +172,8 @@ class ReIDTask(Task):
 
     def _test_transform(self) -> EvaluationTransform:
         data = self.config.data
-        return EvaluationTransform(data.image_size, data.normalize, Image.Resampling.BILINEAR)
+        resampling = RESAMPLING[data.test_resampling]
+        return EvaluationTransform(data.image_size, data.normalize, resampling)
 
     # ---- Training --------------------------------------------------------------------------------
 

@@ -57,6 +57,12 @@ class Task(ABC):
     def describe(self, model: Any) -> Architecture:
         """What a checkpoint says of the model, in plain types."""
 
+    def left_out(self, model: Any) -> tuple[str, ...]:
+        """Names of the weights that a checkpoint leaves out, since the training begins with them
+        and does not change them.
+        """
+        return ()
+
     @abstractmethod
     def build_stages(self, model: Any, processes: Processes, precision: Precision) -> list[Stage]:
         """The stages of the training, in order."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 
 import torch
 from numpy.random import Generator
@@ -11,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from errors import InputError
-from misc.checkpoint import BEST, LAST, Start, find_checkpoint, load_weights, read_checkpoint
+from misc.checkpoint import Start
 from misc.collate import Collate, Mixing
 from misc.data import CaptionDataset, TextAugmentation, train_loader
 from misc.datasets.text_person import Told, join_training, read_text_person
@@ -26,25 +25,29 @@ from misc.task import (
     prepare,
     share_batch,
 )
+from misc.text_model import new_model, restored_model
 from misc.text_retrieval import TextRetrieval
 from misc.trainer import Stage
 from misc.transforms import (
+    RESAMPLING,
+    STATISTICS,
+    Augmentation,
     CentreCropTransform,
     EvaluationTransform,
+    Normalize,
+    ReIDTransform,
     SimCLRTransform,
     Statistics,
     TrainTransform,
 )
 from model.build import (
     Architecture,
-    adapt_weights,
     build_criterion,
-    build_model,
     build_tokenizer,
     describe_architecture,
+    kept_frozen,
     without_clip_vocabulary,
 )
-from model.published import Published, is_published, read_published
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 from options import Config, Schedule
 from text_utils.augment import (
@@ -83,50 +86,12 @@ class TextTask(Task):
         return build_retrieval(self.config, told, self.tokenizer)
 
     def build_model(self, start: Start | None, for_training: bool) -> TBPSCLIP:
-        config, identities = self.config, self.data.identities
-        given = start
-        if start is None and for_training and config.model.init_from:
-            start = Start(find_checkpoint(Path(config.model.init_from), BEST, LAST), None)
         if start is None:
-            return build_model(config, identities)
-        state, architecture = self._read_weights(start, is_given=given is not None)
-        if given is None:  # a new training: heads of its own, pictures of its own size
-            state, architecture = adapt_weights(config, state, architecture, identities)
-        model = build_model(config, identities, architecture, with_heads=for_training)
-        if given is None or not for_training:
-            parts = ((name.partition("."), tensor) for name, tensor in state.items())
-            towers = {rest: tensor for (part, _, rest), tensor in parts if part == "clip"}
-            load_weights(model.clip, towers, start.file)
-        else:
-            load_weights(model, state, start.file)
-        model.constrain()  # the log scale of others may have drifted
-        return model
+            return new_model(self.config, self.data.identities)
+        return restored_model(self.config, start, self.data.identities, for_training)
 
-    def _read_weights(self, start: Start, is_given: bool) -> tuple[dict[str, Tensor], Architecture]:
-        """Weights in our names, and what they are of, from a checkpoint of ours or another's."""
-        if start.content is None and is_published(start.file):
-            published = self._read_published(start.file, is_given)
-            return published.state, published.architecture
-        checkpoint = start.content or read_checkpoint(start.file)
-        if "text" not in checkpoint["architecture"] or not any(
-            name.startswith("clip.") for name in checkpoint["model"]
-        ):
-            raise InputError(
-                f"{start.file} is of task image_to_image, which reads no sentences: give a "
-                "checkpoint of task text_to_image"
-            )
-        return checkpoint["model"], checkpoint["architecture"]
-
-    def _read_published(self, file: Path, is_given: bool) -> Published:
-        data, model = self.config.data, self.config.model
-        scratch = model.clip_pretrained is None
-        heads = (model.vision.heads, model.text.heads) if scratch else None
-        try:
-            return read_published(file, data.image_size, model.stride, heads)
-        except InputError:
-            if is_given:
-                raise
-            return read_published(file, None, model.stride, heads)  # of another size: a square
+    def left_out(self, model: TBPSCLIP) -> tuple[str, ...]:
+        return kept_frozen(self.config, model) if self.config.tunes else ()
 
 
 @dataclass(frozen=True)
@@ -190,7 +155,7 @@ def _build_evaluation_transform(config: Config) -> Callable[[Image.Image], Tenso
     if config.experiment.use_altclip_processor:
         processor = _processor(config)
         return CentreCropTransform(size, processor.statistics, processor.resampling)
-    return EvaluationTransform(size, config.data.normalize)
+    return EvaluationTransform(size, config.data.normalize, RESAMPLING[config.data.test_resampling])
 
 
 @dataclass(frozen=True)
@@ -232,7 +197,7 @@ def build_stages(
     )
     dataset = CaptionDataset(
         list(data.splits["train"].values()),
-        TrainTransform(config.data.image_size, normalize, experiment.augment_image),
+        _build_augmentation(config, normalize),
         TextAugmentation(
             backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
             change=_build_text_change(experiment.text_augment),
@@ -244,7 +209,7 @@ def build_stages(
     )
     collate = Collate(
         tokenizer,
-        experiment.text_length,
+        min(experiment.text_length, model.clip.text.room),
         mixing=Mixing(
             experiment.mixgen_type,
             experiment.mixgen_p,
@@ -276,7 +241,8 @@ def build_stages(
         if stage.skip:
             continue
         schedule = config.stage_schedule(stage)
-        frozen = (*config.model.freeze, *stage.freeze)
+        added = (name.removeprefix("clip.") for name in kept_frozen(config, model))
+        frozen = (*added, *config.model.freeze, *stage.freeze)
         freeze_named(model, model.clip, frozen)  # here, too, to find a misspelt name in time
         stages.append(
             Stage(
@@ -296,6 +262,15 @@ def _prepare(model: TBPSCLIP, frozen: tuple[str, ...], schedule: Schedule) -> to
     """Freeze what the stage freezes, and make its optimizer over the rest."""
     freeze_named(model, model.clip, frozen)
     return prepare(model, schedule, NEW_PARAMETERS)
+
+
+def _build_augmentation(config: Config, normalize: Normalize) -> Augmentation:
+    """What is done to the pictures in training."""
+    size, experiment = config.data.image_size, config.experiment
+    if experiment.image_augment == "pool" or not experiment.augment_image:
+        return TrainTransform(size, normalize, experiment.augment_image)
+    mean = STATISTICS["clip"][0]  # of the pixels; the rectangle is erased after the normalisation
+    return ReIDTransform(size, normalize, Image.Resampling.BILINEAR, (0.02, 0.4), mean)
 
 
 def _build_text_change(name: str) -> Callable[[str, float, Generator], str]:

@@ -24,9 +24,12 @@ STATISTICS = {  # mean and deviation of the channels
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
 Statistics = tuple[Sequence[float], Sequence[float]]
 Normalize = str | Statistics
 Operation = Callable[[Tensor, Generator], Tensor]
+Augmentation = Callable[[Image.Image, Generator], Tensor]
 
 
 class EvaluationTransform:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from errors import InputError
 from model.clip import CLIP, DualEncoder, TextShape, vision_shape
 from model.criterion import Criterion, Settings
+from model.cskt import describe_tuning, frozen, set_temperature, start_from_words, tune
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.resnet import ResNetShape
 from model.tbps_clip import TBPSCLIP
@@ -75,7 +76,10 @@ def build_model(
         clip = BACKBONES[config.model.backbone](config)
     else:
         clip = _clip_of_checkpoint(config, architecture)
+        tune(clip, architecture.get("tuning", {}))
         identities = architecture["identities"]
+    if config.model.temperature is not None:
+        set_temperature(clip, config.model.temperature)
     if not with_heads:
         return TBPSCLIP(clip)
     width, vocab_size = clip.embed_dim, clip.text.shape.vocab_size
@@ -92,9 +96,54 @@ def build_model(
     )
 
 
+def add_tuning(config: Config, clip: DualEncoder) -> None:
+    """Give the backbone the prompts, adapters and LoRA that the configuration asks for.
+
+    Raises:
+        InputError: it has no place for them.
+    """
+    prompts, adapters, lora = config.prompts, config.adapters, config.lora
+    tuning: dict[str, Any] = {}
+    if prompts.n_ctx:
+        tuning["prompts"] = {
+            "n_ctx": prompts.n_ctx,
+            "depth": prompts.depth,
+            "direction": prompts.direction,
+        }
+    for tower in adapters.towers:
+        scale = adapters.scale.image if tower == "image" else adapters.scale.text
+        tuning[f"{tower}_adapters"] = {
+            "reduction": adapters.reduction,
+            "scale": scale,
+            "blocks": adapters.blocks,
+        }
+    if lora.rank:
+        tuning["lora"] = {
+            "rank": lora.rank,
+            "alpha": lora.alpha,
+            "dropout": lora.dropout,
+            "targets": lora.targets,
+            "towers": lora.towers,
+        }
+    tune(clip, tuning)
+    if prompts.n_ctx and prompts.init == "words":
+        start_from_words(clip, build_tokenizer(config), prompts.words)
+
+
+def kept_frozen(config: Config, model: TBPSCLIP) -> tuple[str, ...]:
+    """Names of the parameters that stay as they are whatever `model.freeze` says: all of a backbone
+    that is tuned but for what was added, and a temperature that is given.
+    """
+    learns_scale = config.model.temperature is None
+    if config.tunes:
+        return frozen(model, learns_scale)
+    return () if learns_scale else ("clip.logit_scale",)
+
+
 def describe_architecture(model: TBPSCLIP) -> Architecture:
     """What a checkpoint says of its model, in plain types; `build_model` makes the like of it."""
     clip = model.clip
+    tuning = describe_tuning(clip)
     return {
         "backbone": "clip" if isinstance(clip, CLIP) else "altclip",
         "vision": asdict(clip.visual.shape),
@@ -102,6 +151,7 @@ def describe_architecture(model: TBPSCLIP) -> Architecture:
         "embed_dim": clip.embed_dim,
         "activation": clip.activation,
         "identities": 0 if model.classifier is None else model.classifier.out_features,
+        **({"tuning": tuning} if tuning else {}),
     }
 
 
