@@ -10,9 +10,20 @@ from pathlib import Path
 
 from torch import Tensor
 
+import options
 from errors import InputError
-from misc.checkpoint import BEST, LAST, find_checkpoint, read_checkpoint, save_checkpoint
+from misc.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    Start,
+    find_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from misc.script import run_script
+from misc.text_model import restored_model
+from model.lora import merge_lora
 from model.published import HEADS, to_tbps_clip
 
 
@@ -36,6 +47,26 @@ def write_published(state: Mapping[str, Tensor], file: Path) -> None:
         save_checkpoint({"model": to_tbps_clip(state)}, file)
     except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
         raise InputError(f"cannot write {file} ({error}): name another file") from error
+
+
+def _whole(source: Path, checkpoint: Checkpoint) -> Mapping[str, Tensor]:
+    """The weights of a checkpoint; where LoRA was trained beside others, the sum of both.
+
+    Raises:
+        InputError: prompts or adapters were.
+    """
+    tuning = checkpoint["architecture"].get("tuning", {})
+    if others := tuning.keys() - {"lora"}:
+        raise InputError(
+            f"{source} has {', '.join(sorted(others))}, which TBPS-CLIP's code does not know: "
+            "export a model that is tuned by lora alone, or not at all"
+        )
+    if not tuning:
+        return checkpoint["model"]
+    config = options.parse([]).configure(checkpoint["config"])
+    model = restored_model(config, Start(source, checkpoint), with_heads=False)
+    merge_lora(model.clip)
+    return model.state_dict()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,7 +105,7 @@ def _run(place: Path, output: Path) -> None:
             "only: its features would differ, export a model that was trained with "
             "model.activation=quickgelu"
         )
-    write_published(checkpoint["model"], output)
+    write_published(_whole(source, checkpoint), output)
     print(f"{source} -> {output}")
 
 

@@ -18,6 +18,8 @@ READERS = (
     "model/build_reid.py",
     "misc/task.py",
     "misc/text_task.py",
+    "misc/text_model.py",
+    "misc/export.py",
     "misc/reid_task.py",
     "misc/job.py",
     "misc/datasets/check.py",

@@ -1,0 +1,224 @@
+"""Prompts, adapters and LoRA on a frozen backbone, from the command line to the checkpoint."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import main
+import options
+from errors import InputError
+from misc import export
+from misc.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
+from misc.engine import Engine
+from misc.text_model import restored_model
+from misc.trainer import Trainer
+from model.cskt import is_added
+from model.published import read_published, to_cskt
+from tests.altclip_folders import write_altclip_folder
+from tests.archives import write_openai_archive
+from tests.conftest import SMALL
+from tests.ranks import run_main_on_ranks
+
+CSKT = str(options.RECIPES / "cskt.yaml")
+FEW = (
+    "prompts.depth=2",
+    "data.global_batch_size=null",
+    "model.embed_dim=32",
+    "schedule={epoch: 2, epoch_warmup: 1, lr: 1e-2, eps: 1e-8}",
+    "evaluation.ranked_lists=0",
+    "log.print_period=1",
+)
+OFF = ("prompts.n_ctx=0", "adapters.towers=[]")
+WAYS = {
+    "CSKT": (),
+    "prompts": ("adapters.towers=[]",),
+    "prompts of words": ("adapters.towers=[]", "prompts={init: words, direction: independent}"),
+    "adapters": ("prompts.n_ctx=0",),
+    "adapters in one block": (*OFF, "adapters={towers: [text], blocks: [1]}"),
+    "LoRA": (*OFF, "lora={rank: 2, targets: [attention, mlp]}"),
+    "LoRA and learnt scale": (*OFF, "lora={rank: 2, towers: [image]}", "model.temperature=null"),
+}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Path:
+    """A small pretrained CLIP of two blocks a tower."""
+    file = tmp_path_factory.mktemp("weights") / "small.pt"
+    write_openai_archive(file, embed_dim=32)
+    return file
+
+
+@pytest.fixture
+def train(places, archive, tmp_path, monkeypatch):
+    """Run main.py in a folder of its own; the result is the run's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def train(*words: str, output: str = "run") -> Path:
+        recipe = ["--config", CSKT, "--output", output, *SMALL, *FEW, *places]
+        main.run(options.parse([*recipe, f"model.clip_pretrained={archive}", *words]))
+        return tmp_path / output
+
+    return train
+
+
+def closing(folder: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    names = ("direction", "R1", "R5", "R10", "mAP", "mINP")
+    return [{name: row[name] for name in names} for row in rows if "chosen" in row]
+
+
+def evaluate(*words: str, output: str) -> list[dict]:
+    main.run(options.parse(["--evaluate", *words, "--output", output]))
+    return closing(Path(output))
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_checkpoint_holds_what_was_trained_and_gives_the_same_numbers(train, way):
+    folder = train(*way)
+    content = read_checkpoint(folder / BEST)
+    held = {name for name in content["model"] if not name.endswith(("positional_embedding",))}
+    held -= {"clip.logit_scale"}
+    assert held
+    assert all(map(is_added, held))
+    assert evaluate("run", output="again") == closing(folder)
+
+
+@pytest.mark.parametrize("way", ["CSKT", "LoRA"])
+def test_what_is_frozen_stays_and_the_rest_moves(train, monkeypatch, way):
+    seen: dict[str, torch.Tensor] = {}
+    step = Trainer.step
+
+    def look(self: Trainer, *arguments: object) -> object:
+        if not seen:
+            seen.update({n: p.detach().clone() for n, p in self.model.named_parameters()})
+        result = step(self, *arguments)
+        self.model.seen = True
+        train.model = self.model
+        return result
+
+    monkeypatch.setattr(Trainer, "step", look)
+    train(*WAYS[way], "experiment.select_on=last")
+    for name, parameter in train.model.named_parameters():
+        assert torch.equal(parameter, seen[name]) is not is_added(name), name
+
+
+def test_other_frozen_weights_are_refused_by_name(train, tmp_path):
+    folder = train()
+    write_openai_archive(tmp_path / "other.pt", embed_dim=32, seed=1)
+    with pytest.raises(InputError, match=r"beside other frozen weights .* model\.clip_pretrained"):
+        evaluate("run", "model.clip_pretrained=other.pt", output="again")
+    with pytest.raises(InputError, match="is tuned otherwise than the configuration says"):
+        evaluate("run", "prompts.n_ctx=2", output="again")
+    with pytest.raises(InputError, match="holds only what was tuned"):
+        train(f"model.init_from={folder}", output="next")
+
+
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(train, monkeypatch, saves):
+    words = ("lora.rank=2", "experiment.id=true", "log.save_period=5")
+    whole = train(*words, output="whole")
+    save, count = Engine._save, 0
+
+    class Interruption(Exception):
+        pass
+
+    def save_and_stop(self: Engine, trainer: Trainer) -> None:
+        nonlocal count
+        save(self, trainer)
+        count += 1
+        if count == saves:
+            raise Interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "_save", save_and_stop)
+        with pytest.raises(Interruption):
+            train(*words, output="broken")
+    resumed = train(*words, "--resume", "auto", output="broken")
+    first, second = (read_checkpoint(folder / LAST)["model"] for folder in (whole, resumed))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    assert closing(whole) == closing(resumed)
+
+
+def test_every_loss_goes_with_it(train):
+    losses = "nitc: true, ritc: true, citc: true, ss: true, id: true, mlm: true, cmt_depth: 1"
+    more = f"experiment={{{losses}, itc: true, cmpm: true, simclr_mlp: [32, 8, 32]}}"
+    folder = train(more, "schedule.epoch=1")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    names = {"nitc", "ritc", "citc", "ss", "id", "mlm", "itc", "sdm", "cmpm"}
+    assert names <= rows[0].keys()
+    assert evaluate("run", output="again") == closing(folder)
+
+
+def test_two_processes_tune_as_one(train, places, archive, tmp_path):
+    words = ("data.global_batch_size=8", "schedule.epoch=1", "lora.rank=2")
+    alone = train(*words)
+    recipe = ["--config", CSKT, "--output", str(tmp_path / "both"), *SMALL, *FEW, *places, *words]
+    run_main_on_ranks(2, tmp_path, [*recipe, f"model.clip_pretrained={archive}"])
+    first, second = (
+        [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").open() if '"sdm"' in line]
+        for folder in (alone, tmp_path / "both")
+    )
+    assert second == pytest.approx(first, rel=1e-4)
+
+
+def test_lora_is_merged_by_an_export_and_the_others_are_refused(train, tmp_path):
+    folder = train(*WAYS["LoRA"])
+    assert export.main([str(folder), "merged.pth"]) == 0
+    merged = read_published(Path("merged.pth"), (32, 16)).state
+    file = find_checkpoint(folder, BEST)
+    content = read_checkpoint(file)
+    config = options.parse([]).configure(content["config"])
+    model = restored_model(config, Start(file, content), with_heads=False)
+    name = "clip.visual.transformer.blocks.0.mlp.c_fc"
+    layer = model.clip.visual.transformer.blocks[0].mlp.c_fc
+    expected = layer.base_layer.weight + layer.get_delta_weight("default")
+    torch.testing.assert_close(merged[f"{name}.weight"], expected)
+    assert not torch.allclose(expected, layer.base_layer.weight)
+    train(output="cskt")
+    assert export.main(["cskt", "none.pth"]) == 2
+    assert not Path("none.pth").exists()
+
+
+def test_a_published_checkpoint_is_evaluated(train, places):
+    folder = train()
+    file = find_checkpoint(folder, BEST)
+    content = read_checkpoint(file)
+    config = options.parse([]).configure(content["config"])
+    state = restored_model(config, Start(file, content), with_heads=False).state_dict()
+    torch.save({"model": to_cskt(state)}, "best.pth")
+    words = ("--config", CSKT, *SMALL, *FEW, *places)
+    assert evaluate("best.pth", *words, output="again") == closing(folder)
+
+
+def test_altclip_is_tuned_in_its_own_way(places, tmp_path, monkeypatch):
+    """Prompts in the image tower; adapters and LoRA in both."""
+    monkeypatch.chdir(tmp_path)
+    folder = write_altclip_folder(tmp_path / "altclip", embed_dim=16)
+    words = ("model.backbone=altclip", f"model.altclip_pretrained={folder}")
+    more = ("model.embed_dim=16", "model.projection_dim=16", "lora.rank=2", "prompts.depth=1")
+    recipe = ["--config", CSKT, "--output", "run", *SMALL, *FEW, *places, *words, *more]
+    with pytest.raises(InputError, match=r"set prompts\.direction=independent"):
+        main.run(options.parse(recipe))
+    main.run(options.parse([*recipe, "prompts.direction=independent"]))
+    assert evaluate("run", output="again") == closing(Path("run"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("prompts.depth=3",), r"prompts\.depth is 3: give 1 to 2"),
+        (("prompts.init=words", "prompts.n_ctx=3"), r"are 4 tokens and prompts\.n_ctx is 3"),
+        (("adapters.blocks=[2]",), r"adapters cannot sit in block 2"),
+        (("adapters.reduction=100",), r"adapters\.reduction is 100: give 1 to 64"),
+        (("experiment.text_length=9",), r"prompts\.n_ctx=4 leaves 1 of 9 tokens"),
+        (("adapters.towers=[words]",), r"adapters\.towers\[0\] is \"words\", expected 'image' or"),
+        (("task=image_to_image", "reid.i2t=false"), r"prompts: goes with task text_to_image alone"),
+    ],
+)
+def test_a_mistake_is_one_sentence(train, words, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        train(*words)
+    assert not (tmp_path / "run").exists()
