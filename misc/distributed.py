@@ -1,6 +1,7 @@
 """The processes of a run: one, or as many as torchrun starts, on GPUs (nccl) or CPUs (gloo)."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from errors import InputError
+
+if sys.platform != "win32":
+    import resource
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,17 @@ class Processes:
     def is_main(self) -> bool:
         """Whether this is the process that prints and writes."""
         return self.rank == 0
+
+    def peak_memory(self) -> int:
+        """Bytes that this process has had at most: of its GPU, or in all where it has none; 0 on
+        Windows, which does not tell.
+        """
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        if sys.platform == "win32":
+            return 0
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else 1024 * most
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""

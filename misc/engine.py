@@ -117,7 +117,7 @@ class Engine:
         )
         if resume and self.position.step > first_step:  # else the stage before has ended with it
             trainer.restore(resume["optimizer"], resume["scaler"])
-        trained = sum(parameter.numel() for parameter in trainer.trained)
+        trained = trainer.trained_parameters
         every = sum(parameter.numel() for parameter in self.model.parameters())
         log.info(
             "stage %s: %d epochs of %d steps, %s of %s parameters (%.2f %%), on %d x %s in %s",
@@ -172,11 +172,11 @@ class Engine:
             save = done < len(loader) and _is_due(step + 1, self.save_period)
             if save or done == len(loader) or _is_due(step + 1, self.print_period):
                 place = f"epoch {epoch + 1}  step {done}/{len(loader)}"
-                self._report(place, trainer.stage.name, meter.read(), lr)
+                self._report(place, trainer, meter.read(), lr)
             if save:
                 self._save(trainer)
 
-    def _report(self, place: str, stage: str, means: dict[str, float], lr: float) -> None:
+    def _report(self, place: str, trainer: Trainer, means: dict[str, float], lr: float) -> None:
         """Write what the meter has read to the log and the record."""
         losses = {name: mean for name, mean in means.items() if name != "samples_per_second"}
         if not math.isfinite(losses["loss"]):
@@ -185,9 +185,13 @@ class Engine:
                 "schedule.lr, or give experiment.precision=bf16 or fp32; the last checkpoint in "
                 f"{self.recorder.folder} is from before"
             )
-        row = {"step": self.position.step, "epoch": self.position.epoch + 1, "stage": stage}
-        if self.processes.device.type == "cuda":
-            means["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        row = {
+            "step": self.position.step,
+            "epoch": self.position.epoch + 1,
+            "stage": trainer.stage.name,
+            "trained_parameters": trainer.trained_parameters,
+        }
+        means["peak_memory_gib"] = self.processes.peak_memory() / 2**30
         self.recorder.write({**row, "lr": lr, **means})
         told = "  ".join(f"{name} {mean:.4f}" for name, mean in losses.items())
         speed = means["samples_per_second"]

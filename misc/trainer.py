@@ -75,6 +75,11 @@ class Trainer:
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.wrapped = _distribute(model, processes)
 
+    @property
+    def trained_parameters(self) -> int:
+        """How many numbers the optimizer changes."""
+        return sum(parameter.numel() for parameter in self.trained)
+
     def restore(self, optimizer: dict[str, Any], scaler: dict[str, Any]) -> None:
         """Go on with the states of a checkpoint, under this stage's own settings.
 
