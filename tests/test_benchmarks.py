@@ -5,6 +5,7 @@ import re
 import pytest
 
 import options
+from benchmarks import transfer, tuning_cost
 from benchmarks.ablation import ROWS, to_table
 from benchmarks.sweep import CONSOLE, RESULTS, Run, make_all
 from errors import InputError
@@ -44,3 +45,34 @@ def test_every_row_switches_losses_that_there_are(row):
     weights = options.parse([*recipe, *words]).configure().experiment.loss_weights()
     assert weights
     assert weights.keys() <= LOSSES.keys()
+
+
+@pytest.mark.parametrize("row", transfer.ROWS)
+def test_every_way_of_tuning_is_one(row):
+    words = ["--config", transfer.RECIPE, *transfer.ROWS[row]]
+    tunes = options.parse(words).configure().tunes
+    expected = {
+        "full fine-tuning": (),
+        "LoRA": ("lora",),
+        "prompts": ("prompts",),
+        "adapters": ("adapters",),
+        "prompts and adapters (CSKT)": ("prompts", "adapters"),
+    }
+    assert tunes == expected[row]
+
+
+def test_the_cost_of_a_way_is_measured_as_a_share(capsys):
+    small = (
+        "data.image_size=[32,16]",
+        "model.embed_dim=16",
+        "model.vision={width: 32, layers: 12, heads: 2, patch_size: 8}",
+        "model.text={width: 32, layers: 12, heads: 2}",
+    )
+    assert tuning_cost.main(["--batch", "2", "--steps", "1", *small]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 2 + len(tuning_cost.WAYS)
+    names = [row.split(" | ")[0].strip("| ") for row in table[2:]]
+    assert "(1.00) |" in table[2]
+    shares = [float(re.findall(r"\((\d\.\d\d)\)", row)[0]) for row in table[2:]]
+    assert names == list(tuning_cost.WAYS)
+    assert min(shares) == shares[-1] < 0.5  # nothing is kept before the first block that trains
