@@ -342,6 +342,7 @@ class Schedule(Section):
     lr_end: NonNegative
     epoch: Count
     epoch_warmup: Natural
+    warmup_factor: BelowOne
     weight_decay: NonNegative
     betas: tuple[BelowOne, BelowOne]
     eps: Positive
@@ -584,11 +585,27 @@ def _disagreements_of_text(config: Config) -> Iterator[Any]:
     for index, stage in enumerate(config.stages):
         if stage.learns == "prompts":
             yield _problem("goes with task image_to_image alone", "stages", index, "learns")
+    for key in ("root", "train_sets", "test_sets"):
+        if getattr(config.reid, key):
+            yield _problem(
+                "goes with task image_to_image, and this recipe is of text_to_image: give one such "
+                "as --config config/clipreid_vit.yaml",
+                "reid",
+                key,
+            )
 
 
 def _disagreements_of_reid(config: Config) -> Iterator[Any]:
     for section in config.tunes:
         yield _problem("goes with task text_to_image alone", section)
+    for key in ("annotation_file", "image_root", "train_sets", "test_sets", "languages"):
+        if getattr(config.data, key):
+            yield _problem(
+                "goes with task text_to_image; pictures are named by reid.dataset and reid.root, "
+                "reid.train_sets and reid.test_sets",
+                "data",
+                key,
+            )
     if config.model.backbone != "clip":
         yield _problem(
             f"is {config.model.backbone}, but task image_to_image trains clip alone",
@@ -606,6 +623,13 @@ def _disagreements_of_reid(config: Config) -> Iterator[Any]:
             "reid",
             "i2t",
         )
+    for index, stage in enumerate(config.stages[:-1]):
+        if not (config.reid.i2t or stage.skip or config.stages[-1].skip):
+            yield _problem(
+                "learns prompts that nothing reads with reid.i2t=false: set skip to true",
+                "stages",
+                index,
+            )
 
 
 def _problem(fault: str, *loc: str | int) -> Any:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -15,6 +16,10 @@ from errors import InputError
 
 if sys.platform != "win32":
     import resource
+
+
+# One process ranks and re-ranks for all; the largest test sets take it hours on a CPU.
+LONGEST_WAIT = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,9 @@ def processes(device: str | None = None, backend: str = "auto") -> Iterator[Proc
     if world_size == 1:
         yield Processes(rank=0, world_size=1, device=place)
         return
-    dist.init_process_group(backend, device_id=place if backend == "nccl" else None)
+    dist.init_process_group(
+        backend, timeout=LONGEST_WAIT, device_id=place if backend == "nccl" else None
+    )
     try:
         yield Processes(dist.get_rank(), world_size, place)
     except RuntimeError as error:

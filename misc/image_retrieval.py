@@ -12,11 +12,20 @@ from torch import Tensor
 from misc.datasets.reid import ReIDDataset
 from misc.datasets.reid_published import ReIDPicture
 from misc.distributed import Processes
-from misc.evaluation import choose_queries, rank_features, retrieval_metrics
+from misc.evaluation import Ranking, choose_queries, rank_features, retrieval_metrics
 from misc.features import Features
 from misc.precision import Precision
 from misc.reid_data import ReIDItems
-from misc.retrieval import Encoded, Loading, Rerank, Results, Retrieval, encode_items, mean
+from misc.retrieval import (
+    Encoded,
+    Loading,
+    Ranked,
+    Rerank,
+    Results,
+    Retrieval,
+    encode_items,
+    mean,
+)
 from misc.seeding import Purpose, generator
 from misc.visualize import RankedList, ranked_lists
 from model.clip_reid import CLIPReID
@@ -91,17 +100,19 @@ class ImageRetrieval(Retrieval):
         features = encode_items(self.items, encode, processes, precision, self.loading)
         return (F.normalize(features, dim=-1),)
 
-    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Results:
+    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
         results: Results = {}
+        ranking = None
         if processes.is_main:
             features = encoded[0].to(processes.device)
             device = processes.device
             draws = ((query.to(device), gallery.to(device)) for query, gallery in self.draws)
-            each = [self._rank(features, *draw, rerank) for draw in draws]
+            ranked = [self._rank(features, *draw, rerank) for draw in draws]
+            ranking, each = ranked[0].ranking, [draw.results for draw in ranked]
             results = {row: mean([found[row] for found in each]) for row in each[0]}
-        return processes.share(results)
+        return Ranked(processes.share(results), ranking)
 
-    def _rank(self, features: Tensor, query: Side, gallery: Side, rerank: Rerank | None) -> Results:
+    def _rank(self, features: Tensor, query: Side, gallery: Side, rerank: Rerank | None) -> Ranked:
         found, searched = features[query.rows], features[gallery.rows]
         known = (query.ids, gallery.ids, query.cameras, gallery.cameras)
         ranking = rank_features(found, searched, *known, self.loading.chunk)
@@ -109,17 +120,15 @@ class ImageRetrieval(Retrieval):
         if rerank:
             similarity = rerank(found, searched).neg_()
             results[f"{DIRECTION}, re-ranked"] = retrieval_metrics(similarity, *known)
-        return results
+        return Ranked(results, ranking)
 
     def ranked_lists(
-        self, encoded: Encoded, device: torch.device, count: int, seed: int
+        self, encoded: Encoded, ranking: Ranking, device: torch.device, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
         """Of the queries among the gallery; of the first draw."""
         features = encoded[0].to(device)
         query, gallery = (side.to(device) for side in self.draws[0])
-        known = (query.ids, gallery.ids, query.cameras, gallery.cameras)
         found, searched = features[query.rows], features[gallery.rows]
-        ranking = rank_features(found, searched, *known, self.loading.chunk)
         chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
         paths = [Path(picture.path) for picture in self.pictures]
         return {

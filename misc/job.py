@@ -173,13 +173,13 @@ class Job:
         if features and self.processes.is_main:
             save_features(features, retrieval.features(encoded, self.model))
             log.info("features written to %s", features)
-        count = self.config.evaluation.ranked_lists
-        if count and self.processes.is_main:
-            found = retrieval.ranked_lists(
-                encoded, self.processes.device, count, self.config.misc.seed
-            )
+        ranked = retrieval.rank(encoded, self.processes, build_rerank(self.config))
+        count, seed = self.config.evaluation.ranked_lists, self.config.misc.seed
+        if count and ranked.ranking is not None:
+            device = self.processes.device
+            found = retrieval.ranked_lists(encoded, ranked.ranking, device, count, seed)
             write_ranked_lists(lists, found)
-        return retrieval.rank(encoded, self.processes, build_rerank(self.config))
+        return ranked.results
 
     def test(
         self,

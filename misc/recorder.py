@@ -25,12 +25,12 @@ class _Screen(logging.Handler):
 
 
 def start_logging(active: bool) -> None:
-    """Show what the project has to say on the screen; warnings only in all processes but the main
-    one.
+    """Show what the project has to say on the screen; nothing in all processes but the main one,
+    which has the same to say.
     """
     for name in OURS:
         logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO if active else logging.WARNING)
+        logger.setLevel(logging.INFO if active else logging.ERROR)
         logger.handlers = [_Screen()]
         logger.propagate = False
 

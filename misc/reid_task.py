@@ -3,7 +3,9 @@ configuration.
 """
 
 import logging
+from contextlib import suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +29,29 @@ from misc.task import (
     prepare,
     share_batch,
 )
+from misc.text_model import is_of_text, new_model
 from misc.trainer import Stage
 from misc.transforms import RESAMPLING, EvaluationTransform, ReIDTransform
-from model.build import Architecture, adapt_weights, build_model
+from model.build import Architecture
 from model.build_reid import (
+    WORDS,
     Known,
     build_clip_reid,
     build_picture_criterion,
     build_prompt_criterion,
-    has_words,
     reid_of_checkpoint,
     reid_to_go_on_from,
 )
 from model.clip_reid import CLIPReID
 from model.published_reid import is_published_reid, read_published_reid
 from model.weight_sources import State
-from options import Config, Schedule
+from options import Config, Schedule, Tree, to_tree
 from options import Stage as StageConfig
 
 log = logging.getLogger(__name__)
 
+# What CLIP-ReID's published weights are of, which do not tell it.
+PUBLISHED_SIZES, PUBLISHED_STRIDES = ((256, 128), (256, 256)), (None, 12)
 # Beginnings of the names of what starts from nothing.
 NEW_PARAMETERS = ("image_head.", "projected_head.", "side_information.")
 
@@ -64,17 +69,23 @@ class ReIDTask(Task):
                 "pictures with `python -m misc.datasets.synthetic --layout market1501`"
             )
         sources = [(reid.dataset, reid.root), *((s.dataset, s.root) for s in reid.train_sets)]
+        places = [(dataset, Path(root).resolve()) for dataset, root in sources]
+        for source, place in zip(sources, places, strict=True):
+            if places.count(place) > 1:
+                raise InputError(f"reid.train_sets: {source[0]} in {source[1]} is given twice")
         self.training = join_reid_training([read_reid(*source) for source in sources])
-        trained = dict(zip(sources, self.training.datasets, strict=True))
-        main = self.training.datasets[0]
+        trained = dict(zip(places, self.training.datasets, strict=True))
         # To test on, and whether it is one of those that are trained on.
+        main = self.training.datasets[0]
         self.tests: dict[str | None, tuple[ReIDDataset, bool]] = {None: (main, True)}
-        for source in reid.test_sets:
-            place = (source.dataset, source.root)
-            dataset = trained[place] if place in trained else read_reid(*place)
+        for more in reid.test_sets:
+            place = (more.dataset, Path(more.root).resolve())
+            dataset = trained.get(place) or read_reid(more.dataset, more.root)
             name = dataset.name
             if name in self.tests:
-                name += f" ({source.root})"
+                name += f" ({more.root})"
+            if name in self.tests:
+                raise InputError(f"reid.test_sets: {name} is given twice")
             self.tests[name] = (dataset, place in trained)
         self.name, self.splits = main.name, ["test"]
         self.test_sets = [name for name in self.tests if name is not None]
@@ -86,70 +97,95 @@ class ReIDTask(Task):
 
     def build_model(self, start: Start | None, for_training: bool) -> CLIPReID:
         config = self.config
-        if start is not None:
-            state, architecture = self._read_weights(start)
-            model = reid_of_checkpoint(config, architecture)
-            load_weights(model, state, start.file)
-            self.knows_cameras = self._is_same_data(start, architecture)
-            if for_training and architecture["identities"] != self.known.identities:
-                raise InputError(
-                    f"{start.file} was trained on {architecture['identities']} identities, and "
-                    f"there are {self.known.identities}: resume with the data it was trained with"
-                )
-            return model
-        if not (for_training and config.model.init_from):
+        if start is None and for_training and config.model.init_from:
+            file = find_checkpoint(Path(config.model.init_from), BEST, LAST)
+            return self._go_on_from(Start(file, None))
+        if start is None:
             return build_clip_reid(config, self.known)
-        file = find_checkpoint(Path(config.model.init_from), BEST, LAST)
-        return self._go_on_from(Start(file, None))
+        if is_of_text(start):
+            raise InputError(
+                f"{start.file} is of task text_to_image, which knows no identities: begin a "
+                "training with it by model.init_from, or give a checkpoint of task image_to_image"
+            )
+        state, architecture = self._read_weights(start)
+        model = reid_of_checkpoint(config, architecture)
+        load_weights(model, state, start.file)
+        self.knows_cameras = self._knows_cameras(start, architecture)
+        if for_training and architecture["identities"] != self.known.identities:
+            raise InputError(
+                f"{start.file} was trained on {architecture['identities']} identities, and "
+                f"there are {self.known.identities}: resume with the data it was trained with"
+            )
+        return model
 
     def _go_on_from(self, start: Start) -> CLIPReID:
         """A model to train anew, with the towers of a checkpoint."""
         config = self.config
-        state, architecture = self._read_weights(start)
-        learns = any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
-        if config.reid.i2t and not learns and not has_words(state, self.known):
-            raise InputError(
-                f"{start.file} holds no prompts of {self.known.identities} identities, which "
-                "reid.i2t compares with: do not skip the stage that learns them, or set reid.i2t="
-                "false"
-            )
-        if any(name.startswith("clip.") for name in state):  # of task text_to_image
-            state, architecture = adapt_weights(config, state, architecture, 0)
-            clip = build_model(config, 0, architecture, with_heads=False).clip
-            parts = ((name.partition("."), tensor) for name, tensor in state.items())
-            towers = {rest: tensor for (part, _, rest), tensor in parts if part == "clip"}
-            load_weights(clip, towers, start.file)
-            return build_clip_reid(config, self.known, clip)
-        return reid_to_go_on_from(config, state, architecture, self.known)
+        if is_of_text(start):
+            self._check_words({}, start.file)
+            return build_clip_reid(config, self.known, new_model(config, with_heads=False).clip)
+        state, architecture = self._read_weights(start, any_size=True)
+        trained = _trained_with(start)
+        if self._learns_prompts or (trained and _sets(trained) != _sets(to_tree(config))):
+            state = {name: tensor for name, tensor in state.items() if name != WORDS}
+        self._check_words(state, start.file)
+        same_noun = trained is None or trained["reid"]["noun"] == config.reid.noun
+        return reid_to_go_on_from(config, state, architecture, self.known, same_noun)
 
-    def _read_weights(self, start: Start) -> tuple[State, Architecture]:
-        """Weights in our names, and what they are of, from a checkpoint of ours or another's."""
+    @property
+    def _learns_prompts(self) -> bool:
+        return any(stage.learns == "prompts" and not stage.skip for stage in self.config.stages)
+
+    def _check_words(self, state: State, file: Path) -> None:
+        """See that what the second stage reads is learnt before."""
+        identities, held = self.known.identities, len(state.get(WORDS, ()))
+        if self.config.reid.i2t and not self._learns_prompts and held != identities:
+            raise InputError(
+                f"{file} holds no prompts of these {identities} identities, which reid.i2t "
+                "compares with: do not skip the stage that learns them, or set reid.i2t=false"
+            )
+
+    def _read_weights(self, start: Start, any_size: bool = False) -> tuple[State, Architecture]:
+        """Weights in our names, and what they are of, from a checkpoint of ours or another's.
+
+        Args:
+            any_size: take another's of another image size than the configuration's.
+        """
+        if start.content is not None or not is_published_reid(start.file):
+            checkpoint = start.content or read_checkpoint(start.file)
+            return checkpoint["model"], checkpoint["architecture"]
         config = self.config
-        if start.content is None and is_published_reid(start.file):
-            scratch = config.model.clip_pretrained is None
-            heads = (config.model.vision.heads, config.model.text.heads) if scratch else None
-            views = self.known.told(config)[1]
+        scratch = config.model.clip_pretrained is None
+        heads = (config.model.vision.heads, config.model.text.heads) if scratch else None
+
+        def read(size: tuple[int, int], stride: int | None) -> tuple[State, Architecture]:
+            known = self.known
             published = read_published_reid(
-                start.file, config.data.image_size, config.model.stride, heads, views
+                start.file, size, stride, heads, known.cameras, known.views
             )
             return published.state, published.architecture
-        checkpoint = start.content or read_checkpoint(start.file)
-        return checkpoint["model"], checkpoint["architecture"]
 
-    def _is_same_data(self, start: Start, architecture: Architecture) -> bool:
+        try:
+            return read(config.data.image_size, config.model.stride)
+        except InputError:
+            for size, stride in product(PUBLISHED_SIZES, PUBLISHED_STRIDES) if any_size else ():
+                with suppress(InputError):
+                    return read(size, stride)
+            raise
+
+    def _knows_cameras(self, start: Start, architecture: Architecture) -> bool:
         """Whether the cameras and views here are those that a checkpoint knows, if any."""
-        if not architecture["cameras"]:
-            return True
-        here = self.config.reid
-        trained = (
-            here.dataset if start.content is None else start.content["config"]["reid"]["dataset"]
-        )
-        told = self.known.told(self.config)
-        if here.dataset == trained and (architecture["cameras"], architecture["views"]) == told:
+        cameras, views = architecture["cameras"], architecture["views"]
+        trained = _trained_with(start)
+        same_data = trained is None or _sets(trained) == _sets(to_tree(self.config))
+        counts_fit = cameras in (1, self.known.cameras) and views in (1, self.known.views)
+        if cameras == 0 or (same_data and counts_fit):
             return True
         log.warning(
-            "%s knows other cameras and views than those of %s: the model is told none",
+            "%s knows %d cameras and %d views, which are not those of %s: it is told none",
             start.file,
+            cameras,
+            views,
             self.name,
         )
         return False
@@ -231,6 +267,7 @@ class ReIDTask(Task):
             schedule.epoch,
             schedule.clip_grad,
             selects=False,
+            normalises=False,
         )
 
     def _learn_pictures(
@@ -279,6 +316,21 @@ class ReIDTask(Task):
         frozen = (*own, *self.config.model.freeze, *stage.freeze)
         freeze_named(model, model, frozen)  # here, too, to find a misspelt name in time
         return self.config.stage_schedule(stage), frozen
+
+
+def _trained_with(start: Start) -> Tree | None:
+    """The configuration that a checkpoint of ours was trained with."""
+    if start.content is not None:
+        return dict(start.content["config"])
+    if is_published_reid(start.file):
+        return None
+    return dict(read_checkpoint(start.file)["config"])
+
+
+def _sets(config: Tree) -> list[str]:
+    """The datasets that are trained on, whose identities and cameras are numbered in this order."""
+    reid = config["reid"]
+    return [reid["dataset"], *(source["dataset"] for source in reid["train_sets"])]
 
 
 def _prepare(

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from prettytable import PrettyTable
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from errors import InputError
 from misc.data import Items, evaluation_loader
 from misc.distributed import Processes
+from misc.evaluation import Ranking
 from misc.features import Features
 from misc.precision import Precision
 from misc.visualize import RankedList
@@ -33,6 +34,15 @@ class Loading:
     chunk: int  # queries ranked at once
 
 
+class Ranked(NamedTuple):
+    """What `Retrieval.rank` gives: the metrics, and how the first queries came out, those of the
+    first direction and language or draw; the latter in the main process alone.
+    """
+
+    results: Results
+    ranking: Ranking | None
+
+
 class Retrieval(ABC):
     """Pictures and what looks for them, ready to be searched with any model."""
 
@@ -41,14 +51,14 @@ class Retrieval(ABC):
 
         The model is left in evaluation mode.
         """
-        return self.rank(self.encode(model, processes, precision), processes)
+        return self.rank(self.encode(model, processes, precision), processes).results
 
     @abstractmethod
     def encode(self, model: Any, processes: Processes, precision: Precision) -> Encoded:
         """Normalised features on the CPU, the same in every process."""
 
     @abstractmethod
-    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Results:
+    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
         """Metrics of every direction, the same in every process.
 
         Args:
@@ -62,9 +72,13 @@ class Retrieval(ABC):
 
     @abstractmethod
     def ranked_lists(
-        self, encoded: Encoded, device: torch.device, count: int, seed: int
+        self, encoded: Encoded, ranking: Ranking, device: torch.device, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
-        """What some queries of the first direction find: `count` of a sample, and of the worst."""
+        """What some queries find: `count` of a sample, and of the worst.
+
+        Args:
+            ranking: that `rank` gave.
+        """
 
 
 @torch.inference_mode()

@@ -109,14 +109,14 @@ class IdentitySampler(EpochSampler):
         self.drawn, self.images = identities_per_batch, images_per_identity
         if self.drawn % world_size:
             raise InputError(
-                f"data.identities_per_batch={self.drawn} cannot be shared by {world_size} "
-                "processes, each with all data.images_per_identity pictures of its identities: "
-                "give a multiple of their number"
+                f"a batch of {self.drawn} identities cannot be shared by {world_size} processes, "
+                "each with all pictures of its own: let data.global_batch_size be a multiple of "
+                f"{self.images * world_size}, or change reid.images_per_identity"
             )
         if self.drawn > len(counts):
             raise InputError(
-                f"data.identities_per_batch={self.drawn} is more than the {len(counts)} "
-                "identities of the training set; lower it"
+                f"a batch of {self.drawn} identities is more than the {len(counts)} of the "
+                f"training set: lower data.global_batch_size to {self.images * len(counts)} at most"
             )
         self.splits = counts.cumsum()[:-1]
         self.groups = np.maximum(counts // self.images, 1)

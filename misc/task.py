@@ -102,8 +102,8 @@ def share_batch(config: Config, processes: Processes, whole: int | None = None) 
         return config.data.batch_size
     if whole % world_size:
         raise InputError(
-            f"data.global_batch_size={whole} cannot be shared by {world_size} processes: give a "
-            "multiple of their number"
+            f"a batch of {whole} (global_batch_size of data or the stage) cannot be shared by "
+            f"{world_size} processes: give a multiple of their number"
         )
     return whole // world_size
 
@@ -116,7 +116,7 @@ def build_curve(schedule: Schedule, steps: int) -> Callable[[int], float]:
     """
     peak, start, end = schedule.lr, schedule.lr_start, schedule.lr_end
     epochs, warmup = schedule.epoch, schedule.epoch_warmup
-    factor, milestones, gamma = start / peak, schedule.milestones, schedule.gamma
+    factor, milestones, gamma = schedule.warmup_factor, schedule.milestones, schedule.gamma
 
     def cosine(step: int) -> float:
         return warmup_cosine(step, epochs * steps, warmup * steps, peak, start, end)

@@ -18,11 +18,26 @@ from model.build import (
     kept_frozen,
 )
 from model.published import Published, is_published, read_published
+from model.published_reid import is_published_reid
 from model.tbps_clip import TBPSCLIP
 from model.tuned_weights import load_trained
 from options import Config
 
 FROZEN = "frozen"  # of a checkpoint that holds only what was trained: the hash of the rest
+
+
+def is_of_text(start: Start) -> bool:
+    """Whether a checkpoint is of this task, of this project or another, as far as its names tell.
+
+    Raises:
+        InputError: it is no checkpoint.
+    """
+    if start.content is None and is_published_reid(start.file):
+        return False
+    if start.content is None and is_published(start.file):
+        return True
+    content = start.content or read_checkpoint(start.file)
+    return any(name.startswith("clip.") for name in content["model"])
 
 
 def new_model(config: Config, identities: int = 0, with_heads: bool = True) -> TBPSCLIP:
@@ -95,6 +110,11 @@ def _read_weights(
     Args:
         any_size: take another's of another image size than the configuration's.
     """
+    if not is_of_text(start):
+        raise InputError(
+            f"{start.file} is of task image_to_image, which reads no sentences: give a "
+            "checkpoint of task text_to_image, or a recipe such as config/clipreid_vit.yaml"
+        )
     if start.content is None and is_published(start.file):
         published = _read_published(config, start.file, any_size)
         return published.state, published.architecture
@@ -102,11 +122,6 @@ def _read_weights(
     if FROZEN in checkpoint:
         raise InputError(
             f"{start.file} holds only what was tuned: give the whole model that it was tuned from"
-        )
-    if not any(name.startswith("clip.") for name in checkpoint["model"]):
-        raise InputError(
-            f"{start.file} is of task image_to_image, which reads no sentences: give a "
-            "checkpoint of task text_to_image"
         )
     return checkpoint["model"], checkpoint["architecture"]
 

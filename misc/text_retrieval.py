@@ -12,10 +12,19 @@ from torch import Tensor
 from misc.data import PictureDataset, TokenDataset
 from misc.datasets.annotations import Picture
 from misc.distributed import Processes
-from misc.evaluation import choose_queries, rank_features, retrieval_metrics
+from misc.evaluation import Ranking, choose_queries, rank_features, retrieval_metrics
 from misc.features import Features
 from misc.precision import Precision
-from misc.retrieval import Encoded, Loading, Rerank, Results, Retrieval, encode_items, mean
+from misc.retrieval import (
+    Encoded,
+    Loading,
+    Ranked,
+    Rerank,
+    Results,
+    Retrieval,
+    encode_items,
+    mean,
+)
 from misc.seeding import Purpose, generator
 from misc.visualize import RankedList, ranked_lists
 from model.tbps_clip import TBPSCLIP
@@ -59,19 +68,21 @@ class TextRetrieval(Retrieval):
         text = encode_items(self.texts, model.encode_text, processes, precision, self.loading)
         return F.normalize(image, dim=-1), F.normalize(text, dim=-1)
 
-    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Results:
+    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
         """Of several languages, the mean over them and then each."""
         image, text = encoded
         results: Results = {}
+        ranking = None
         if processes.is_main:
             counts = list(self.languages.values())
             parts = zip(text.split(counts), self.text_ids.split(counts), strict=True)
-            each = [self._rank(image, *part, processes.device, rerank) for part in parts]
+            ranked = [self._rank(image, *part, processes.device, rerank) for part in parts]
+            ranking, each = ranked[0].ranking, [part.results for part in ranked]
             results = {direction: mean([r[direction] for r in each]) for direction in each[0]}
             if len(each) > 1:
                 for language, found in zip(self.languages, each, strict=True):
                     results |= {f"{direction}, {language}": row for direction, row in found.items()}
-        return processes.share(results)
+        return Ranked(processes.share(results), ranking)
 
     def _rank(
         self,
@@ -80,10 +91,11 @@ class TextRetrieval(Retrieval):
         text_ids: Tensor,
         device: torch.device,
         rerank: Rerank | None,
-    ) -> Results:
+    ) -> Ranked:
         images = image.to(device), self.image_ids.to(device)
         texts = text.to(device), text_ids.to(device)
         results: Results = {}
+        rankings = []
         for direction, query, gallery in (
             ("text to image", texts, images),
             ("image to text", images, texts),
@@ -91,20 +103,20 @@ class TextRetrieval(Retrieval):
             ranking = rank_features(
                 query[0], gallery[0], query[1], gallery[1], chunk=self.loading.chunk
             )
+            rankings.append(ranking)
             results[direction] = ranking.metrics()
             if rerank:
                 similarity = rerank(query[0], gallery[0]).neg_()
                 metrics = retrieval_metrics(similarity, query[1], gallery[1])
                 results[f"{direction}, re-ranked"] = metrics
-        return results
+        return Ranked(results, rankings[0])
 
     def ranked_lists(
-        self, encoded: Encoded, device: torch.device, count: int, seed: int
+        self, encoded: Encoded, ranking: Ranking, device: torch.device, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
-        """Of captions among the pictures."""
+        """Of captions, in the first language, among the pictures."""
         image, text = (features.to(device) for features in encoded)
         ids = self.text_ids.to(device), self.image_ids.to(device)
-        ranking = rank_features(text, image, *ids, chunk=self.loading.chunk)
         chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
         return {
             group: ranked_lists(

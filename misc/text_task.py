@@ -221,25 +221,21 @@ def build_stages(
         masking=experiment.mlm,
         seed=config.misc.seed,
     )
-    batch_size = share_batch(config, processes)
-    if experiment.mixgen and batch_size % experiment.mixgen_rows:
-        raise InputError(
-            f"experiment.mixgen_rows={experiment.mixgen_rows} does not divide the {batch_size} "
-            "captions that a process has in a step: give one that does"
-        )
-    sampler = GlobalBatchSampler(
-        len(dataset),
-        batch_size,
-        processes.rank,
-        processes.world_size,
-        config.misc.seed,
-    )
     on_gpu = processes.device.type == "cuda"
-    loader = train_loader(dataset, collate, sampler, config.data.num_workers, pin_memory=on_gpu)
     stages = []
     for stage in config.stages:
         if stage.skip:
             continue
+        batch_size = share_batch(config, processes, stage.global_batch_size)
+        if experiment.mixgen and batch_size % experiment.mixgen_rows:
+            raise InputError(
+                f"experiment.mixgen_rows={experiment.mixgen_rows} does not divide the {batch_size} "
+                "captions that a process has in a step: give one that does"
+            )
+        sampler = GlobalBatchSampler(
+            len(dataset), batch_size, processes.rank, processes.world_size, config.misc.seed
+        )
+        loader = train_loader(dataset, collate, sampler, config.data.num_workers, on_gpu)
         schedule = config.stage_schedule(stage)
         added = (name.removeprefix("clip.") for name in kept_frozen(config, model))
         frozen = (*added, *config.model.freeze, *stage.freeze)

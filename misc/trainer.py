@@ -30,6 +30,7 @@ class Stage:
         schedule: step of the stage -> learning rate.
         clip_grad: largest norm of the gradient, or None.
         selects: whether the best checkpoint may be one of this stage.
+        normalises: whether batches go through the batch norms of the model, if it has any.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Stage:
     epochs: int
     clip_grad: float | None = None
     selects: bool = True
+    normalises: bool = True
 
     @property
     def steps(self) -> int:
@@ -190,11 +192,12 @@ def check_chunk(stage: Stage, model: nn.Module, chunk: int) -> None:
     """
     assert stage.loader.sampler is not None
     size = stage.loader.sampler.batch_size
-    if size > chunk and any(isinstance(module, BatchNorm) for module in model.modules()):
+    has_norms = any(isinstance(module, BatchNorm) for module in model.modules())
+    if size > chunk and stage.normalises and has_norms:
         raise InputError(
-            f"data.global_batch_size asks each process for {size} samples in parts of "
+            f"stage {stage.name} has {size} samples for each process, in parts of "
             f"data.batch_size={chunk}, but the model has batch norms, whose statistics are of the "
-            "whole: raise data.batch_size, or lower data.global_batch_size"
+            "whole: raise data.batch_size, or lower the global_batch_size of data or the stage"
         )
 
 

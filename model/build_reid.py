@@ -80,8 +80,15 @@ def reid_of_checkpoint(config: Config, architecture: Architecture) -> CLIPReID:
         InputError: if the configuration is of another one.
     """
     refuse_another(describe_image_tower(config, architecture))
+    return _of_architecture(config, architecture)
+
+
+def _of_architecture(config: Config, architecture: Architecture) -> CLIPReID:
+    text = architecture["text"]
+    if text is not None:
+        text = {**text, "dropout": config.experiment.dropout}
     return from_architecture(
-        architecture,
+        {**architecture, "text": text},
         config.reid.sie_coe,
         config.reid.after_necks,
         config.model.gradient_checkpointing,
@@ -89,59 +96,67 @@ def reid_of_checkpoint(config: Config, architecture: Architecture) -> CLIPReID:
 
 
 def reid_to_go_on_from(
-    config: Config, state: Mapping[str, Tensor], architecture: Architecture, known: Known
+    config: Config,
+    state: Mapping[str, Tensor],
+    architecture: Architecture,
+    known: Known,
+    same_noun: bool = True,
 ) -> CLIPReID:
-    """A model to train anew, with the image tower of a checkpoint; with its text tower and its
-    words, too, as far as prompts are needed and it knows as many identities.
+    """A model to train anew, with the image tower of a checkpoint, and its words, if given.
+
+    Where text is needed, its text tower is the checkpoint's, or that of `model.clip_pretrained` if
+    it has none, or speaks of something else.
+
+    Args:
+        same_noun: whether its prompts speak of what the configuration says.
 
     Raises:
-        InputError: if prompts are needed and it has none, or the sizes are other ones.
+        InputError: if its sizes are other ones, or there is no text tower.
     """
-    if needs_text(config) and architecture["text"] is None:
-        raise InputError(
-            "model.init_from: the checkpoint is of a baseline, which has no text tower: set "
-            "reid.i2t=false and stages.prompts.skip=true, or give another one"
-        )
-    own_vision = vision_shape(architecture["vision"])
-    vision = set_stride(
-        str(config.model.init_from), own_vision, config.model.stride, config.model.last_stride
-    )
+    model, own_vision = config.model, vision_shape(architecture["vision"])
+    vision = set_stride(str(model.init_from), own_vision, model.stride, model.last_stride)
     vision = replace(vision, image_size=config.data.image_size)
-    cameras, views = known.told(config)
-    model = from_architecture(
-        {
-            **architecture,
-            "vision": asdict(vision),
-            "text": architecture["text"] if needs_text(config) else None,
-            "identities": known.identities,
-            "cameras": cameras if cameras * views > 1 else 0,
-            "views": views,
-        },
-        config.reid.sie_coe,
-        config.reid.after_necks,
-        config.model.gradient_checkpointing,
-    )
-    own = model.state_dict()
+    refuse_another({"model.embed_dim": (architecture["embed_dim"], model.embed_dim)})
+    beginnings = ["visual."]
+    if needs_text(config) and (architecture["text"] is None or not same_noun):
+        if model.clip_pretrained is None:
+            raise InputError(
+                f"model.init_from: {model.init_from} has no text tower for a {config.reid.noun}, "
+                "and model.clip_pretrained is not set: give the weights that it is read from"
+            )
+        new = build_clip_reid(config, known)
+        if new.visual.shape != vision:
+            raise InputError(
+                f"the image towers of model.init_from={model.init_from} and "
+                f"model.clip_pretrained={model.clip_pretrained} are not the same: give those that "
+                "the former began with"
+            )
+    else:
+        beginnings += ["prompts."]
+        cameras, views = known.told(config)
+        new = _of_architecture(
+            config,
+            {
+                **architecture,
+                "vision": asdict(vision),
+                "text": architecture["text"] if needs_text(config) else None,
+                "identities": known.identities,
+                "cameras": cameras if cameras * views > 1 else 0,
+                "views": views,
+            },
+        )
+    own = new.state_dict()
     kept = {
         name: tensor
         for name, tensor in state.items()
-        if name.startswith(("visual.", "prompts.")) and name in own
+        if name.startswith(tuple(beginnings)) and name in own
     }
-    if WORDS in kept and kept[WORDS].shape != own[WORDS].shape:
-        del kept[WORDS]
     position = position_names(state)[0]
     kept[position] = resize_position_embedding(
-        state[position].float(),
-        vision.grid,
-        own_grid=own_vision.grid,
+        state[position].float(), vision.grid, own_grid=own_vision.grid
     )
-    model.load_state_dict(own | kept)
-    return model
-
-
-def has_words(state: Mapping[str, Tensor], known: Known) -> bool:
-    """Whether the weights hold prompts of as many identities."""
-    return WORDS in state and len(state[WORDS]) == known.identities
+    new.load_state_dict(own | kept)
+    return new
 
 
 def build_prompt_criterion() -> ReIDCriterion:

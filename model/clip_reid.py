@@ -122,6 +122,7 @@ class CLIPReID(Method):
             chunk: identities at once.
         """
         assert self.prompts is not None, "a baseline has no text features"
+        self.prompts.eval()  # without dropout
         ids = torch.arange(len(self.prompts.words), device=self.prompts.words.device)
         features = [self.prompts(part) for part in ids.split(chunk)]
         self.text_features = torch.cat(features).float()

@@ -100,6 +100,7 @@ def read_published_reid(
     image_size: tuple[int, int] | None = None,
     stride: int | None = None,
     heads: tuple[int, int] | None = None,
+    cameras: int | None = None,
     views: int = 1,
 ) -> ReIDCheckpoint:
     """The weights of a checkpoint of CLIP-ReID or of its baselines, and what they were made for.
@@ -109,9 +110,10 @@ def read_published_reid(
             a square.
         stride: of a ViT, pixels from patch to patch; None: the patch size.
         heads: of the image and the text tower; None: 64 channels a head, as in all of CLIP's.
-        views: that the pictures to come are seen from, if the side information of the weights tells
-            views apart. It may know all but the last one, which stands for none: a camera's mean is
-            then added for it.
+        cameras, views: that take the pictures to come, and sides that they show. If the side
+            information of the weights is for so many cameras, it is fitted to these views: of the
+            published eight of VeRi-776 a camera's mean stands for a view that nobody told, and for
+            all if there are none. Otherwise it is taken for that of as many cameras as it has rows.
 
     Raises:
         InputError: there is no such file, it cannot be read without running something, it is of
@@ -126,7 +128,7 @@ def read_published_reid(
     ours = from_clip_reid(state)
     vision_heads, text_heads = heads or (None, None)
     vision = _fit_vision(file, ours, image_size, stride, vision_heads)
-    ours, cameras, views = _fit_side_information(file, ours, views)
+    ours, cameras, views = _fit_side_information(ours, cameras, views)
     text = {k.removeprefix("prompts."): v for k, v in ours.items() if k.startswith("prompts.text.")}
     architecture = {
         "backbone": "clip",
@@ -192,17 +194,19 @@ def _fit_vision(
     return vision
 
 
-def _fit_side_information(file: Path, ours: State, views: int) -> tuple[State, int, int]:
+def _fit_side_information(ours: State, cameras: int | None, views: int) -> tuple[State, int, int]:
     """The weights, and how many cameras and views they tell apart: 0 and 1 if none."""
     if SIDE_INFORMATION not in ours:
         return ours, 0, 1
     rows = ours[SIDE_INFORMATION]
-    if views > 1 and len(rows) % views and len(rows) % (views - 1) == 0:
-        by_camera = rows.unflatten(0, (-1, views - 1))
-        rows = torch.cat([by_camera, by_camera.mean(dim=1, keepdim=True)], dim=1).flatten(0, 1)
-    if len(rows) % views:
-        raise InputError(
-            f"{file} tells {len(rows)} cameras and views apart, which is no multiple of the "
-            f"{views} views here: evaluate it on the dataset of its training"
-        )
-    return {**ours, SIDE_INFORMATION: rows}, len(rows) // views, views
+    if cameras is None or len(rows) % cameras or len(rows) == cameras:
+        return ours, len(rows), 1
+    by_camera = rows.unflatten(0, (cameras, -1))
+    held, mean = by_camera.shape[1], by_camera.mean(dim=1, keepdim=True)
+    if views == held + 1:
+        by_camera = torch.cat([by_camera, mean], dim=1)
+    elif views == 1:
+        by_camera = mean
+    elif views != held:
+        return ours, len(rows), 1
+    return {**ours, SIDE_INFORMATION: by_camera.flatten(0, 1)}, cameras, views

@@ -19,6 +19,7 @@ from torch import Tensor
 
 import main
 import options
+from misc.checkpoint import LAST, read_checkpoint
 from misc.datasets.synthetic import write_reid_dataset
 from misc.trainer import Trainer
 from model.interface import PromptBatch, ReIDBatch
@@ -27,7 +28,7 @@ from tests.archives import VIT_B_16, write_openai_archive
 PEOPLE, EACH = 2, 2  # in a batch
 # Of the two epochs, each a step: a line to the second one, where the cosine is at its end.
 PROMPT_RATES = ((1e-5 + 3.5e-4) / 2, 1e-6)
-PICTURE_RATES = ((5e-7 + 5e-6) / 2, 5e-6)
+PICTURE_RATES = (1.1 / 2, 1.0)  # of the stage's own
 STAGES = ("prompts", "images")
 Parameters = dict[str, Tensor]
 
@@ -110,9 +111,15 @@ def plain_prompts(
 
 
 def plain_pictures(
-    clip: open_clip.CLIP, new: Parameters, text: Tensor, batches: list[ReIDBatch]
-) -> list[dict[str, float]]:
-    """The losses of each step of the second stage from the weights of `clip` on, which it changes.
+    clip: open_clip.CLIP,
+    new: Parameters,
+    text: Tensor,
+    batches: list[ReIDBatch],
+    rate: float,
+    decay: float,
+) -> tuple[list[dict[str, float]], Parameters]:
+    """The losses of each step of the second stage from the weights of `clip` on, which it changes;
+    and what `new` has become.
 
     Args:
         new: the first weights of what is not of CLIP.
@@ -123,7 +130,7 @@ def plain_pictures(
     groups = [
         {"params": [p], "times": 2 if name.endswith("bias") else 1} for name, p in trained.items()
     ]
-    optimizer = torch.optim.Adam(groups, weight_decay=1e-4)
+    optimizer = torch.optim.Adam(groups, weight_decay=decay)
     rows = []
     for step, batch in enumerate(batches):
         side = new["side_information.embedding"][batch.cameras]
@@ -139,13 +146,12 @@ def plain_pictures(
         }
         loss = 0.25 * losses["id"] + losses["triplet"] + losses["i2t"]
         rows.append({name: value.item() for name, value in losses.items()} | {"loss": loss.item()})
-        if step + 1 < len(batches):  # nothing is read after the last
-            for group in optimizer.param_groups:
-                group["lr"] = PICTURE_RATES[step] * group["times"]
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return rows
+        for group in optimizer.param_groups:
+            group["lr"] = rate * PICTURE_RATES[step] * group["times"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return rows, {name: weight.detach() for name, weight in new.items()}
 
 
 @dataclass
@@ -155,6 +161,7 @@ class Run:
     batches: dict[str, list] = field(default_factory=dict)  # by stage
     weights: dict[str, Parameters] = field(default_factory=dict)  # as the stage began
     rows: list[dict] = field(default_factory=list)
+    ended: Parameters = field(default_factory=dict)  # the weights after all
 
 
 @pytest.fixture
@@ -190,6 +197,7 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
         run.rows += [line for line in lines if "loss" in line]
         assert lines[-1]["split"] == "test"
+        run.ended |= read_checkpoint(tmp_path / "run" / LAST)["model"]
         return run
 
     return train
@@ -213,7 +221,9 @@ def read_pictures(folder: Path, size: tuple[int, int]) -> Tensor:
     return (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 
 
-def check_run(run: Run, clip: open_clip.CLIP, pictures: Tensor) -> None:
+def check_run(
+    run: Run, clip: open_clip.CLIP, pictures: Tensor, rate: float = 5e-6, decay: float = 1e-4
+) -> None:
     with torch.no_grad():
         expected = encode_images(clip, pictures)[2]
     for batch in run.batches["prompts"]:
@@ -231,19 +241,28 @@ def check_run(run: Run, clip: open_clip.CLIP, pictures: Tensor) -> None:
     new = {n: w for n, w in weights.items() if n.startswith(new) and n.endswith(trained)}
     with torch.no_grad():
         text = encode_words(clip, words)
-    rows = plain_pictures(clip, new, text, run.batches["images"])
+    rows, ended = plain_pictures(clip, new, text, run.batches["images"], rate, decay)
     for row, plain in zip([r for r in run.rows if r["stage"] == "images"], rows, strict=True):
         assert {name: row[name] for name in plain} == pytest.approx(plain, rel=1e-4)
+    ended |= {
+        f"visual.{name}": clip.visual.get_parameter(name) for name in ("proj", "conv1.weight")
+    }
+    for name, weight in ended.items():
+        moved = (run.ended[name] - weights[name]).norm()
+        assert moved > 0
+        assert (run.ended[name] - weight).norm() < 2e-2 * moved, name
 
 
 def test_small_towers_train_as_the_plain_stages_do(train, tmp_path):
+    """At a rate and with a decay that show."""
     clip = write_openai_archive(tmp_path / "small.pt", embed_dim=32)
     run = train(
         tmp_path / "small.pt",
         *("data.image_size=[32, 16]", "model.stride=4", "model.embed_dim=32"),
+        "stages.images.schedule={lr: 1e-3, weight_decay: 0.5}",
     )
     overlap(clip, 4, (7, 3))
-    check_run(run, clip, read_pictures(tmp_path, (32, 16)))
+    check_run(run, clip, read_pictures(tmp_path, (32, 16)), rate=1e-3, decay=0.5)
 
 
 def test_vit_b_16_with_side_information_and_overlap_trains_as_the_plain_stages_do(train, tmp_path):

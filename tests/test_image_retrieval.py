@@ -73,12 +73,12 @@ def test_the_metrics_are_those_of_the_protocol(dataset):
     )
     known_of = query_ids, gallery_ids, query_cams, gallery_cams
     expected = retrieval_metrics(query @ gallery.T, *known_of)
-    assert retrieval.rank(encoded, ALONE)["image to image"] == pytest.approx(expected)
+    assert retrieval.rank(encoded, ALONE).results["image to image"] == pytest.approx(expected)
 
     def rerank(query: Tensor, gallery: Tensor) -> Tensor:
         return k_reciprocal(query, gallery, 3, 2, 0.3)
 
-    results = retrieval.rank(encoded, ALONE, rerank)
+    results = retrieval.rank(encoded, ALONE, rerank).results
     expected = retrieval_metrics(-rerank(query, gallery), *known_of)
     assert results["image to image, re-ranked"] == pytest.approx(expected)
 
@@ -118,7 +118,9 @@ def test_drawn_galleries_are_averaged_over(dataset):
 def test_the_worst_queries_are_shown_with_what_they_find(dataset):
     retrieval = retrieve(dataset)
     encoded = retrieval.encode(Pixels(), ALONE, PRECISION)
-    lists = retrieval.ranked_lists(encoded, ALONE.device, 2, seed=1)
+    ranking = retrieval.rank(encoded, ALONE).ranking
+    assert ranking is not None
+    lists = retrieval.ranked_lists(encoded, ranking, ALONE.device, 2, seed=1)
     assert {group: len(found) for group, found in lists.items()} == {"sample": 2, "worst": 2}
     queries = {picture.path: picture for picture in dataset.query}
     for ranked in (*lists["sample"], *lists["worst"]):

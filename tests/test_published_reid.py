@@ -146,27 +146,30 @@ def test_side_information_of_views(theirs, write):
     rows = torch.randn(24, 64)
     file = write(theirs | {"cv_embed": rows})
 
-    def read(views: int) -> tuple[Tensor, int, int]:
-        published = read_published_reid(file, SIZE, views=views)
+    def read(cameras: int | None, views: int) -> tuple[Tensor, int, int]:
+        published = read_published_reid(file, SIZE, cameras=cameras, views=views)
         architecture = published.architecture
         from_architecture(architecture).load_state_dict(published.state)
         embedding = published.state["side_information.embedding"]
         return embedding, architecture["cameras"], architecture["views"]
 
-    for views, cameras in ((1, 24), (8, 3)):
-        embedding, *numbers = read(views)
+    for known, numbers in (((None, 1), [24, 1]), ((3, 8), [3, 8]), ((24, 8), [24, 1])):
+        embedding, *found = read(*known)
         assert torch.equal(embedding, rows)
-        assert numbers == [cameras, views]
-    embedding, *numbers = read(9)
-    assert numbers == [3, 9]
+        assert found == numbers
+    embedding, *found = read(3, 9)
+    assert found == [3, 9]
     for camera in range(3):
-        known = rows[8 * camera : 8 * camera + 8]
-        assert torch.equal(embedding[9 * camera : 9 * camera + 8], known)
-        torch.testing.assert_close(embedding[9 * camera + 8], known.mean(dim=0))
-    with pytest.raises(InputError, match=r"24 cameras and views .* 11 views"):
-        read(11)
+        held = rows[8 * camera : 8 * camera + 8]
+        assert torch.equal(embedding[9 * camera : 9 * camera + 8], held)
+        torch.testing.assert_close(embedding[9 * camera + 8], held.mean(dim=0))
+    embedding, *found = read(3, 1)
+    assert found == [3, 1]
+    torch.testing.assert_close(embedding, rows.unflatten(0, (3, 8)).mean(dim=1))
+    for other in ((3, 11), (5, 1)):  # of other data, which the caller sees from the numbers
+        assert read(*other)[1:] == (24, 1)
     del theirs["cv_embed"]
-    architecture = read_published_reid(write(theirs), SIZE, views=9).architecture
+    architecture = read_published_reid(write(theirs), SIZE, cameras=3, views=9).architecture
     assert (architecture["cameras"], architecture["views"]) == (0, 1)
 
 

@@ -10,6 +10,7 @@ import torch
 import main
 import options
 from errors import InputError
+from misc import export
 from misc.checkpoint import LAST, read_checkpoint
 from misc.datasets.reid import read_reid
 from misc.datasets.synthetic import write_reid_dataset
@@ -102,8 +103,8 @@ def test_every_layout_trains_and_evaluates(run, dataset, cameras, views):
     assert 0 < found["mAP"] <= 100
     architecture = read_checkpoint(folder / LAST)["architecture"]
     assert (architecture["cameras"], architecture["views"]) == (cameras, views)
-    lists = folder / "ranked_lists" / name.partition(",")[0].replace(" (", "-").replace(") ", "-")
-    names = {file.name for file in lists.with_name(re.sub(r"[^\w.-]+", "-", lists.name)).iterdir()}
+    lists = folder / "ranked_lists" / re.sub(r"[^\w.-]+", "-", name.partition(",")[0])
+    names = {file.name for file in lists.iterdir()}
     assert names == {"sample-01.jpg", "worst-01.jpg", "ranked_lists.jsonl"}
 
 
@@ -142,13 +143,13 @@ def test_prompts_that_nothing_has_learnt_are_not_compared_with(run, folder):
     with pytest.raises(InputError, match=r"reid\.i2t: compares with prompts that no stage learns"):
         run("stages.prompts.skip=true")
     baseline = run("stages.prompts.skip=true", "reid.i2t=false", output="baseline")
-    with pytest.raises(InputError, match="holds no prompts of 6 identities"):
+    with pytest.raises(InputError, match="holds no prompts of these 6 identities"):
         run("stages.prompts.skip=true", f"model.init_from={baseline}", output="other")
-    with pytest.raises(InputError, match="is of a baseline, which has no text tower"):
+    with pytest.raises(InputError, match="baseline has no text tower for a person, and model"):
         run(f"model.init_from={baseline}", output="other")
     more = f"reid.train_sets=[{{dataset: msmt17, root: {folder}}}]"
     first = run("stages.images.skip=true", output="first")
-    with pytest.raises(InputError, match="holds no prompts of 12 identities"):
+    with pytest.raises(InputError, match="holds no prompts of these 12 identities"):
         run("stages.prompts.skip=true", f"model.init_from={first}", more, output="other")
 
 
@@ -190,8 +191,10 @@ def test_two_processes_train_as_one(run, folder, tmp_path, recipe):
     for one, two in zip(losses(alone), losses(both), strict=True):
         named = [name for name in one if name in ("loss", "sup_con", "id", "triplet", "i2t")]
         assert [two[name] for name in named] == pytest.approx([one[n] for n in named], rel=2e-4)
-    for name, found in metrics(alone).items():
-        assert metrics(both)[name] == pytest.approx(found, abs=5)
+    first, second = (read_checkpoint(folder / LAST)["model"] for folder in (alone, both))
+    for name, tensor in first.items():
+        if not name.endswith("k_proj.bias"):  # its gradient is zero but for rounding
+            torch.testing.assert_close(second[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_evaluation_alone_gives_the_same_numbers(run, folder, capsys):
@@ -215,7 +218,8 @@ def test_evaluation_alone_gives_the_same_numbers(run, folder, capsys):
     duke = (f"reid.root={folder}", "reid.dataset=dukemtmc", "reid.test_sets=[]")
     capsys.readouterr()
     found = evaluate("trained", *duke, output="duke")
-    assert "other cameras and views than those of DukeMTMC-reID" in capsys.readouterr().out
+    told = "knows 6 cameras and 1 views, which are not those of DukeMTMC-reID"
+    assert told in capsys.readouterr().out
     for name, expected in found.items():
         assert trained[name] == expected
 
@@ -256,16 +260,72 @@ def test_a_text_training_goes_on_with_pictures(run, places, tmp_path):
         main.run(options.parse([*arguments, "model.init_from=run", "--output", "none"]))
 
 
+def test_a_training_begins_with_a_published_checkpoint(run, tmp_path):
+    """With CLIP-ReID's own, whose prompts are of as many identities, and with TBPS-CLIP's."""
+    first = run(output="first")
+    state = read_checkpoint(first / LAST)["model"]
+    torch.save(to_clip_reid(state), "reid.pth")
+    second = run("stages.prompts.skip=true", "model.init_from=reid.pth", output="second")
+    held = read_checkpoint(second / LAST)["model"]
+    assert torch.equal(held["prompts.words"], state["prompts.words"])
+    architecture = {"embed_dim": 32}
+    with pytest.raises(InputError, match=r"model\.embed_dim is 16 in it and 32 in the config"):
+        run("model.init_from=first", f"model.embed_dim={architecture['embed_dim']}", output="none")
+
+
+def test_a_checkpoint_of_the_other_task_is_named(run, places, tmp_path):
+    demo = str(options.RECIPES / "demo.yaml")
+    text = ["--config", demo, *SMALL, *places, "schedule.epoch=1", "experiment.text_length=77"]
+    main.run(options.parse([*text, "--output", "text"]))
+    assert export.main(["text", "tbps.pth"]) == 0
+    for file in ("text", "tbps.pth"):
+        with pytest.raises(InputError, match="is of task text_to_image, which knows no identities"):
+            run("--evaluate", file, output="none")
+    started = read_checkpoint(run("model.init_from=tbps.pth", output="run") / LAST)["model"]
+    whole = read_checkpoint(Path("text") / "checkpoint_best.pt")["model"]
+    name = "text.transformer.blocks.0.attn.q_proj.weight"
+    assert torch.equal(started[f"prompts.{name}"], whole[f"clip.{name}"])
+    torch.save(to_clip_reid(started), "reid.pth")
+    with pytest.raises(InputError, match="is of task image_to_image, which reads no sentences"):
+        main.run(options.parse([*text, "--evaluate", "reid.pth", "--output", "none"]))
+
+
+def test_prompts_of_other_identities_or_another_noun_are_not_taken(run):
+    run("stages.images.skip=true", output="first")
+    words = ("model.init_from=first", "reid.dataset=veri776", "stages.prompts.skip=true")
+    with pytest.raises(InputError, match="holds no prompts of these 6 identities"):
+        run(*words, output="none")
+    with pytest.raises(InputError, match="has no text tower for a vehicle, and model"):
+        run(*words[:2], "reid.noun=vehicle", output="none")
+
+
+def test_a_published_model_without_the_recipes_side_information_keeps_its_own(run, folder, capsys):
+    """Its cameras are those of the data; `reid.sie` says nothing about it."""
+    trained = run(recipe=SIE_OLP, output="trained")
+    torch.save(to_clip_reid(read_checkpoint(trained / LAST)["model"]), "sie.pth")
+    words = ("--config", VIT, *SMALL, *FEW, f"reid.root={folder}", "model.stride=12")
+    words = tuple(word for word in words if word != "model.stride=12")
+    stride = options.parse(["--config", SIE_OLP]).configure().model.stride
+    found = evaluate("sie.pth", *words, f"model.stride={stride}", output="again")
+    assert found == metrics(trained)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (("data.languages=[en]",), r"data\.languages: goes with task text_to_image"),
+        (("reid.i2t=false",), r"stages\[0\]: learns prompts that nothing reads"),
+        (
+            ("reid.train_sets=[{dataset: market1501, root: FOLDER}]",),
+            r"reid\.train_sets: market1501 in .* is given twice",
+        ),
         (("reid.root=null",), r"reid\.root is not set: give reid\.dataset=market1501"),
         (("reid.root=absent",), r"Market-1501 is neither in absent nor"),
         (("reid.dataset=market",), r"unknown dataset 'market': did you mean market1501\?"),
         (("reid.images_per_identity=3",), r"a batch of 8 pictures .* is no multiple of .*=3"),
         (
             ("data.global_batch_size=24", "data.batch_size=24", "reid.images_per_identity=2"),
-            r"more than the 6 identities",
+            r"12 identities is more than the 6 of the training set",
         ),
         (("data.global_batch_size=16",), r"raise data\.batch_size, or lower"),
         (("model.freeze=[visual.absent]",), r"no parameter's name starts with 'visual\.absent'"),
@@ -282,7 +342,8 @@ def test_a_text_training_goes_on_with_pictures(run, places, tmp_path):
         (("schedule.milestones=[5, 2]",), r"schedule\.milestones: \[5, 2\] are not epochs one"),
     ],
 )
-def test_a_mistake_is_one_sentence(run, words, sentence, tmp_path):
+def test_a_mistake_is_one_sentence(run, folder, words, sentence, tmp_path):
+    words = tuple(word.replace("FOLDER", str(folder / "..") + f"/{folder.name}") for word in words)
     with pytest.raises(InputError, match=sentence):
         run(*words)
     assert not (tmp_path / "run").exists()

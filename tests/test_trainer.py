@@ -128,7 +128,7 @@ def test_a_model_with_batch_norms_encodes_no_parts(training):
     tower = model.clip.visual
     model.clip.visual = ModifiedResNet(ResNetShape(8, (1, 1, 1, 1), 4, (32, 16), 1), 16)
     with pytest.raises(
-        InputError, match=r"for 8 samples in parts of data\.batch_size=3, .*: raise"
+        InputError, match=r"stage train has 8 samples .* parts of data\.batch_size=3, .*: raise"
     ):
         check_chunk(stage, model, PART)
     check_chunk(stage, model, len(batch))
