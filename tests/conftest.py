@@ -11,7 +11,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run side by side
 
 import options
 from misc.datasets.synthetic import WrittenDataset, write_dataset
+from misc.engine import Engine
 from misc.recorder import OURS
+from misc.trainer import Trainer
 
 SMALL = (
     "data.image_size=[32,16]",
@@ -55,6 +57,32 @@ def small_config(places) -> Callable[..., options.Config]:
         return options.parse(["--config", demo, *SMALL, *places, *changes]).configure()
 
     return configure
+
+
+class Interruption(Exception):
+    """What ends a run in a test."""
+
+
+@pytest.fixture
+def interrupt(monkeypatch) -> Callable[[Callable[[], object], int], None]:
+    """Calls a training, and ends it after so many checkpoints."""
+
+    def interrupt(train: Callable[[], object], saves: int) -> None:
+        save, count = Engine._save, 0
+
+        def save_and_stop(self: Engine, trainer: Trainer) -> None:
+            nonlocal count
+            save(self, trainer)
+            count += 1
+            if count == saves:
+                raise Interruption
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "_save", save_and_stop)
+            with pytest.raises(Interruption):
+                train()
+
+    return interrupt
 
 
 @pytest.fixture(autouse=True)

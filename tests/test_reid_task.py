@@ -14,9 +14,7 @@ from misc import export
 from misc.checkpoint import LAST, read_checkpoint
 from misc.datasets.reid import read_reid
 from misc.datasets.synthetic import write_reid_dataset
-from misc.engine import Engine
 from misc.features import load_features
-from misc.trainer import Trainer
 from model.published_reid import to_clip_reid
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks
@@ -153,27 +151,11 @@ def test_prompts_that_nothing_has_learnt_are_not_compared_with(run, folder):
         run("stages.prompts.skip=true", f"model.init_from={first}", more, output="other")
 
 
-class Interruption(Exception):
-    pass
-
-
 @pytest.mark.parametrize("saves", [1, 2, 3])
-def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(run, monkeypatch, saves):
+def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(run, interrupt, saves):
     """Interrupted within the first stage, between the two, and within the second one."""
     whole = run("reid.sie=camera", output="whole")
-    save, count = Engine._save, 0
-
-    def save_and_stop(self: Engine, trainer: Trainer) -> None:
-        nonlocal count
-        save(self, trainer)
-        count += 1
-        if count == saves:
-            raise Interruption
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_save", save_and_stop)
-        with pytest.raises(Interruption):
-            run("reid.sie=camera", output="broken")
+    interrupt(lambda: run("reid.sie=camera", output="broken"), saves)
     resumed = run("reid.sie=camera", "--resume", "auto", output="broken")
     first, second = (read_checkpoint(folder / LAST)["model"] for folder in (whole, resumed))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())

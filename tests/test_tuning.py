@@ -11,7 +11,6 @@ import options
 from errors import InputError
 from misc import export
 from misc.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
-from misc.engine import Engine
 from misc.text_model import restored_model
 from misc.trainer import Trainer
 from model.cskt import is_added
@@ -116,25 +115,10 @@ def test_other_frozen_weights_are_refused_by_name(train, tmp_path):
 
 
 @pytest.mark.parametrize("saves", [1, 3])
-def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(train, monkeypatch, saves):
+def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(train, interrupt, saves):
     words = ("lora.rank=2", "experiment.id=true", "log.save_period=5")
     whole = train(*words, output="whole")
-    save, count = Engine._save, 0
-
-    class Interruption(Exception):
-        pass
-
-    def save_and_stop(self: Engine, trainer: Trainer) -> None:
-        nonlocal count
-        save(self, trainer)
-        count += 1
-        if count == saves:
-            raise Interruption
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_save", save_and_stop)
-        with pytest.raises(Interruption):
-            train(*words, output="broken")
+    interrupt(lambda: train(*words, output="broken"), saves)
     resumed = train(*words, "--resume", "auto", output="broken")
     first, second = (read_checkpoint(folder / LAST)["model"] for folder in (whole, resumed))
     assert first.keys() == second.keys()
