@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -154,7 +155,7 @@ class Model(Section):
     freeze: tuple[Text, ...]
     use_gather: bool
     softlabel_ratio: Probability
-    temperature: Positive | None
+    temperature: Annotated[float, Field(ge=0.01)] | None  # the scale is 100 at most
     vision: VisionTower
     text: TextTower
 
@@ -191,8 +192,20 @@ class Prompts(Section):
     init: Literal["random", "words"]
     words: Text
 
+    @model_validator(mode="after")
+    def _hold_words(self) -> Self:
+        if self.init == "words" and not self.n_ctx:
+            raise ValueError("init is words, but n_ctx is 0: there are no prompts to begin so")
+        return self
 
-Towers = Annotated[tuple[Literal["image", "text"], ...], Field(max_length=2)]
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len({*names}) < len(names):
+        raise ValueError(f"{', '.join(names)}: give each once")
+    return names
+
+
+Towers = Annotated[tuple[Literal["image", "text"], ...], AfterValidator(_once)]
 
 
 class AdapterScale(Section):
@@ -202,7 +215,7 @@ class AdapterScale(Section):
 
 class Adapters(Section):
     towers: Towers
-    blocks: tuple[Natural, ...] | None
+    blocks: Annotated[tuple[Natural, ...], Field(min_length=1)] | None
     reduction: Count
     scale: AdapterScale
 
@@ -598,6 +611,8 @@ def _disagreements_of_text(config: Config) -> Iterator[Any]:
 def _disagreements_of_reid(config: Config) -> Iterator[Any]:
     for section in config.tunes:
         yield _problem("goes with task text_to_image alone", section)
+    if config.model.temperature is not None:
+        yield _problem("goes with task text_to_image alone", "model", "temperature")
     for key in ("annotation_file", "image_root", "train_sets", "test_sets", "languages"):
         if getattr(config.data, key):
             yield _problem(

@@ -22,10 +22,10 @@ from misc.script import run_script
 SMALL = str(ROOT / "benchmarks" / "small.yaml")
 RECIPE = str(ROOT / "benchmarks" / "tuned.yaml")
 NONE = ("prompts.n_ctx=0", "adapters.towers=[]")
-ADAMW = "schedule={optimizer: adamw, lr: 3e-4, lr_start: 1e-5, eps: 1e-8, decayed: matrices}"
+ADAMW = "schedule={optimizer: adamw, eps: 1e-8, decayed: matrices, bias_factor: 1}"
 ROWS = {
-    "full fine-tuning": (*NONE, ADAMW),
-    "LoRA": (*NONE, "lora={rank: 8, targets: [attention, mlp]}", "schedule.lr=3e-3"),
+    "full fine-tuning": (*NONE, ADAMW, "schedule.lr=3e-4"),
+    "LoRA": (*NONE, "lora={rank: 8, targets: [attention, mlp]}", ADAMW, "schedule.lr=3e-3"),
     "prompts": ("adapters.towers=[]", "schedule.lr=3e-3"),
     "adapters": ("prompts.n_ctx=0", "schedule.lr=3e-3"),
     "prompts and adapters (CSKT)": ("schedule.lr=3e-3",),

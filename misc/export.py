@@ -49,8 +49,11 @@ def write_published(state: Mapping[str, Tensor], file: Path) -> None:
         raise InputError(f"cannot write {file} ({error}): name another file") from error
 
 
-def _whole(source: Path, checkpoint: Checkpoint) -> Mapping[str, Tensor]:
+def _whole(source: Path, checkpoint: Checkpoint, words: list[str]) -> Mapping[str, Tensor]:
     """The weights of a checkpoint; where LoRA was trained beside others, the sum of both.
+
+    Args:
+        words: settings over its configuration.
 
     Raises:
         InputError: prompts or adapters were.
@@ -63,16 +66,17 @@ def _whole(source: Path, checkpoint: Checkpoint) -> Mapping[str, Tensor]:
         )
     if not tuning:
         return checkpoint["model"]
-    config = options.parse([]).configure(checkpoint["config"])
+    config = options.parse(words).configure(checkpoint["config"])
     model = restored_model(config, Start(source, checkpoint), with_heads=False)
     merge_lora(model.clip)
-    return model.state_dict()
+    heads = {k: v for k, v in checkpoint["model"].items() if k.startswith(HEADS)}
+    return {**model.state_dict(), **heads}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    return run_script(lambda: _run(options.checkpoint, options.output))
+    asked = _parser().parse_intermixed_args(arguments)
+    return run_script(lambda: _run(asked.checkpoint, asked.output, asked.overrides))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,10 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", type=Path, help="a checkpoint, or the folder of a run")
     parser.add_argument("output", type=Path, help="the file to write, such as tbps_clip.pth")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="section.key=value",
+        help="settings over those of a run that was tuned, if its frozen weights lie elsewhere now",
+    )
     return parser
 
 
-def _run(place: Path, output: Path) -> None:
+def _run(place: Path, output: Path, words: list[str]) -> None:
     source = find_checkpoint(place, BEST, LAST)
     checkpoint = read_checkpoint(source)
     backbone = checkpoint["architecture"].get("backbone", "clip")
@@ -105,7 +115,7 @@ def _run(place: Path, output: Path) -> None:
             "only: its features would differ, export a model that was trained with "
             "model.activation=quickgelu"
         )
-    write_published(_whole(source, checkpoint), output)
+    write_published(_whole(source, checkpoint, words), output)
     print(f"{source} -> {output}")
 
 

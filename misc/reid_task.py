@@ -43,6 +43,7 @@ from model.build_reid import (
     reid_to_go_on_from,
 )
 from model.clip_reid import CLIPReID
+from model.cskt import describe_tuning
 from model.published_reid import is_published_reid, read_published_reid
 from model.weight_sources import State
 from options import Config, Schedule, Tree, to_tree
@@ -123,7 +124,13 @@ class ReIDTask(Task):
         config = self.config
         if is_of_text(start):
             self._check_words({}, start.file)
-            return build_clip_reid(config, self.known, new_model(config, with_heads=False).clip)
+            clip = new_model(config, with_heads=False).clip
+            if tuning := describe_tuning(clip):
+                raise InputError(
+                    f"{start.file} is tuned by {', '.join(tuning)}, which task image_to_image has "
+                    "no place for: give a whole model"
+                )
+            return build_clip_reid(config, self.known, clip)
         state, architecture = self._read_weights(start, any_size=True)
         trained = _trained_with(start)
         if self._learns_prompts or (trained and _sets(trained) != _sets(to_tree(config))):

@@ -2,6 +2,8 @@
 with.
 """
 
+import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +19,14 @@ from model.build import (
     describe_architecture,
     kept_frozen,
 )
+from model.cskt import set_temperature
 from model.published import Published, is_published, read_published
 from model.published_reid import is_published_reid
 from model.tbps_clip import TBPSCLIP
 from model.tuned_weights import load_trained
 from options import Config
+
+log = logging.getLogger(__name__)
 
 FROZEN = "frozen"  # of a checkpoint that holds only what was trained: the hash of the rest
 
@@ -62,8 +67,19 @@ def new_model(config: Config, identities: int = 0, with_heads: bool = True) -> T
                 "it was tuned from"
             )
         add_tuning(config, model.clip)
-    model.constrain()  # the log scale of others may have drifted
+        if config.model.clip_pretrained is None and not config.model.init_from:
+            log.warning(
+                "the frozen weights are random: give model.clip_pretrained, or model.init_from"
+            )
+    _set_scale(config, model)
     return model
+
+
+def _set_scale(config: Config, model: TBPSCLIP) -> None:
+    """The temperature that the configuration fixes, or the weights' own within its bounds."""
+    if config.model.temperature is not None:
+        set_temperature(model.clip, config.model.temperature)
+    model.constrain()  # the log scale of others may have drifted
 
 
 def restored_model(
@@ -76,13 +92,15 @@ def restored_model(
     """
     content = start.content
     if content is not None and FROZEN in content:
-        model = new_model(config, identities, with_heads)
-        tuning = describe_architecture(model).get("tuning")
-        if tuning != content["architecture"]["tuning"]:
+        try:
+            model = new_model(config, identities, with_heads)
+        except InputError as error:
             raise InputError(
-                f"{start.file} is tuned otherwise than the configuration says: give its prompts, "
-                "adapters and lora, or leave --config out"
-            )
+                f"{start.file} holds only what was tuned, and the weights beside it "
+                f"(model.init_from, model.clip_pretrained or altclip_pretrained) are not there: "
+                f"{error}"
+            ) from None
+        _refuse_another(start.file, content["architecture"], describe_architecture(model))
         trained = {k: v for k, v in content["model"].items() if with_heads or k.startswith("clip.")}
         load_trained(model, trained, kept_frozen(config, model), content[FROZEN], start.file)
         return model
@@ -92,8 +110,26 @@ def restored_model(
         load_weights(model, state, start.file)
     else:
         _load_towers(model, state, start.file)
-    model.constrain()
+    _set_scale(config, model)
     return model
+
+
+def _refuse_another(file: Path, held: Architecture, asked: Architecture) -> None:
+    """See that tuned weights are of such a model, whatever its dropout.
+
+    Raises:
+        InputError: they are not.
+    """
+    held, asked = (json.loads(json.dumps(each)) for each in (held, asked))
+    for key in ("backbone", "vision", "text", "embed_dim", "activation", "tuning"):
+        for side in (held, asked):
+            for part in (side["text"], side.get("tuning", {}).get("lora", {})):
+                part.pop("dropout", None)
+        if held.get(key) != asked.get(key):
+            raise InputError(
+                f"{file} was tuned in another model: its {key} is {held.get(key)}, and that of the "
+                f"configuration {asked.get(key)}; give what it was trained with"
+            )
 
 
 def _load_towers(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from errors import InputError
 from model.clip import CLIP, DualEncoder, TextShape, vision_shape
 from model.criterion import Criterion, Settings
-from model.cskt import describe_tuning, frozen, set_temperature, start_from_words, tune
+from model.cskt import describe_tuning, frozen, start_from_words, tune
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.resnet import ResNetShape
 from model.tbps_clip import TBPSCLIP
@@ -78,8 +78,6 @@ def build_model(
         clip = _clip_of_checkpoint(config, architecture)
         tune(clip, architecture.get("tuning", {}))
         identities = architecture["identities"]
-    if config.model.temperature is not None:
-        set_temperature(clip, config.model.temperature)
     if not with_heads:
         return TBPSCLIP(clip)
     width, vocab_size = clip.embed_dim, clip.text.shape.vocab_size

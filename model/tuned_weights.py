@@ -46,8 +46,8 @@ def load_trained(
     state = model.state_dict()
     if frozen_hash(state, frozen) != told:
         raise InputError(
-            f"{file} was trained beside other frozen weights than those of model.clip_pretrained "
-            "or model.altclip_pretrained: give the ones of its training"
+            f"{file} was trained beside other frozen weights than those of model.clip_pretrained, "
+            "model.altclip_pretrained or model.init_from: give the ones of its training"
         )
     expected = trained_state(state, frozen)
     wrong = (expected.keys() ^ trained.keys()) | {

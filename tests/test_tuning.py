@@ -11,6 +11,7 @@ import options
 from errors import InputError
 from misc import export
 from misc.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
+from misc.datasets.synthetic import write_reid_dataset
 from misc.text_model import restored_model
 from misc.trainer import Trainer
 from model.cskt import is_added
@@ -34,6 +35,11 @@ WAYS = {
     "CSKT": (),
     "prompts": ("adapters.towers=[]",),
     "prompts of words": ("adapters.towers=[]", "prompts={init: words, direction: independent}"),
+    "prompts of one direction": ("prompts.direction=text_to_image", "experiment.mlm=true"),
+    "prompts of the other": (
+        "prompts.direction=image_to_text",
+        "model.gradient_checkpointing=true",
+    ),
     "adapters": ("prompts.n_ctx=0",),
     "adapters in one block": (*OFF, "adapters={towers: [text], blocks: [1]}"),
     "LoRA": (*OFF, "lora={rank: 2, targets: [attention, mlp]}"),
@@ -80,7 +86,7 @@ def test_a_checkpoint_holds_what_was_trained_and_gives_the_same_numbers(train, w
     held = {name for name in content["model"] if not name.endswith(("positional_embedding",))}
     held -= {"clip.logit_scale"}
     assert held
-    assert all(map(is_added, held))
+    assert all(is_added(name) or not name.startswith("clip.") for name in held)
     assert evaluate("run", output="again") == closing(folder)
 
 
@@ -93,7 +99,6 @@ def test_what_is_frozen_stays_and_the_rest_moves(train, monkeypatch, way):
         if not seen:
             seen.update({n: p.detach().clone() for n, p in self.model.named_parameters()})
         result = step(self, *arguments)
-        self.model.seen = True
         train.model = self.model
         return result
 
@@ -108,10 +113,40 @@ def test_other_frozen_weights_are_refused_by_name(train, tmp_path):
     write_openai_archive(tmp_path / "other.pt", embed_dim=32, seed=1)
     with pytest.raises(InputError, match=r"beside other frozen weights .* model\.clip_pretrained"):
         evaluate("run", "model.clip_pretrained=other.pt", output="again")
-    with pytest.raises(InputError, match="is tuned otherwise than the configuration says"):
+    with pytest.raises(InputError, match=r"its tuning is .* and that of the configuration"):
         evaluate("run", "prompts.n_ctx=2", output="again")
+    with pytest.raises(InputError, match=r"its vision is .* and that of the configuration"):
+        evaluate("run", "data.image_size=[16, 32]", output="again")
+    with pytest.raises(InputError, match="its activation is quickgelu"):
+        evaluate("run", "model.activation=gelu", output="again")
+    with pytest.raises(InputError, match=r"beside it \(model\.init_from, .*: there are no weights"):
+        evaluate("run", "model.clip_pretrained=absent.pt", output="again")
     with pytest.raises(InputError, match="holds only what was tuned"):
         train(f"model.init_from={folder}", output="next")
+
+
+def test_what_a_run_has_learnt_is_tuned(train, tmp_path):
+    """With the temperature of the recipe, whatever the scale that was learnt; then resumed."""
+    train(*OFF, "model.temperature=null", "schedule.epoch=1", output="base")
+    folder = train("model.init_from=base", "schedule.epoch=1", "experiment.select_on=last")
+    state = read_checkpoint(folder / LAST)["model"]
+    assert state["clip.logit_scale"].exp().item() == pytest.approx(50)
+    assert evaluate("run", output="again") == closing(folder)
+    train("model.init_from=base", "schedule.epoch=2", "--resume", "auto")
+    assert read_checkpoint(folder / LAST)["epoch"] == 2
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"model\.init_from, .* are not there: there is no base"):
+        evaluate("run", output="none")
+    assert evaluate("run", "model.init_from=moved", output="third") == closing(folder)
+
+
+def test_random_frozen_weights_are_told_of(train, capsys):
+    towers = "layers: 2, heads: 2"
+    train(
+        *("model.clip_pretrained=null", "experiment.select_on=last"),
+        f"model={{vision: {{width: 32, {towers}, patch_size: 8}}, text: {{width: 32, {towers}}}}}",
+    )
+    assert "the frozen weights are random" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("saves", [1, 3])
@@ -149,13 +184,14 @@ def test_two_processes_tune_as_one(train, places, archive, tmp_path):
 
 
 def test_lora_is_merged_by_an_export_and_the_others_are_refused(train, tmp_path):
-    folder = train(*WAYS["LoRA"])
+    folder = train(*WAYS["LoRA"], "experiment.id=true")
     assert export.main([str(folder), "merged.pth"]) == 0
     merged = read_published(Path("merged.pth"), (32, 16)).state
     file = find_checkpoint(folder, BEST)
     content = read_checkpoint(file)
     config = options.parse([]).configure(content["config"])
     model = restored_model(config, Start(file, content), with_heads=False)
+    assert torch.equal(merged["classifier.weight"], content["model"]["classifier.weight"])
     name = "clip.visual.transformer.blocks.0.mlp.c_fc"
     layer = model.clip.visual.transformer.blocks[0].mlp.c_fc
     expected = layer.base_layer.weight + layer.get_delta_weight("default")
@@ -175,6 +211,11 @@ def test_a_published_checkpoint_is_evaluated(train, places):
     torch.save({"model": to_cskt(state)}, "best.pth")
     words = ("--config", CSKT, *SMALL, *FEW, *places)
     assert evaluate("best.pth", *words, output="again") == closing(folder)
+    recipe = str(options.RECIPES / "clipreid_vit.yaml")
+    reid = write_reid_dataset("market1501", Path("reid"), identities={"train": 4, "test": 2})
+    words = ("--config", recipe, *SMALL, "model.embed_dim=32", f"reid.root={reid.root}")
+    with pytest.raises(InputError, match="is tuned by prompts, image_adapters, text_ada"):
+        main.run(options.parse([*words, "model.init_from=best.pth"]))
 
 
 def test_altclip_is_tuned_in_its_own_way(places, tmp_path, monkeypatch):
@@ -199,6 +240,10 @@ def test_altclip_is_tuned_in_its_own_way(places, tmp_path, monkeypatch):
         (("adapters.reduction=100",), r"adapters\.reduction is 100: give 1 to 64"),
         (("experiment.text_length=9",), r"prompts\.n_ctx=4 leaves 1 of 9 tokens"),
         (("adapters.towers=[words]",), r"adapters\.towers\[0\] is \"words\", expected 'image' or"),
+        (("adapters.towers=[text, text]",), r"adapters\.towers: text, text: give each once"),
+        (("adapters.blocks=[]",), r"adapters\.blocks"),
+        (("prompts={init: words, n_ctx: 0}",), r"prompts: init is words, but n_ctx is 0"),
+        (("model.temperature=0.005",), r"model\.temperature is 0\.005, expected at least 0\.01"),
         (("task=image_to_image", "reid.i2t=false"), r"prompts: goes with task text_to_image alone"),
     ],
 )
