@@ -60,6 +60,7 @@ def new_model(config: Config, identities: int = 0, with_heads: bool = True) -> T
         state, architecture = adapt_weights(config, state, architecture, identities)
         model = build_model(config, identities, architecture, with_heads)
         _load_towers(model, state, start.file)
+        model.constrain()  # the log scale of others may have drifted
     if config.tunes:
         if "tuning" in describe_architecture(model):
             raise InputError(
@@ -76,10 +77,9 @@ def new_model(config: Config, identities: int = 0, with_heads: bool = True) -> T
 
 
 def _set_scale(config: Config, model: TBPSCLIP) -> None:
-    """The temperature that the configuration fixes, or the weights' own within its bounds."""
+    """The temperature that the configuration fixes, if it does."""
     if config.model.temperature is not None:
         set_temperature(model.clip, config.model.temperature)
-    model.constrain()  # the log scale of others may have drifted
 
 
 def restored_model(
@@ -110,6 +110,7 @@ def restored_model(
         load_weights(model, state, start.file)
     else:
         _load_towers(model, state, start.file)
+    model.constrain()
     _set_scale(config, model)
     return model
 
