@@ -25,7 +25,7 @@ NONE = ("prompts.n_ctx=0", "adapters.towers=[]")
 ADAMW = "schedule={optimizer: adamw, eps: 1e-8, decayed: matrices, bias_factor: 1}"
 ROWS = {
     "full fine-tuning": (*NONE, ADAMW, "schedule.lr=3e-4"),
-    "LoRA": (*NONE, "lora={rank: 8, targets: [attention, mlp]}", ADAMW, "schedule.lr=3e-3"),
+    "LoRA": (*NONE, "lora={rank: 8, targets: [attention, mlp]}", ADAMW, "schedule.lr=1e-3"),
     "prompts": ("adapters.towers=[]", "schedule.lr=3e-3"),
     "adapters": ("prompts.n_ctx=0", "schedule.lr=3e-3"),
     "prompts and adapters (CSKT)": ("schedule.lr=3e-3",),
