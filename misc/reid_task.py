@@ -58,6 +58,8 @@ NEW_PARAMETERS = ("image_head.", "projected_head.", "side_information.")
 
 
 class ReIDTask(Task):
+    """Task image_to_image: CLIP-ReID's two stages, or its baseline, on one dataset or several."""
+
     metric = "mAP"
     where = "reid.dataset, reid.root, reid.test_sets"
 

@@ -61,6 +61,10 @@ from text_utils.tokenizer import Tokenizer
 
 
 class TextTask(Task):
+    """Task text_to_image: any of the losses between pictures and captions, a backbone tuned whole or
+    in part.
+    """
+
     metric = "R1"
     where = "data.annotation_file, data.image_root, data.test_sets, data.languages"
 
