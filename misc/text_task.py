@@ -61,8 +61,8 @@ from text_utils.tokenizer import Tokenizer
 
 
 class TextTask(Task):
-    """Task text_to_image: any of the losses between pictures and captions, a backbone tuned whole or
-    in part.
+    """Task text_to_image: the losses between pictures and captions, on a backbone that trains as a
+    whole or in part.
     """
 
     metric = "R1"
