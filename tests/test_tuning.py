@@ -1,6 +1,7 @@
 """Prompts, adapters and LoRA on a frozen backbone, from the command line to the checkpoint."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,13 @@ import options
 from errors import InputError
 from misc import export
 from misc.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
-from misc.datasets.synthetic import write_reid_dataset
+from misc.datasets.synthetic import write_dataset, write_reid_dataset
 from misc.text_model import restored_model
 from misc.trainer import Trainer
 from model.cskt import is_added
 from model.published import read_published, to_cskt
 from tests.altclip_folders import write_altclip_folder
-from tests.archives import write_openai_archive
+from tests.archives import VIT_B_16, write_openai_archive
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks
 
@@ -251,3 +252,37 @@ def test_a_mistake_is_one_sentence(train, words, sentence, tmp_path):
     with pytest.raises(InputError, match=sentence):
         train(*words)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_recipe_makes_full_size_steps(tmp_path):
+    """ViT-B/16 at 384 x 128: what the log says of it, and what has moved."""
+    write_openai_archive(tmp_path / "ViT-B-16.pt", **VIT_B_16)
+    few = (
+        *("data.global_batch_size=2", "data.batch_size=2", "data.test_batch_size=8"),
+        *("data.num_workers=0", "schedule={epoch: 1, epoch_warmup: 0}", "log.print_period=1"),
+        *("experiment.select_on=last", "evaluation.ranked_lists=0"),
+    )
+    pictures = write_dataset(
+        "cuhk-pedes",
+        tmp_path,
+        identities={"train": 1, "test": 1},
+        images=(2, 2),
+        height=(96, 128),
+    )
+    places = (
+        f"data.annotation_file={pictures.processed}",
+        f"data.image_root={pictures.image_root}",
+    )
+    source = f"model.clip_pretrained={tmp_path / 'ViT-B-16.pt'}"
+    arguments = ["--config", CSKT, "--output", str(tmp_path / "run"), *places, source, *few]
+    main.run(options.parse(arguments))
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    steps = [row for row in rows if "loss" in row]
+    assert len(steps) == 2
+    assert {row["trained_parameters"] for row in steps} == {12_117_888}
+    assert all(math.isfinite(row["loss"]) for row in steps)
+    told = (tmp_path / "run" / "log.txt").read_text()
+    assert "12,117,888 of 161,735,553 parameters (7.49 %)" in told
+    held = read_checkpoint(tmp_path / "run" / LAST)["model"]
+    moved = [name for name, tensor in held.items() if name.endswith("up.bias") and tensor.any()]
+    assert len(moved) == 24
