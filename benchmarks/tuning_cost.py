@@ -3,7 +3,7 @@
 python -m benchmarks.tuning_cost --device cpu --batch 4
 
 Random weights of full size (ViT-B/16 at 384 x 128 and CLIP's text tower), the same batch for all,
-one way after the other in the same process, in turns.
+one way after the other in the same process.
 """
 
 import argparse
