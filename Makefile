@@ -8,7 +8,7 @@ DEVELOP := .venv/.develop
 .PHONY: demo test check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
-	$(BIN)/python -m misc.datasets.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
+	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
 	$(BIN)/python main.py --config config/demo.yaml
 
 test: $(DEVELOP)  ## all tests that need no GPU

@@ -14,7 +14,7 @@ import options
 from errors import InputError
 
 if TYPE_CHECKING:
-    from misc.checkpoint import Start
+    from misc.runtime.checkpoint import Start
 
 
 def main() -> None:
@@ -40,9 +40,9 @@ def run(command: options.Command) -> None:
     ]
 
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
-    from misc.distributed import processes
     from misc.job import Job, evaluate
-    from misc.recorder import start_logging
+    from misc.runtime.distributed import processes
+    from misc.runtime.recorder import start_logging
 
     with processes(command.device, configs[0].distributed.backend) as own:
         start_logging(own.is_main)
@@ -62,9 +62,9 @@ def read_starts(command: options.Command) -> "list[Start | None]":
     """
     if not (command.evaluate or command.resume):
         return [None]
-    from misc.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
-    from model.published import is_published
-    from model.published_reid import is_published_reid
+    from misc.runtime.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
+    from model.weights.published import is_published
+    from model.weights.published_reid import is_published_reid
 
     def read(file: Path) -> Start:
         # What other code made is without a configuration of ours.

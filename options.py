@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from errors import InputError
-from misc.yaml12 import read_yaml, write_yaml
+from misc.settings.yaml12 import read_yaml, write_yaml
 
 RECIPES = Path(__file__).resolve().parent / "config"
 COMMAND_LINE = "command line"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from benchmarks.sweep import ROOT, Run, make_all, places
 from errors import InputError
-from misc.datasets.synthetic import WrittenDataset, write_dataset
-from misc.report import summarise
-from misc.script import run_script
+from misc.retrieval.report import summarise
+from misc.runtime.script import run_script
+from misc.synthetic.writing import WrittenDataset, write_dataset
 
 RECIPE = str(ROOT / "benchmarks" / "small.yaml")
 METRICS = ("R1", "R5", "mAP")

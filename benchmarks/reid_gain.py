@@ -13,9 +13,9 @@ from pathlib import Path
 
 from benchmarks.sweep import ROOT, Run, make_all, places
 from errors import InputError
-from misc.datasets.synthetic import write_dataset, write_reid_dataset
-from misc.report import summarise
-from misc.script import run_script
+from misc.retrieval.report import summarise
+from misc.runtime.script import run_script
+from misc.synthetic.writing import write_dataset, write_reid_dataset
 
 TOWERS = {"ViT": "vit", "ResNet": "cnn"}
 METHODS = {"baseline": "baseline", "CLIP-ReID": "clipreid"}

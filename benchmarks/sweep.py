@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 import options
 from errors import InputError
-from misc.datasets.synthetic import WrittenDataset
-from misc.report import Evaluation
+from misc.retrieval.report import Evaluation
+from misc.synthetic.writing import WrittenDataset
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG, RESULTS, CONSOLE = "config.yaml", "results.json", "console.txt"

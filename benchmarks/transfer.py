@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.ablation import OFF, write_data
 from benchmarks.sweep import ROOT, Run, make_all, places
 from errors import InputError
-from misc.report import summarise
-from misc.script import run_script
+from misc.retrieval.report import summarise
+from misc.runtime.script import run_script
 
 SMALL = str(ROOT / "benchmarks" / "small.yaml")
 RECIPE = str(ROOT / "benchmarks" / "tuned.yaml")

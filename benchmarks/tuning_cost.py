@@ -18,12 +18,12 @@ from torch import Tensor
 
 import options
 from errors import InputError
-from misc.distributed import processes
 from misc.optim import freeze
-from misc.precision import Precision
-from misc.script import run_script
-from misc.task import prepare
-from model.build import add_tuning, build_criterion, build_model, kept_frozen
+from misc.runtime.distributed import processes
+from misc.runtime.precision import Precision
+from misc.runtime.script import run_script
+from misc.tasks.base import prepare
+from misc.tasks.text.build import add_tuning, build_criterion, build_model, kept_frozen
 from model.interface import Batch
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 

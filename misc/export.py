@@ -12,7 +12,7 @@ from torch import Tensor
 
 import options
 from errors import InputError
-from misc.checkpoint import (
+from misc.runtime.checkpoint import (
     BEST,
     LAST,
     Checkpoint,
@@ -21,10 +21,10 @@ from misc.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from misc.script import run_script
-from misc.text_model import restored_model
-from model.lora import merge_lora
-from model.published import HEADS, to_tbps_clip
+from misc.runtime.script import run_script
+from misc.tasks.text.model import restored_model
+from model.tuning.lora import merge_lora
+from model.weights.published import HEADS, to_tbps_clip
 
 
 def write_published(state: Mapping[str, Tensor], file: Path) -> None:

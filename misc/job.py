@@ -9,21 +9,21 @@ from itertools import chain
 from pathlib import Path
 
 from errors import InputError
-from misc.checkpoint import BEST, LAST, Start, load_weights, read_checkpoint
-from misc.distributed import Processes
-from misc.engine import Engine, Selection
-from misc.features import save_features
-from misc.precision import Precision
-from misc.recorder import CLOSING, Recorder, log
-from misc.reid_task import ReIDTask
-from misc.report import Evaluation, to_json, to_markdown
-from misc.retrieval import Results, Retrieval, format_table
-from misc.seeding import Purpose, seed_torch
-from misc.task import Task, build_rerank
-from misc.text_model import FROZEN
-from misc.text_task import TextTask
-from misc.visualize import write_ranked_lists
-from model.tuned_weights import frozen_hash
+from misc.retrieval.base import Results, Retrieval, format_table
+from misc.retrieval.features import save_features
+from misc.retrieval.ranked_lists import write_ranked_lists
+from misc.retrieval.report import Evaluation, to_json, to_markdown
+from misc.runtime.checkpoint import BEST, LAST, Start, load_weights, read_checkpoint
+from misc.runtime.distributed import Processes
+from misc.runtime.precision import Precision
+from misc.runtime.recorder import CLOSING, Recorder, log
+from misc.runtime.seeding import Purpose, seed_torch
+from misc.tasks.base import Task, build_rerank
+from misc.tasks.reid.task import ReIDTask
+from misc.tasks.text.model import FROZEN
+from misc.tasks.text.task import TextTask
+from misc.training.engine import Engine, Selection
+from model.tuning.tuned_weights import frozen_hash
 from options import Config, dump, to_tree
 
 TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReIDTask}

@@ -21,11 +21,11 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from errors import InputError
-from misc.data import read_picture
-from misc.datasets.pedestrians.portraits import Portrait, Wanted, read_wanted
-from misc.distributed import processes
-from misc.precision import Precision
-from misc.script import run_script
+from misc.datasets.pictures import read_picture
+from misc.runtime.distributed import processes
+from misc.runtime.precision import Precision
+from misc.runtime.script import run_script
+from misc.synthetic.pedestrians.portraits import Portrait, Wanted, read_wanted
 
 BYSTANDERS = (
     Portrait("woman", "green", "dress"),

@@ -11,7 +11,6 @@ from transformers import AltCLIPProcessor, CLIPImageProcessor
 from errors import InputError
 from model.altclip import AltCLIP, AltTextShape
 from model.vit import VisionShape
-from model.weight_sources import WEIGHT_FILES, State, read_activation, read_config, read_shards
 from model.weights import (
     HUGGINGFACE,
     Names,
@@ -21,12 +20,13 @@ from model.weights import (
     reverse,
     transpose_projections,
 )
+from model.weights.sources import WEIGHT_FILES, State, read_activation, read_config, read_shards
 from text_utils.hub import find_model
 from text_utils.tokenizer import AltCLIPTokenizer
 
 logger = logging.getLogger(__name__)
 
-# (ours, theirs), as in model/weights.py, whose image tower this is.
+# (ours, theirs), as in model/weights/__init__.py, whose image tower this is.
 ALTCLIP: Names = (
     *(pair for pair in HUGGINGFACE if not pair[0].startswith("text.")),
     ("text.projection.", "text_projection."),

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from model.criterion import Alone, Gather
+from model.gather import Alone, Gather
 
 
 class BatchNorm(_BatchNorm):

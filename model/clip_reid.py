@@ -13,8 +13,8 @@ from torch import Tensor
 
 from model.clip import TextShape, TextTransformer, vision_shape
 from model.heads import IdentityHead
+from model.identity_prompts import IdentityPrompts
 from model.interface import Method, PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
-from model.prompts import IdentityPrompts
 from model.resnet import ModifiedResNet, ResNetShape
 from model.side_information import SideInformation
 from model.transformer import Activation

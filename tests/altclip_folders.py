@@ -11,9 +11,9 @@ import sentencepiece
 import torch
 from transformers import AltCLIPConfig, AltCLIPModel, CLIPImageProcessor, XLMRobertaTokenizer
 
-from misc.datasets.pedestrians.captions import Language
-from misc.datasets.pedestrians.chinese import CHINESE
-from misc.datasets.pedestrians.english import ENGLISH
+from misc.synthetic.pedestrians.captions import Language
+from misc.synthetic.pedestrians.chinese import CHINESE
+from misc.synthetic.pedestrians.english import ENGLISH
 
 LETTERS = (string.printable, "，。！？、")
 

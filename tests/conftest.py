@@ -10,10 +10,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run side by side
 
 import options
-from misc.datasets.synthetic import WrittenDataset, write_dataset
-from misc.engine import Engine
-from misc.recorder import OURS
-from misc.trainer import Trainer
+from misc.runtime.recorder import OURS
+from misc.synthetic.writing import WrittenDataset, write_dataset
+from misc.training.engine import Engine
+from misc.training.trainer import Trainer
 
 SMALL = (
     "data.image_size=[32,16]",

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 
 import main
 import options
-from misc.distributed import processes
+from misc.runtime.distributed import processes
 
 
 def run_ranks(function: Callable[..., Any], world_size: int, folder: Path, *args: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from benchmarks import transfer, tuning_cost
 from benchmarks.ablation import ROWS, to_table
 from benchmarks.sweep import CONSOLE, RESULTS, Run, make_all
 from errors import InputError
-from model.criterion import LOSSES
+from model.criteria.text import LOSSES
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")

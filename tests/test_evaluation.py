@@ -1,7 +1,5 @@
 """Metrics by hand, against slow loops, and against the numbers of the published code."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -16,8 +14,9 @@ from misc.evaluation import (
     rank_features,
     retrieval_metrics,
 )
+from tests import GOLDEN_FILES
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = GOLDEN_FILES
 
 
 def ids(*values: int) -> Tensor:

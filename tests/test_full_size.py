@@ -18,8 +18,8 @@ from torch import Tensor
 
 import main
 import options
-from misc.datasets.synthetic import write_dataset
-from misc.trainer import Trainer
+from misc.synthetic.writing import write_dataset
+from misc.training.trainer import Trainer
 from model.interface import Batch
 from tests.archives import VIT_B_16, write_openai_archive
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 import main
 import options
-from misc.checkpoint import LAST, read_checkpoint
-from misc.datasets.synthetic import write_reid_dataset
-from misc.trainer import Trainer
+from misc.runtime.checkpoint import LAST, read_checkpoint
+from misc.synthetic.writing import write_reid_dataset
+from misc.training.trainer import Trainer
 from model.interface import PromptBatch, ReIDBatch
 from tests.archives import VIT_B_16, write_openai_archive
 

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 import options
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {"errors": 0, "text_utils": 1, "model": 2, "misc": 3, "options": 4, "main": 5, "search": 5}
 READERS = (
     "main.py",
     "search.py",
-    "model/build.py",
-    "model/build_reid.py",
-    "misc/task.py",
-    "misc/text_task.py",
-    "misc/text_model.py",
+    "misc/tasks/text/build.py",
+    "misc/tasks/reid/build.py",
+    "misc/tasks/base.py",
+    "misc/tasks/text/task.py",
+    "misc/tasks/text/model.py",
     "misc/export.py",
-    "misc/reid_task.py",
+    "misc/tasks/reid/task.py",
     "misc/job.py",
     "misc/datasets/check.py",
 )  # they may know `options`
@@ -63,13 +63,13 @@ def test_imports_point_down():
 
 def test_upward_imports_are_caught(tmp_path):
     tree = {
-        "main.py": "import options, misc.engine, model, text_utils, errors",
+        "main.py": "import options, misc.training.engine, model, text_utils, errors",
         "errors.py": "import options",
         "options.py": "import errors\nimport main",
-        "misc/task.py": "import options\nfrom . import engine",
-        "misc/engine.py": "import options.x",
+        "misc/tasks/base.py": "import options\nfrom . import engine",
+        "misc/training/engine.py": "import options.x",
         "misc/datasets/folder.py": "from .. import data\nfrom ...main import run",
-        "model/build.py": "from options import Model\nfrom misc import data",
+        "misc/tasks/text/build.py": "from options import Model\nfrom misc import data",
         "model/clip.py": (
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from misc.data import Batch\n"
         ),
@@ -82,8 +82,8 @@ def test_upward_imports_are_caught(tmp_path):
     assert upward_imports(tmp_path) == [
         "errors.py:1 imports options",
         "misc/datasets/folder.py:2 imports main",
-        "misc/engine.py:1 imports options",
-        "model/build.py:2 imports misc",
+        "misc/training/engine.py:1 imports options",
+        "misc/tasks/text/build.py:2 imports misc",
         "model/clip.py:3 imports misc",
         "options.py:2 imports main",
         "text_utils/words.py:2 imports model",

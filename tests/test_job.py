@@ -10,17 +10,18 @@ import torch
 import main
 import options
 from errors import InputError
-from misc.checkpoint import BEST, LAST, Start, read_checkpoint
-from misc.distributed import processes
 from misc.evaluation import rank_features, retrieval_metrics
 from misc.export import write_published
-from misc.features import load_features
 from misc.job import Job
 from misc.reranking import k_reciprocal
+from misc.retrieval.features import load_features
+from misc.runtime.checkpoint import BEST, LAST, Start, read_checkpoint
+from misc.runtime.distributed import processes
+from tests import GOLDEN_FILES
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
-GOLDEN = np.load(Path(__file__).parent / "golden" / "tbps_step.npz")
+GOLDEN = np.load(GOLDEN_FILES / "tbps_step.npz")
 GOLDEN_SHAPE = (
     "data.image_size=[64, 32]",
     "model.embed_dim=64",

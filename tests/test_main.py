@@ -10,8 +10,8 @@ import torch
 
 import main
 import options
-from misc.checkpoint import LAST
-from misc.datasets.synthetic import write_dataset
+from misc.runtime.checkpoint import LAST
+from misc.synthetic.writing import write_dataset
 from tests.conftest import SMALL
 
 ROOT = Path(main.__file__).parent

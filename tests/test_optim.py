@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,9 +15,10 @@ from misc.optim import (
 from model.clip import CLIP, TextShape
 from model.resnet import ResNetShape
 from model.vit import VisionShape
+from tests import GOLDEN_FILES
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "schedules_tbps.json").read_text())
-REID = json.loads((Path(__file__).parent / "golden" / "schedules_clipreid.json").read_text())
+GOLDEN = json.loads((GOLDEN_FILES / "schedules_tbps.json").read_text())
+REID = json.loads((GOLDEN_FILES / "schedules_clipreid.json").read_text())
 
 
 @pytest.mark.parametrize("case", GOLDEN)

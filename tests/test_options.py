@@ -10,9 +10,8 @@ from pydantic import ValidationError
 
 import options
 from errors import InputError
-from misc.yaml12 import read_yaml
-
-ROOT = Path(__file__).resolve().parent.parent
+from misc.settings.yaml12 import read_yaml
+from tests import ROOT
 
 
 def configure(*words: str) -> options.Config:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -17,15 +16,15 @@ from numpy.testing import assert_allclose
 from PIL import Image
 from transformers import AltCLIPModel
 
-from misc.datasets.pedestrians import LANGUAGES, Facts, describe, draw_identity
-from misc.datasets.pedestrians.attributes import UPPERS, Item
-from misc.datasets.pedestrians.palette import CLOTH, Colour
-from misc.datasets.pedestrians.portraits import Portrait, Wanted, read_wanted
 from misc.quick_start_altclip import BYSTANDERS, main
+from misc.synthetic.pedestrians import LANGUAGES, Facts, describe, draw_identity
+from misc.synthetic.pedestrians.attributes import UPPERS, Item
+from misc.synthetic.pedestrians.palette import CLOTH, Colour
+from misc.synthetic.pedestrians.portraits import Portrait, Wanted, read_wanted
 from model.altclip_adapter import build_altclip_clip
+from tests import ROOT
 from tests.altclip_folders import write_altclip_folder
 
-ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "misc" / "quick_start_altclip.py"
 TEXTS = ["红色上衣的女生", "a man wearing a blue coat"]
 PORTRAITS = [Portrait("woman", "red", "t-shirt"), Portrait("man", "blue", "coat"), *BYSTANDERS]

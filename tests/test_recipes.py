@@ -8,7 +8,7 @@ import pytest
 
 import main
 import options
-from misc.datasets.synthetic import write_reid_dataset
+from misc.synthetic.writing import write_reid_dataset
 from tests.altclip_folders import write_altclip_folder
 from tests.conftest import SMALL
 

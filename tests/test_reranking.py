@@ -1,7 +1,5 @@
 """k-reciprocal re-ranking: the paper written out densely, and the published code's numbers."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from misc.reranking import k_reciprocal
+from tests import GOLDEN_FILES
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = GOLDEN_FILES
 
 
 def people(queries: int, gallery: int, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -25,14 +25,14 @@ from typing import Any
 
 import options
 from errors import InputError
-from misc.datasets.annotations import SPLITS, Record, read_records
 from misc.datasets.check_reid import check_reid
 from misc.datasets.finding import Report, summarize
 from misc.datasets.picture_reading import read_pictures
-from misc.datasets.published import count
-from misc.datasets.recognition import identify
+from misc.datasets.text_annotations import SPLITS, Record, read_records
 from misc.datasets.text_person import find_image_root, read_text_person
-from misc.script import run_script
+from misc.datasets.text_published import count
+from misc.datasets.text_recognition import identify
+from misc.runtime.script import run_script
 from text_utils.captions import clean_caption
 from text_utils.scripts import main_script
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from misc.datasets.annotations import Record
-from misc.datasets.published import Count, Published
+from misc.datasets.text_annotations import Record
+from misc.datasets.text_published import Count, Published
 
 FOLDERS = {"cam_a", "cam_b", "CUHK01", "CUHK03", "Market", "train_query", "test_query"}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from misc.datasets import published, reid_published
+from misc.datasets import reid_published, text_published
 
 EXAMPLES = 10  # shown of each kind of fault
 TITLES = {
@@ -45,7 +45,7 @@ class Report:
     """
 
     dataset: str | None
-    counts: Mapping[str, published.Count | reid_published.Count]
+    counts: Mapping[str, text_published.Count | reid_published.Count]
     remarks: tuple[str, ...]
     findings: tuple[Finding, ...]
 

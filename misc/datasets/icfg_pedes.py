@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from misc.datasets.annotations import Record
-from misc.datasets.published import Count, Published
+from misc.datasets.text_annotations import Record
+from misc.datasets.text_published import Count, Published
 
 PATH = re.compile(r"(^|/)(train|test)/[^/]+/[^/]+$")
 

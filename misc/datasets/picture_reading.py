@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from errors import InputError
-from misc.data import read_picture
 from misc.datasets.finding import Finding, summarize
+from misc.datasets.pictures import read_picture
 
 
 @dataclass(frozen=True)

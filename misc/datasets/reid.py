@@ -181,7 +181,7 @@ def _find_folder(published: PublishedReID, name: str, root: Path) -> Path:
     raise InputError(
         f"{published.name} is neither in {root} nor in {root / published.folder}, which should "
         f"hold {', '.join(published.contents)} ({nearest} holds {found}); its owners give it out "
-        f"on request ({published.source}), and `python -m misc.datasets.synthetic --help` draws "
+        f"on request ({published.source}), and `python -m misc.synthetic --help` draws "
         "pictures in the same layout"
     )
 

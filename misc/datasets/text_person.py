@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from errors import InputError
-from misc.datasets.annotations import Picture, Record, Splits, read_records, split_records
-from misc.datasets.recognition import identify
+from misc.datasets.text_annotations import Picture, Record, Splits, read_records, split_records
+from misc.datasets.text_recognition import identify
 
 log = logging.getLogger(__name__)
 

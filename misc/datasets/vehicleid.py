@@ -11,7 +11,7 @@ from pathlib import Path
 
 from misc.datasets.msmt17 import Listed, read_lists
 from misc.datasets.reid_published import Count, PublishedReID, ReIDPicture, ReIDSplits
-from misc.seeding import Purpose, generator
+from misc.runtime.seeding import Purpose, generator
 
 
 def read_vehicleid(folder: Path, size: int) -> ReIDSplits:

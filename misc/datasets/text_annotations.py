@@ -1,0 +1,182 @@
+"""The annotations of text-to-person datasets: which picture shows whom, and what people wrote about
+it.
+
+CUHK-PEDES (Li et al., CVPR 2017), ICFG-PEDES (Ding et al. 2021, arXiv 2107.12666) and RSTPReid (Zhu
+et al., ACM MM 2021) are read from their owners' files, or from a folder of `{split}_reid.json`.
+Which of them a file is, is seen from its records.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture with its captions.
+
+    `back_translations` runs beside `captions`; None stands where a caption has none.
+    """
+
+    path: str
+    identity: int
+    captions: tuple[str, ...]
+    back_translations: tuple[str | None, ...]
+
+
+Splits = dict[str, list[Picture]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry of an annotation file: where it stands, what was written there, what it says.
+
+    The picture's identity is the written one.
+    """
+
+    place: str
+    fields: Mapping[str, Any]
+    split: str
+    picture: Picture
+
+
+def read_annotations(source: str | Path) -> Splits:
+    """The pictures of every split that the dataset has, with their identities as written.
+
+    Args:
+        source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, or a folder with
+            `train_reid.json`, `val_reid.json`, `test_reid.json`.
+
+    Raises:
+        InputError: if there is no such file, or it is not such a file; the record is named.
+    """
+    return split_records(read_records(source))
+
+
+def split_records(records: Sequence[Record]) -> Splits:
+    """The pictures of every split, with their identities as written."""
+    splits: Splits = {}
+    for record in records:
+        splits.setdefault(record.split, []).append(record.picture)
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def read_records(source: str | Path, language: str | None = None) -> list[Record]:
+    """Every record of a dataset, in the order of the file, or of the files of a folder.
+
+    Args:
+        source: as for `read_annotations`.
+        language: of the captions, where `source` is a folder of `{split}_reid_{lang}.json`.
+
+    Raises:
+        InputError: as `read_annotations` does, or if there is nothing in this language.
+    """
+    source = Path(source)
+    if source.is_dir():
+        ending = f"_{language}" if language else ""
+        files = {split: source / f"{split}_reid{ending}.json" for split in SPLITS}
+        written: list[tuple[Path, int, Mapping[str, Any]]] = [
+            (file, number, {"split": split, **fields})
+            for split, file in files.items()
+            if file.exists()
+            for number, fields in enumerate(_read_list(file))
+        ]
+        if not written:
+            raise InputError(_nothing_in(source, language))
+    elif language and source.is_file():
+        raise InputError(
+            f"data.languages: {source} is one file; captions by language are a folder of "
+            f"{{split}}_reid_{{lang}}.json, such as train_reid_{language}.json"
+        )
+    else:
+        written = [(source, number, fields) for number, fields in enumerate(_read_list(source))]
+    return [_record(fields, f"{file}, record {number}") for file, number, fields in written]
+
+
+def _nothing_in(folder: Path, language: str | None) -> str:
+    """The sentence about a folder that holds no annotations in the language."""
+    files = [file for split in SPLITS for file in folder.glob(f"{split}_reid_*.json")]
+    found = ", ".join(sorted({file.stem.split("_reid_")[1] for file in files}))
+    if language:
+        return (
+            f"data.languages: the folder {folder} holds no train_reid_{language}.json, nor one for "
+            f"val or test; the languages found there: {found or 'none'}"
+        )
+    if found:
+        return (
+            f"data.languages: the folder {folder} holds captions by language only ({found}); give "
+            "those to read, such as data.languages=[en]"
+        )
+    return (
+        f"data.annotation_file: the folder {folder} holds none of train_reid.json, val_reid.json, "
+        "test_reid.json; name one of the datasets' own files, or a folder with these"
+    )
+
+
+def _read_list(file: Path) -> list[Mapping[str, Any]]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"data.annotation_file: there is no file {file}; the dataset's owners give it out on "
+            "request, and `python -m misc.synthetic --help` draws pedestrians in the same "
+            "layout"
+        ) from None
+    except OSError as error:
+        raise InputError(f"data.annotation_file: {file} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"data.annotation_file: {file} is not JSON ({error}); give the dataset's annotation "
+            "file"
+        ) from None
+    if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
+        raise InputError(
+            f"data.annotation_file: {file} is not a list of records; give the dataset's annotation "
+            "file"
+        )
+    if not content:
+        raise InputError(f"data.annotation_file: {file} lists no pictures")
+    return content
+
+
+def _record(fields: Mapping[str, Any], place: str) -> Record:
+    picture = _picture(fields, place)
+    return Record(place, fields, _split(fields, place), picture)
+
+
+def _split(record: Mapping[str, Any], place: str) -> str:
+    split = record.get("split")
+    if split not in SPLITS:
+        raise InputError(f"{place}: the split is {split!r}, expected one of {', '.join(SPLITS)}")
+    return str(split)
+
+
+def _picture(record: Mapping[str, Any], place: str) -> Picture:
+    path = record.get("file_path", record.get("img_path"))
+    if not isinstance(path, str) or not path:
+        raise InputError(f"{place}: no `file_path` (RSTPReid: `img_path`) names the picture")
+    captions = record.get("captions")
+    if isinstance(captions, str):
+        captions = [captions]
+    if not isinstance(captions, list) or not _are_sentences(captions):
+        raise InputError(f"{place} ({path}): `captions` is not a list of sentences")
+    back = record.get("captions_bt") or []
+    if not isinstance(back, list):
+        raise InputError(f"{place} ({path}): `captions_bt` is not a list of sentences")
+    paired = [text if isinstance(text, str) and text.strip() else None for text in back]
+    paired = paired[: len(captions)] + [None] * (len(captions) - len(paired))
+    try:
+        identity = int(record["id"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{place} ({path}): `id` is not a number: {record.get('id')!r}") from None
+    return Picture(path, identity, tuple(captions), tuple(paired))
+
+
+def _are_sentences(items: list[Any]) -> bool:
+    return bool(items) and all(isinstance(item, str) for item in items)

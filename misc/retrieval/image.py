@@ -1,0 +1,159 @@
+"""Image-to-image retrieval: the test pictures of a re-identification dataset."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from misc.data.reid import ReIDItems
+from misc.datasets.reid import ReIDDataset
+from misc.datasets.reid_published import ReIDPicture
+from misc.evaluation import Ranking, choose_queries, rank_features, retrieval_metrics
+from misc.retrieval.base import (
+    Encoded,
+    Loading,
+    Ranked,
+    Rerank,
+    Results,
+    Retrieval,
+    encode_items,
+    mean,
+)
+from misc.retrieval.features import Features
+from misc.retrieval.ranked_lists import RankedList, ranked_lists
+from misc.runtime.distributed import Processes
+from misc.runtime.precision import Precision
+from misc.runtime.seeding import Purpose, generator
+from model.clip_reid import CLIPReID
+from model.interface import ReIDBatch
+from model.weights.hash import hash_weights
+
+DIRECTION = "image to image"
+
+
+@dataclass(frozen=True)
+class Side:
+    """Queries or gallery: which of the test pictures, and what is known of these."""
+
+    rows: Tensor  # (N,), of the features
+    ids: Tensor  # (N,), identities
+    cameras: Tensor | None  # (N,), or None: no camera is left out
+
+    def to(self, device: torch.device) -> "Side":
+        """The same on `device`."""
+        cameras = None if self.cameras is None else self.cameras.to(device)
+        return Side(self.rows.to(device), self.ids.to(device), cameras)
+
+
+class ImageRetrieval(Retrieval):
+    """The queries and the gallery of a dataset, ready to be searched with any model.
+
+    Where galleries are drawn (VehicleID), the metrics are means over the draws.
+
+    Args:
+        knows_cameras: whether the model knows the dataset's cameras and views from its training;
+            otherwise it is told none.
+        flip: compare by the mean of the features of a picture and of its mirror image.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self,
+        dataset: ReIDDataset,
+        transform: Callable[[Image.Image], Tensor],
+        loading: Loading,
+        knows_cameras: bool = True,
+        flip: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.pictures = [*dataset.query, *dataset.gallery]
+        self.items = ReIDItems(self.pictures, transform)
+        rows = {picture.path: row for row, picture in enumerate(self.pictures)}
+
+        def side(pictures: Sequence[ReIDPicture]) -> Side:
+            cameras = torch.tensor([picture.camera for picture in pictures])
+            return Side(
+                torch.tensor([rows[picture.path] for picture in pictures]),
+                torch.tensor([picture.identity for picture in pictures]),
+                cameras if dataset.tells_cameras else None,
+            )
+
+        drawn = (dataset.draw(seed, number) for number in range(dataset.draws))
+        self.draws = [(side(query), side(gallery)) for query, gallery in drawn]
+        self.loading, self.knows_cameras, self.flip = loading, knows_cameras, flip
+
+    def encode(self, model: CLIPReID, processes: Processes, precision: Precision) -> Encoded:
+        """Normalised features of the queries, then the gallery (N, D), on the CPU."""
+        model.eval()
+
+        def encode(batch: ReIDBatch) -> Tensor:
+            known = (batch.cameras, batch.views) if self.knows_cameras else ()
+            features = model.encode_image(batch.images, *known)
+            if self.flip:
+                features = (features + model.encode_image(batch.images.flip(-1), *known)) / 2
+            return features
+
+        features = encode_items(self.items, encode, processes, precision, self.loading)
+        return (F.normalize(features, dim=-1),)
+
+    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
+        results: Results = {}
+        ranking = None
+        if processes.is_main:
+            features = encoded[0].to(processes.device)
+            device = processes.device
+            draws = ((query.to(device), gallery.to(device)) for query, gallery in self.draws)
+            ranked = [self._rank(features, *draw, rerank) for draw in draws]
+            ranking, each = ranked[0].ranking, [draw.results for draw in ranked]
+            results = {row: mean([found[row] for found in each]) for row in each[0]}
+        return Ranked(processes.share(results), ranking)
+
+    def _rank(self, features: Tensor, query: Side, gallery: Side, rerank: Rerank | None) -> Ranked:
+        found, searched = features[query.rows], features[gallery.rows]
+        known = (query.ids, gallery.ids, query.cameras, gallery.cameras)
+        ranking = rank_features(found, searched, *known, self.loading.chunk)
+        results = {DIRECTION: ranking.metrics()}
+        if rerank:
+            similarity = rerank(found, searched).neg_()
+            results[f"{DIRECTION}, re-ranked"] = retrieval_metrics(similarity, *known)
+        return Ranked(results, ranking)
+
+    def ranked_lists(
+        self, encoded: Encoded, ranking: Ranking, device: torch.device, count: int, seed: int
+    ) -> dict[str, list[RankedList]]:
+        """Of the queries among the gallery; of the first draw."""
+        features = encoded[0].to(device)
+        query, gallery = (side.to(device) for side in self.draws[0])
+        found, searched = features[query.rows], features[gallery.rows]
+        chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
+        paths = [Path(picture.path) for picture in self.pictures]
+        return {
+            group: ranked_lists(
+                found[rows],
+                searched,
+                query.ids[rows],
+                gallery.ids,
+                [paths[row] for row in query.rows[rows].tolist()],
+                [paths[row] for row in gallery.rows.tolist()],
+                None if query.cameras is None else query.cameras[rows],
+                gallery.cameras,
+            )
+            for group, rows in zip(("sample", "worst"), chosen, strict=True)
+        }
+
+    def features(self, encoded: Encoded, model: CLIPReID) -> Features:
+        """Those of the pictures; there are no captions."""
+        image = encoded[0]
+        return Features(
+            image,
+            image.new_empty(0, image.shape[1]),
+            torch.tensor([picture.identity for picture in self.pictures]),
+            torch.empty(0, dtype=torch.long),
+            tuple(picture.path for picture in self.pictures),
+            (),
+            hash_weights(model.state_dict()),
+        )

@@ -1,0 +1,142 @@
+"""Synthetic pedestrians, and vehicles, in the exact layouts of the published datasets.
+
+python -m misc.synthetic --layout cuhk-pedes --output data/synthetic
+python -m misc.synthetic --layout market1501 --output data/synthetic
+python -m misc.synthetic --contact-sheet pedestrians.jpg
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from errors import InputError
+from misc.runtime.script import run_script
+from misc.synthetic.drawing_plan import DiskLayout, check_layout
+from misc.synthetic.pedestrians.contact_sheet import draw_contact_sheet
+from misc.synthetic.pedestrians.languages import LANGUAGES
+from misc.synthetic.pedestrians.layouts import LAYOUTS
+from misc.synthetic.reid_layouts import REID_LAYOUTS
+from misc.synthetic.writing import (
+    WrittenDataset,
+    WrittenReIDDataset,
+    write_dataset,
+    write_reid_dataset,
+)
+
+KNOWN: dict[str, DiskLayout] = {**LAYOUTS, **REID_LAYOUTS}
+IDENTITIES = {"train": 1000, "val": 100, "test": 100}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    return run_script(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m misc.synthetic",
+        description="Draw synthetic pedestrians, described or not, and vehicles.",
+    )
+    add = parser.add_argument
+    add("--layout", help=f"one of {', '.join(KNOWN)}")
+    add("--output", type=Path, metavar="DIR", help="where the dataset's own folder is made")
+    for split, number in IDENTITIES.items():
+        known = f"identities of split {split}, where there is one (default {number})"
+        add(f"--{split}", type=int, metavar="N", help=known)
+    pair: dict[str, Any] = {"type": int, "nargs": 2, "metavar": ("MIN", "MAX")}
+    known = "pictures of an identity (default 2 4, for re-identification 4 8)"
+    add("--images", **pair, help=known)
+    add("--height", **pair, default=(96, 256), help="pixels of a picture (default 96 256)")
+    add("--difficulty", type=float, default=0.5, help="from 0 to 1 (default 0.5)")
+    known = f"of the captions, from {', '.join(LANGUAGES)} (default en); the first is the owners'"
+    add("--languages", nargs="+", metavar="LANG", default=["en"], help=known)
+    add("--seed", type=int, default=0, help="another seed, other people (default 0)")
+    add("--no-viewpoints", action="store_true", help="veri776 without its keypoint files")
+    add("--workers", type=int, default=1, help="processes; they do not change the result")
+    add("--contact-sheet", type=Path, metavar="FILE", help="draw a page of pictures with captions")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    wants_dataset = options.layout is not None or options.output is not None
+    if wants_dataset and (options.layout is None or options.output is None):
+        raise InputError("a dataset needs both --layout and --output: give the other one too.")
+    if not wants_dataset and options.contact_sheet is None:
+        raise InputError("nothing to write: give --layout and --output, or --contact-sheet.")
+    if wants_dataset:
+        check_layout(options.layout, KNOWN)
+    if options.layout in REID_LAYOUTS:
+        _report_reid(
+            write_reid_dataset(
+                options.layout,
+                options.output,
+                identities=_identities(options),
+                images=tuple(options.images or (4, 8)),
+                seed=options.seed,
+                height=tuple(options.height),
+                difficulty=options.difficulty,
+                viewpoints=not options.no_viewpoints,
+                workers=options.workers,
+                progress=True,
+            )
+        )
+    elif wants_dataset:
+        _report(
+            write_dataset(
+                options.layout,
+                options.output,
+                identities=_identities(options),
+                images=tuple(options.images or (2, 4)),
+                seed=options.seed,
+                height=tuple(options.height),
+                difficulty=options.difficulty,
+                languages=options.languages,
+                workers=options.workers,
+                progress=True,
+            )
+        )
+    if options.contact_sheet is not None:
+        _save_contact_sheet(options.contact_sheet, options.seed, options.difficulty)
+
+
+def _identities(options: argparse.Namespace) -> dict[str, int]:
+    """Those given, and the default of the splits that the layout has."""
+    layout = KNOWN[options.layout]
+    given = {split: getattr(options, split) for split in IDENTITIES}
+    return {
+        split: default if given[split] is None else given[split]
+        for split, default in IDENTITIES.items()
+        if given[split] is not None or split in layout.splits
+    }
+
+
+def _report(written: WrittenDataset) -> None:
+    for split, count in written.counts.items():
+        print(
+            f"{split:<16} {count.identities} identities, {count.images} images, "
+            f"{count.captions} captions"
+        )
+    for name in ("annotation_file", "processed", "image_root"):
+        print(f"{name:<16} {getattr(written, name)}")
+
+
+def _report_reid(written: WrittenReIDDataset) -> None:
+    for role, count in written.counts.items():
+        print(f"{role:<16} {count.identities} identities, {count.images} images")
+    print(f"{'root':<16} {written.root}")
+
+
+def _save_contact_sheet(file: Path, seed: int, difficulty: float) -> None:
+    sheet = draw_contact_sheet(seed, difficulty)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(file, quality=76, optimize=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {file} ({error}): name a .jpg or .png file.") from error
+    print(f"{'contact sheet':<16} {file}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""How the published text-to-person datasets lie on disk: folders, annotation files, records."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from misc.synthetic.drawing_plan import DiskLayout
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with its captions, and their second wordings."""
+
+    split: str
+    id: int
+    file_path: str
+    captions: list[str]
+    captions_bt: list[str]
+
+
+@dataclass(frozen=True)
+class Layout(DiskLayout):
+    """One dataset on disk: `captions` are those of an image, and `file_path(split, id, camera,
+    picture)` is a name under `imgs`."""
+
+    annotation_file: str
+    captions: int
+    file_path: Callable[[str, int, int, int], str]
+    record: Callable[[Sample], dict[str, Any]]
+
+
+def _cuhk_path(split: str, identity: int, camera: int, picture: int) -> str:
+    queries = "train_query" if split == "train" else "test_query"
+    folders = ("cam_a", "cam_b", "CUHK01", "CUHK03", "Market", queries)
+    return f"{folders[camera]}/{identity:05d}_{picture:02d}.jpg"
+
+
+def _icfg_path(split: str, identity: int, camera: int, picture: int) -> str:
+    name = f"{identity:04d}_{picture:03d}_{camera + 1:02d}_0303morning_{identity:04d}_0.jpg"
+    return f"{split}/{identity:04d}/{name}"
+
+
+def _rstp_path(split: str, identity: int, camera: int, picture: int) -> str:
+    return f"{identity:04d}_c{camera + 1}_{picture:04d}.jpg"
+
+
+def _cuhk_record(sample: Sample) -> dict[str, Any]:
+    tokens = [re.findall(r"[\w'-]+", caption.lower()) for caption in sample.captions]
+    return _icfg_record(sample) | {"processed_tokens": tokens}
+
+
+def _icfg_record(sample: Sample) -> dict[str, Any]:
+    return {
+        "split": sample.split,
+        "captions": sample.captions,
+        "file_path": sample.file_path,
+        "id": sample.id,
+    }
+
+
+def _rstp_record(sample: Sample) -> dict[str, Any]:
+    record = _icfg_record(sample)
+    return {"img_path": record.pop("file_path"), **record}
+
+
+LAYOUTS = {
+    "cuhk-pedes": Layout(
+        folder="CUHK-PEDES",
+        annotation_file="reid_raw.json",
+        splits=("train", "val", "test"),
+        first_id=1,
+        captions=2,
+        cameras=6,
+        file_path=_cuhk_path,
+        record=_cuhk_record,
+    ),
+    "icfg-pedes": Layout(
+        folder="ICFG-PEDES",
+        annotation_file="ICFG-PEDES.json",
+        splits=("train", "test"),
+        first_id=0,
+        captions=1,
+        cameras=15,
+        file_path=_icfg_path,
+        record=_icfg_record,
+    ),
+    "rstpreid": Layout(
+        folder="RSTPReid",
+        annotation_file="data_captions.json",
+        splits=("train", "val", "test"),
+        first_id=0,
+        captions=2,
+        cameras=15,
+        file_path=_rstp_path,
+        record=_rstp_record,
+    ),
+}

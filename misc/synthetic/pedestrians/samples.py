@@ -1,0 +1,68 @@
+"""The samples of one identity: its pictures on disk, each with its captions."""
+
+from itertools import cycle
+from pathlib import Path
+
+from misc.synthetic.pedestrians.attributes import Person, draw_identity
+from misc.synthetic.pedestrians.cameras import draw_camera
+from misc.synthetic.pedestrians.captions import describe
+from misc.synthetic.pedestrians.chance import Stream, generator
+from misc.synthetic.pedestrians.drawing import draw_picture
+from misc.synthetic.pedestrians.facts import choose_facts
+from misc.synthetic.pedestrians.languages import LANGUAGES
+from misc.synthetic.pedestrians.layouts import Sample
+from misc.synthetic.pedestrians.plan import Plan
+from misc.synthetic.pedestrians.shots import Shot, draw_shot, draw_size
+
+
+def write_samples(folder: Path, plan: Plan, split: str, identity: int) -> list[tuple[Sample, ...]]:
+    """Draw an identity's pictures into `folder`, from different cameras while there are any.
+
+    Returns:
+        For each picture, a sample in each of the plan's languages.
+    """
+    person = draw_identity(plan.seed, identity, plan.difficulty)
+    visits = generator(plan.seed, Stream.VISITS, identity)
+    cameras = visits.permutation(plan.published.cameras)
+    number = int(visits.integers(plan.images[0], plan.images[1] + 1))
+    return [
+        _write_sample(folder, plan, split, identity, person, picture, int(camera))
+        for picture, camera in zip(range(number), cycle(cameras), strict=False)
+    ]
+
+
+def _write_sample(
+    folder: Path, plan: Plan, split: str, identity: int, person: Person, picture: int, number: int
+) -> tuple[Sample, ...]:
+    camera = draw_camera(plan.seed, number, plan.difficulty)
+    rng = generator(plan.seed, Stream.PICTURE, identity, picture)
+    shot = draw_shot(rng, camera, plan.difficulty)
+    image = draw_picture(person, shot, draw_size(rng, person, plan.height), rng)
+    name = plan.published.file_path(split, identity, number, picture)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    image.save(folder / name, quality=camera.quality)
+    captions = _write_captions(person, shot, plan, identity, picture)
+    return tuple(Sample(split, identity, name, *captions[language]) for language in plan.languages)
+
+
+def _write_captions(
+    person: Person, shot: Shot, plan: Plan, identity: int, picture: int
+) -> dict[str, tuple[list[str], list[str]]]:
+    """By language, the captions of a picture, each by another witness, and their second wordings.
+
+    What a witness tells is drawn between the English words. The other languages tell the same, each
+    in words from a generator of its own, so that English does not depend on them.
+    """
+    rngs = {
+        language: generator(plan.seed, Stream.TRANSLATION, identity, picture, number)
+        for number, language in enumerate(LANGUAGES)
+    }
+    rngs["en"] = generator(plan.seed, Stream.CAPTION, identity, picture)
+    captions: dict[str, tuple[list[str], list[str]]] = {name: ([], []) for name in LANGUAGES}
+    for _ in range(plan.published.captions):
+        facts = choose_facts(person, shot, plan.difficulty, rngs["en"])
+        for name, language in LANGUAGES.items():
+            wordings = describe(facts, language, rngs[name])
+            for texts, text in zip(captions[name], wordings, strict=True):
+                texts.append(text)
+    return captions

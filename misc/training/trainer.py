@@ -1,0 +1,212 @@
+"""One stage of training, and the optimizer steps within it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from errors import InputError
+from misc.data.loader import Loader
+from misc.runtime.distributed import AllGather, Processes
+from misc.runtime.precision import Precision
+from misc.runtime.seeding import Purpose, seed_torch
+from model.batch_norm import BatchNorm, share_statistics
+from model.criteria.base import WeightedLosses
+from model.gather import Gather
+from model.interface import AnyBatch, Method, Tensors
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of some parameters on some batches; a recipe is a list of these.
+
+    Args:
+        prepare: makes the optimizer, after setting which parameters train.
+        schedule: step of the stage -> learning rate.
+        clip_grad: largest norm of the gradient, or None.
+        selects: whether the best checkpoint may be one of this stage.
+        normalises: whether batches go through the batch norms of the model, if it has any.
+    """
+
+    name: str
+    criterion: WeightedLosses
+    loader: Loader
+    prepare: Callable[[Method], torch.optim.Optimizer]
+    schedule: Callable[[int], float]
+    epochs: int
+    clip_grad: float | None = None
+    selects: bool = True
+    normalises: bool = True
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all epochs."""
+        return self.epochs * len(self.loader)
+
+
+class Trainer:
+    """Takes the optimizer steps of a stage.
+
+    Args:
+        model: trained in place; among several processes it is wrapped in DDP, anew for each stage.
+        chunk: samples encoded at once; a larger batch is encoded in parts (`_backward_in_chunks`).
+        seed: of the dropout masks.
+        first_step: steps of the stages before.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        model: Method,
+        processes: Processes,
+        gather: Gather,
+        precision: Precision,
+        chunk: int,
+        seed: int,
+        first_step: int = 0,
+    ) -> None:
+        self.stage, self.model, self.gather, self.precision = stage, model, gather, precision
+        self.rank, self.chunk, self.seed, self.first_step = processes.rank, chunk, seed, first_step
+        self.optimizer = stage.prepare(model)
+        self.scaler = precision.scaler()
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.wrapped = _distribute(model, processes)
+
+    @property
+    def trained_parameters(self) -> int:
+        """How many numbers the optimizer changes."""
+        return sum(parameter.numel() for parameter in self.trained)
+
+    def restore(self, optimizer: dict[str, Any], scaler: dict[str, Any]) -> None:
+        """Go on with the states of a checkpoint, under this stage's own settings.
+
+        Raises:
+            InputError: if other parameters were trained.
+        """
+        own = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
+        try:
+            self.optimizer.load_state_dict(optimizer)
+        except ValueError as error:
+            raise InputError(
+                f"the checkpoint has trained other parameters ({error}): resume with the losses, "
+                "model.freeze, stages, schedule.ratio_factor and schedule.layer_decay that it was "
+                "trained with"
+            ) from None
+        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(settings)
+        if scaler:  # empty if it was not trained in fp16
+            self.scaler.load_state_dict(scaler)
+
+    def step(self, batch: AnyBatch, step: int) -> tuple[Losses, float]:
+        """Take one step, number `step` of all stages.
+
+        Returns:
+            The losses, detached and still on the device, and the learning rate.
+        """
+        lr = self.stage.schedule(step - self.first_step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group["factor"]
+        losses = self.backward(batch, step)
+        if self.stage.clip_grad is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.trained, self.stage.clip_grad)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.constrain()
+        return losses, lr
+
+    def backward(self, batch: AnyBatch, step: int) -> Losses:
+        """The losses of a batch, their gradients left in the parameters."""
+        chunks = batch.split(self.chunk)
+        if len(chunks) == 1:
+            outputs = self._encode(self.wrapped, chunks, 0, step)
+            losses, total = self._losses(outputs, batch, step)
+            self.scaler.scale(total).backward()
+        else:
+            losses, total = self._backward_in_chunks(batch, chunks, step)
+        return {"loss": total.detach()} | {name: loss.detach() for name, loss in losses.items()}
+
+    def _backward_in_chunks(
+        self, batch: AnyBatch, chunks: list[AnyBatch], step: int
+    ) -> tuple[Losses, Tensor]:
+        """The losses and gradients of the whole batch, in the memory of one chunk.
+
+        Gradient caching (Gao et al. 2021, arXiv 2101.06983): the features of all chunks without a
+        graph, the gradient of the loss with respect to them, then each chunk again with a graph,
+        which that gradient goes back through. The processes reduce once, in the last chunk.
+        """
+        with torch.no_grad():
+            parts = [self._encode(self.model, chunks, i, step) for i in range(len(chunks))]
+        cached = type(parts[0]).join(parts).map(lambda tensor: tensor.detach().requires_grad_())
+        losses, total = self._losses(cached, batch, step)
+        self.scaler.scale(total).backward()
+        gradients = cached.map(lambda tensor: _gradient(tensor)).split_like(parts)
+        for i, gradient in enumerate(gradients):
+            last = i == len(chunks) - 1
+            with nullcontext() if last else self._without_reduction():
+                outputs = self._encode(self.wrapped, chunks, i, step).present()
+                upstream = gradient.present()
+                # What belongs to no row is in every chunk, and counts once.
+                counted = (name for name in outputs if last or name in gradient.dims)
+                learned = [name for name in counted if outputs[name].requires_grad]
+                torch.autograd.backward(
+                    [outputs[name] for name in learned], [upstream[name] for name in learned]
+                )
+        return losses, total
+
+    def _encode(self, model: nn.Module, chunks: list[AnyBatch], index: int, step: int) -> Tensors:
+        """Encode one chunk; its dropout masks are drawn from its place in the global batch."""
+        place = self.rank * len(chunks) + index
+        seed_torch(self.seed, Purpose.STEP, step, place)
+        with self.precision.autocast():
+            outputs: Tensors = model(chunks[index])
+        return outputs
+
+    def _losses(self, outputs: Tensors, batch: AnyBatch, step: int) -> tuple[Losses, Tensor]:
+        criterion = self.stage.criterion
+        progress = (step - self.first_step) / len(self.stage.loader)
+        losses = criterion(outputs, batch, self.gather, progress)
+        return losses, criterion.total(losses, outputs)
+
+    def _without_reduction(self) -> AbstractContextManager[None]:
+        if isinstance(self.wrapped, DistributedDataParallel):
+            return self.wrapped.no_sync()
+        return nullcontext()
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+
+def check_chunk(stage: Stage, model: nn.Module, chunk: int) -> None:
+    """See that batches are encoded whole by a model that normalises them.
+
+    Raises:
+        InputError: if they are more than `chunk` samples in a process.
+    """
+    assert stage.loader.sampler is not None
+    size = stage.loader.sampler.batch_size
+    has_norms = any(isinstance(module, BatchNorm) for module in model.modules())
+    if size > chunk and stage.normalises and has_norms:
+        raise InputError(
+            f"stage {stage.name} has {size} samples for each process, in parts of "
+            f"data.batch_size={chunk}, but the model has batch norms, whose statistics are of the "
+            "whole: raise data.batch_size, or lower the global_batch_size of data or the stage"
+        )
+
+
+def _distribute(model: Method, processes: Processes) -> nn.Module:
+    if processes.world_size == 1:
+        return model
+    share_statistics(model, AllGather())  # also where each process contrasts its own features
+    own = [processes.device] if processes.device.type == "cuda" else None
+    return DistributedDataParallel(
+        model, device_ids=own, broadcast_buffers=False, gradient_as_bucket_view=True
+    )

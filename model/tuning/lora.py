@@ -1,0 +1,116 @@
+"""LoRA on the towers (Hu et al. 2021, arXiv 2106.09685), by the library peft.
+
+It wraps a linear layer: `q_proj.weight` is then called `q_proj.base_layer.weight`, and beside it
+are `q_proj.lora_A.default.weight` (rank, width) and `q_proj.lora_B.default.weight` (width, rank).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from errors import InputError
+from model.clip import DualEncoder
+from model.vit import VisionTransformer
+from model.weights.sources import State
+
+Targets = Literal["attention", "mlp"]
+Tower = Literal["image", "text"]
+
+# The linear layers in the blocks of CLIP's towers, and in XLM-RoBERTa's as transformers names them.
+TARGETS: dict[Targets, str] = {
+    "attention": r"(attn\.(q|k|v|out)_proj|attention\.(self\.(query|key|value)|output\.dense))",
+    "mlp": r"(mlp\.c_(fc|proj)|intermediate\.dense|output\.dense)",
+}
+TOWERS: dict[Tower, str] = {"image": "visual", "text": "text"}
+BLOCKS = r"(transformer\.blocks|encoder\.layers)\.\d+"
+NAME = "default"  # of the one set of matrices in a layer
+_WRAPPED = ".base_layer."
+
+
+def add_lora(
+    clip: DualEncoder,
+    rank: int = 8,
+    alpha: float = 16.0,
+    dropout: float = 0.0,
+    targets: Sequence[Targets] = ("attention",),
+    towers: Sequence[Tower] = ("image", "text"),
+) -> None:
+    """Wrap linear layers of the blocks: W x becomes W x + alpha / rank B A dropout(x), B from 0.
+
+    Args:
+        targets: which of a block's layers.
+
+    Raises:
+        InputError: the image tower is a ResNet.
+    """
+    if "image" in towers and not isinstance(clip.visual, VisionTransformer):
+        raise InputError(
+            "LoRA changes the blocks of a ViT, and this image tower is a ResNet: give a ViT, or "
+            "set lora.towers to text alone"
+        )
+    # Here, because peft takes seconds to import.
+    from peft import LoraConfig, inject_adapter_in_model
+
+    trained = [parameter for parameter in clip.parameters() if parameter.requires_grad]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # it divides it by the rank
+        lora_dropout=dropout,
+        target_modules=_pattern(targets, towers),
+    )
+    inject_adapter_in_model(config, clip, NAME)  # which freezes all else
+    for parameter in trained:
+        parameter.requires_grad_()
+
+
+def _pattern(targets: Sequence[Targets], towers: Sequence[Tower]) -> str:
+    places = "|".join(TOWERS[tower] for tower in towers)
+    layers = "|".join(TARGETS[target] for target in targets)
+    return rf"({places})\.{BLOCKS}\.({layers})"
+
+
+def describe_lora(clip: DualEncoder) -> dict[str, Any]:
+    """The arguments of `add_lora` in plain types; empty if there is none."""
+    names = [name for name, _ in clip.named_modules() if name.endswith(".lora_A")]
+    if not names:
+        return {}
+    layers = [name.removesuffix(".lora_A") for name in names]
+    one: Any = clip.get_submodule(layers[0])
+
+    def fits(targets: Sequence[Targets], towers: Sequence[Tower]) -> bool:
+        pattern = re.compile(_pattern(targets, towers))
+        return any(pattern.fullmatch(layer) for layer in layers)
+
+    return {
+        "rank": one.r[NAME],
+        "alpha": one.lora_alpha[NAME],
+        "dropout": getattr(one.lora_dropout[NAME], "p", 0.0),
+        "targets": [target for target in TARGETS if fits([target], list(TOWERS))],
+        "towers": [tower for tower in TOWERS if fits(list(TARGETS), [tower])],
+    }
+
+
+def merge_lora(clip: nn.Module) -> None:
+    """Add the products to the weights that they stand beside: a plain CLIP again, in place."""
+    for name, layer in list(clip.named_modules()):
+        if hasattr(layer, "lora_A"):
+            layer.merge(safe_merge=True)
+            parent, _, child = name.rpartition(".")
+            setattr(clip.get_submodule(parent), child, layer.base_layer)
+
+
+def base_names(state: Mapping[str, Tensor]) -> State:
+    """The weights without LoRA's, in the names of a model without it."""
+    return {
+        name.replace(_WRAPPED, "."): tensor
+        for name, tensor in state.items()
+        if ".lora_" not in name
+    }
+
+
+def wrapped_names(state: Mapping[str, Tensor], model: nn.Module) -> State:
+    """The weights of a model without LoRA in the names of `model`, which has it."""
+    table = {name.replace(_WRAPPED, "."): name for name in model.state_dict()}
+    return {table.get(name, name): tensor for name, tensor in state.items()}

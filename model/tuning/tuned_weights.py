@@ -1,0 +1,63 @@
+"""A tuned model's weights: those that were trained, and which frozen ones they go with."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from errors import InputError
+from model.tuning.lora import base_names
+from model.weights.hash import hash_weights
+from model.weights.sources import State, shorten
+
+# What loading fits to a run instead of taking it as it is: with the trained weights, since a
+# position embedding is not interpolated to the same bits everywhere.
+ADJUSTED = (
+    "clip.logit_scale",
+    "clip.visual.positional_embedding",
+    "clip.text.positional_embedding",
+)
+
+
+def trained_state(state: Mapping[str, Tensor], frozen: Collection[str]) -> State:
+    """What a checkpoint holds of a model's weights: all but the frozen ones and `ADJUSTED`."""
+    kept = set(frozen) - set(ADJUSTED)
+    return {name: tensor for name, tensor in state.items() if name not in kept}
+
+
+def frozen_hash(state: Mapping[str, Tensor], frozen: Collection[str]) -> str:
+    """`hash_weights` of what `trained_state` leaves out, in the names of a model without LoRA."""
+    kept = set(frozen) - set(ADJUSTED)
+    return hash_weights(base_names({name: state[name] for name in kept}))
+
+
+def load_trained(
+    model: nn.Module, trained: Mapping[str, Tensor], frozen: Collection[str], told: str, file: Path
+) -> None:
+    """Put what `trained_state` gave into a model that has the frozen weights.
+
+    Args:
+        told: `frozen_hash` of the model that was trained.
+        file: that holds it.
+
+    Raises:
+        InputError: the frozen weights are others, or the trained ones do not fit.
+    """
+    state = model.state_dict()
+    if frozen_hash(state, frozen) != told:
+        raise InputError(
+            f"{file} was trained beside other frozen weights than those of model.clip_pretrained, "
+            "model.altclip_pretrained or model.init_from: give the ones of its training"
+        )
+    expected = trained_state(state, frozen)
+    wrong = (expected.keys() ^ trained.keys()) | {
+        name
+        for name in expected.keys() & trained.keys()
+        if expected[name].shape != trained[name].shape
+    }
+    if wrong:
+        raise InputError(
+            f"{file} is of a model that is tuned in another way ({shorten(wrong)}): give the "
+            "prompts, adapters, lora and losses of its training"
+        )
+    model.load_state_dict({**state, **trained})

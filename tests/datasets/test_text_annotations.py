@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from errors import InputError
+from misc.datasets.text_annotations import read_annotations, read_records
+from misc.synthetic.writing import write_dataset
+
+
+def record(**changes: object) -> dict[str, object]:
+    return {
+        "split": "train",
+        "captions": ["a man", "a tall man"],
+        "file_path": "cam_a/1.png",
+        "id": 7,
+        **changes,
+    }
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content: object, name: str = "reid_raw.json") -> Path:
+        file = tmp_path / name
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize("layout", ["cuhk-pedes", "icfg-pedes", "rstpreid"])
+def test_every_layout_is_read(tmp_path, layout):
+    written = write_dataset(layout, tmp_path, identities={"train": 3, "test": 2}, height=(40, 48))
+    for source in (written.annotation_file, written.processed):
+        splits = read_annotations(source)
+        assert splits.keys() == written.counts.keys()
+        for split, pictures in splits.items():
+            assert len(pictures) == written.counts[split].images
+            assert sum(len(p.captions) for p in pictures) == written.counts[split].captions
+            assert all((written.image_root / p.path).is_file() for p in pictures)
+
+
+def test_identities_are_as_written(write):
+    ids = [9, 4, 9, 2]
+    records = [record(id=i) for i in ids] + [record(split="test", id=i) for i in ids]
+    for pictures in read_annotations(write(records)).values():
+        assert [p.identity for p in pictures] == ids
+
+
+def test_identities_may_be_written_as_strings(write):
+    assert read_annotations(write([record(split="test", id="12")]))["test"][0].identity == 12
+
+
+@pytest.mark.parametrize(
+    ("back", "paired"),
+    [
+        (["x", "y"], ("x", "y")),
+        (["x"], ("x", None)),
+        (["x", "y", "z"], ("x", "y")),
+        (["", None], (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_back_translations_are_paired_by_position(write, back, paired):
+    picture = read_annotations(write([record(captions_bt=back)]))["train"][0]
+    assert picture.back_translations == paired
+
+
+def test_a_folder_of_splits_is_read(write, tmp_path):
+    for split in ("train", "test"):
+        records = [{k: v for k, v in record().items() if k != "split"}]
+        write(records, f"{split}_reid.json")
+    assert list(read_annotations(tmp_path)) == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("<html>", "is not JSON"),
+        ({"a": 1}, "is not a list of records"),
+        ([], "lists no pictures"),
+        ([record(), record(split="training")], "record 1: the split is 'training'"),
+        ([record(file_path=None)], "record 0: no `file_path`"),
+        ([record(captions=[])], "`captions` is not a list of sentences"),
+        ([record(captions=[3])], "`captions` is not a list of sentences"),
+        ([record(captions_bt="x")], "`captions_bt` is not a list"),
+        ([record(id="seven")], "`id` is not a number: 'seven'"),
+        ([{"split": "train", "file_path": "a", "captions": ["b"]}], "`id` is not a number: None"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_a_sentence(write, content, sentence):
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_annotations(write(content))
+    assert "reid_raw.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*nowhere.json"):
+        read_annotations(tmp_path / "nowhere.json")
+    with pytest.raises(InputError, match=r"holds none of train_reid\.json"):
+        read_annotations(tmp_path)
+
+
+def test_a_language_of_a_folder_is_read(write, tmp_path):
+    for language, caption in (("en", "a man"), ("ch", "一个男人")):
+        write([record(captions=[caption])], f"train_reid_{language}.json")
+    for language, caption in (("en", "a man"), ("ch", "一个男人")):
+        assert read_records(tmp_path, language)[0].picture.captions == (caption,)
+    write([record(captions=["plain"])], "train_reid.json")
+    assert [r.picture.captions for r in read_records(tmp_path)] == [("plain",)]
+
+
+def test_a_language_that_is_not_there_is_refused(write, tmp_path):
+    with pytest.raises(InputError, match=r"no train_reid_fr\.json.*languages found there: none"):
+        read_records(tmp_path, "fr")
+    write([record()], "train_reid_en.json")
+    write([record()], "test_reid_ch.json")
+    with pytest.raises(InputError, match=r"data\.languages: .*languages found there: ch, en"):
+        read_records(tmp_path, "fr")
+    with pytest.raises(InputError, match=r"data\.languages: .*by language only \(ch, en\)"):
+        read_records(tmp_path)
+
+
+def test_a_single_file_has_no_languages(write, tmp_path):
+    file = write([record()])
+    with pytest.raises(InputError, match=r"data\.languages: .*reid_raw\.json is one file"):
+        read_records(file, "en")
+    with pytest.raises(InputError, match=r"there is no file"):
+        read_records(tmp_path / "nowhere.json", "en")

@@ -1,0 +1,69 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from misc.datasets.cuhk_pedes import CUHK_PEDES
+from misc.datasets.icfg_pedes import ICFG_PEDES
+from misc.datasets.rstpreid import RSTPREID
+from misc.datasets.text_annotations import read_annotations, read_records
+from misc.datasets.text_published import Count
+from misc.datasets.text_recognition import identify
+from misc.synthetic.writing import write_dataset
+
+
+@pytest.mark.parametrize(
+    ("layout", "dataset"),
+    [("cuhk-pedes", CUHK_PEDES), ("icfg-pedes", ICFG_PEDES), ("rstpreid", RSTPREID)],
+)
+def test_a_dataset_is_recognised_by_its_records_whatever_the_file(tmp_path, layout, dataset):
+    written = write_dataset(layout, tmp_path, identities={"train": 3, "test": 2}, height=(40, 48))
+    renamed = tmp_path / "annotations.json"
+    renamed.write_bytes(written.annotation_file.read_bytes())
+    for source in (renamed, written.processed):
+        assert identify(read_records(source)) is dataset
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path", "captions"),
+    [
+        (CUHK_PEDES, "CUHK03/3_45_1.png", ["a", "b", "c"]),
+        (CUHK_PEDES, "Market/0001_c1s1_001051_00.jpg", ["a"]),
+        (RSTPREID, "0000_c14_0022.jpg", ["a", "b"]),
+        (ICFG_PEDES, "test/0627/0627_010_05_0303afternoon_1591_0.jpg", ["a"]),
+    ],
+)
+def test_the_processed_form_is_recognised_by_its_paths(tmp_path, dataset, path, captions):
+    record = {"file_path": path, "id": 1, "captions": captions}
+    (tmp_path / "test_reid.json").write_text(json.dumps([record]))
+    assert identify(read_records(tmp_path)) is dataset
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"file_path": "mine/1.jpg"},
+        {"file_path": "train/0001/1.jpg", "captions": ["a", "b"]},
+        {"file_path": "train/0001/1.jpg", "split": "val"},
+    ],
+)
+def test_ones_own_dataset_is_not_taken_for_a_published_one(tmp_path, changes):
+    file = tmp_path / "reid_raw.json"
+    file.write_text(json.dumps([{"split": "train", "id": 1, "captions": ["a"], **changes}]))
+    assert identify(read_records(file)) is None
+
+
+def test_differences_from_the_published_counts_are_said(tmp_path):
+    written = write_dataset(
+        "cuhk-pedes", tmp_path, identities={"train": 3, "test": 2}, height=(40, 48)
+    )
+    splits = read_annotations(written.annotation_file)
+    here = {
+        split: Count(count.images, count.captions, count.identities)
+        for split, count in written.counts.items()
+    }
+    assert replace(CUHK_PEDES, counts=here).compare_counts(splits) == []
+    sentences = CUHK_PEDES.compare_counts(splits)
+    assert len(sentences) == 9
+    assert sentences[0] == f"train: {here['train'].pictures} pictures, 34054 published"
+    assert "val: 0 identities, 1000 published" in sentences

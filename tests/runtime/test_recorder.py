@@ -1,0 +1,74 @@
+import json
+import logging
+
+import pytest
+
+from errors import InputError
+from misc.runtime.recorder import Recorder, start_logging
+
+
+@pytest.fixture(autouse=True)
+def start():
+    start_logging(active=True)
+
+
+def rows(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_rows_lines_and_curves_are_written(tmp_path, capsys):
+    with Recorder(tmp_path / "run") as recorder:
+        recorder.write({"step": 1, "loss": 2.0})
+        logging.getLogger("model.weights").info("a line")
+    assert rows(tmp_path / "run") == [{"step": 1, "loss": 2.0}]
+    assert (tmp_path / "run" / "log.txt").read_text() == "a line\n"
+    assert capsys.readouterr().out == "a line\n"
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+
+def test_what_lies_beyond_the_resumed_step_and_what_closed_the_run_is_struck_out(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        for step in (1, 2, 3):
+            recorder.write({"step": step, "loss": float(step)})
+        recorder.write({"step": 2, "split": "test", "chosen": "the last"})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # cut off by a kill
+    with Recorder(tmp_path, resume_step=2) as again:
+        again.write({"step": 3, "loss": 0.5})
+    assert [row["loss"] for row in rows(tmp_path)] == [1.0, 2.0, 0.5]
+
+
+def test_other_processes_write_nothing(tmp_path):
+    with Recorder(tmp_path / "run", active=False) as recorder:
+        recorder.write({"step": 1, "loss": 2.0})
+        recorder.write_text("config.yaml", "a: 1")
+    assert not (tmp_path / "run").exists()
+
+
+def fail_in(folder, row=None) -> None:
+    with Recorder(folder) as recorder:
+        if row:
+            recorder.write(row)
+        raise InputError("a mistake")
+
+
+def test_a_run_that_fails_before_it_records_anything_leaves_nothing(tmp_path):
+    with pytest.raises(InputError):
+        fail_in(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError):
+        fail_in(tmp_path / "run", {"step": 1, "loss": 2.0})
+    assert rows(tmp_path / "run")
+
+
+def test_a_folder_with_other_files_is_never_taken_away(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError):
+        fail_in(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"--output .*file cannot be written"):
+        Recorder(tmp_path / "file")
