@@ -24,7 +24,7 @@ from misc.runtime.precision import Precision
 from misc.runtime.script import run_script
 from misc.tasks.base import prepare
 from misc.tasks.text.build import add_tuning, build_criterion, build_model, kept_frozen
-from model.interface import Batch
+from model.interface import TextBatch
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 
 RECIPE = str(options.RECIPES / "cskt.yaml")
@@ -100,14 +100,14 @@ def measure(
     }
 
 
-def draw_batch(config: options.Config, size: int) -> Batch:
+def draw_batch(config: options.Config, size: int) -> TextBatch:
     """Noise, with captions of 64 tokens."""
     rng = torch.Generator().manual_seed(0)
     tokens = torch.randint(1, 49000, (size, 64), generator=rng)
     tokens[:, -1] = 49407  # the end of the text
     rows, columns = config.data.image_size
     images = torch.randn(1, size, 3, rows, columns, generator=rng)
-    return Batch(images, tokens, torch.arange(size))
+    return TextBatch(images, tokens, torch.arange(size))
 
 
 def kept_bytes(model: TBPSCLIP, forward: Callable[[], Tensor]) -> int:

@@ -51,7 +51,7 @@ class Tensors:
 
 
 @dataclass(frozen=True)
-class AnyBatch(Tensors):
+class Batch(Tensors):
     """A batch of any method: the rows of its tensors, whose identities are `ids`, go together."""
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class AnyBatch(Tensors):
 
 
 @dataclass(frozen=True)
-class Batch(AnyBatch):
+class TextBatch(Batch):
     """B captions with their pictures, each picture in V views of the training augmentation."""
 
     images: Tensor  # (V, B, 3, rows, columns)
@@ -88,7 +88,7 @@ class Batch(AnyBatch):
 
 
 @dataclass(frozen=True)
-class PromptBatch(AnyBatch):
+class PromptBatch(Batch):
     """B features of pictures, to learn prompts from."""
 
     image_features: Tensor  # (B, D), of `CLIPReID.project_image`
@@ -98,7 +98,7 @@ class PromptBatch(AnyBatch):
 
 
 @dataclass(frozen=True)
-class ReIDBatch(AnyBatch):
+class ReIDBatch(Batch):
     """B pictures of people or vehicles."""
 
     images: Tensor  # (B, 3, rows, columns)
@@ -110,7 +110,7 @@ class ReIDBatch(AnyBatch):
 
 
 @dataclass(frozen=True)
-class Outputs(Tensors):
+class TextOutputs(Tensors):
     """Features and logits of one batch, un-normalised, still in the graph. No losses."""
 
     image_features: Tensor  # (V, B, D)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.clip import DualEncoder
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
-from model.interface import Batch, Method, Outputs
+from model.interface import Method, TextBatch, TextOutputs
 
 LARGEST_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
 # Beginnings of the names of parameters that start from nothing and train at a multiple of the rate.
@@ -49,7 +49,7 @@ class TBPSCLIP(Method):
         self.simclr_mlp, self.classifier, self.mlm_decoder = simclr_mlp, classifier, mlm_decoder
         self.fresh_soft_pass = fresh_soft_pass
 
-    def forward(self, batch: Batch) -> Outputs:
+    def forward(self, batch: TextBatch) -> TextOutputs:
         """Encode all pictures in one call and the captions in another; then the heads."""
         views, simclr_views, image_tokens = self._encode_pictures(batch)
         text_features, text_tokens = self._encode(self.clip.encode_text, batch.tokens)
@@ -66,7 +66,7 @@ class TBPSCLIP(Method):
             assert text_tokens is not None
             assert image_tokens is not None
             word_logits = self.mlm_decoder(text_tokens, image_tokens[: len(batch)], batch.labels)
-        return Outputs(
+        return TextOutputs(
             image_features=views,
             text_features=text_features,
             logit_scale=self.clip.logit_scale,
@@ -77,7 +77,7 @@ class TBPSCLIP(Method):
             word_logits=word_logits,
         )
 
-    def _encode_pictures(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _encode_pictures(self, batch: TextBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Features (V, B, D) of the training views, (2 or 0, B, D) of SimCLR's, and all tokens."""
         groups = [batch.images]
         if self.simclr_mlp is not None:

@@ -20,7 +20,7 @@ import main
 import options
 from misc.synthetic.writing import write_dataset
 from misc.training.trainer import Trainer
-from model.interface import Batch
+from model.interface import TextBatch
 from tests.archives import VIT_B_16, write_openai_archive
 
 Parameters = dict[str, Tensor]
@@ -93,7 +93,7 @@ def two_views(anchors: Tensor, others: Tensor) -> Tensor:
 
 
 def plain_losses(
-    clip: open_clip.CLIP, heads: Parameters, batch: Batch, alpha: float
+    clip: open_clip.CLIP, heads: Parameters, batch: TextBatch, alpha: float
 ) -> dict[str, Tensor]:
     """Every loss that the batch and the heads are there for."""
     pictures = list(batch.images) + ([] if batch.simclr_images is None else [*batch.simclr_images])
@@ -134,7 +134,7 @@ def plain_losses(
 def plain_steps(
     clip: open_clip.CLIP,
     heads: Parameters,
-    batches: list[Batch],
+    batches: list[TextBatch],
     names: Sequence[str],
     decay: float,
 ) -> list[Row]:
@@ -183,7 +183,7 @@ def plain_steps(
 class Run:
     """What main.py was seen to do."""
 
-    batches: list[Batch]
+    batches: list[TextBatch]
     heads: Parameters  # as the training began
     rows: list[Row]  # a step each, with the log scale before it
 
@@ -194,7 +194,7 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
     batches, heads, scales = [], {}, []
     step = Trainer.step
 
-    def look(self: Trainer, batch: Batch, number: int) -> object:
+    def look(self: Trainer, batch: TextBatch, number: int) -> object:
         if not batches:
             weights = self.model.state_dict()
             heads.update({n: w.clone() for n, w in weights.items() if not n.startswith("clip.")})

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from errors import InputError
 from misc.data.samplers import EpochSampler
-from model.interface import AnyBatch
+from model.interface import Batch
 
 
 class Items(Dataset[Any], ABC):
@@ -52,7 +52,7 @@ class Loader:
 
 def train_loader(
     dataset: Dataset[Any],
-    collate: Callable[[Sequence[Any]], AnyBatch],
+    collate: Callable[[Sequence[Any]], Batch],
     sampler: EpochSampler,
     num_workers: int,
     pin_memory: bool,

@@ -9,7 +9,7 @@ from torch import Tensor
 from misc.data.text import Sample
 from misc.data.mixgen import mixgen
 from misc.runtime.seeding import Purpose, generator
-from model.interface import Batch
+from model.interface import TextBatch
 from text_utils.mask_words import mask_words
 from text_utils.tokenizer import Tokenizer
 
@@ -46,7 +46,7 @@ class Collate:
     masking: bool = False
     seed: int = 0
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
+    def __call__(self, samples: Sequence[Sample]) -> TextBatch:
         images = torch.stack([sample.views for sample in samples], dim=1)
         captions = [sample.caption for sample in samples]
         if self.mixing:
@@ -57,7 +57,7 @@ class Collate:
         else:
             tokens = self.tokenizer.trim(tokens)
         simclr = [sample.simclr_views for sample in samples if sample.simclr_views is not None]
-        return Batch(
+        return TextBatch(
             images=images,
             tokens=tokens,
             ids=torch.tensor([sample.identity for sample in samples]),

@@ -13,7 +13,13 @@ from misc.datasets.reid_faults import (
     training_remarks,
     unmatched_queries,
 )
-from misc.datasets.reid_published import SPLITS, PublishedReID, ReIDPicture, ReIDSplits, count
+from misc.datasets.reid_published import (
+    SPLITS,
+    PublishedReIDDataset,
+    ReIDPicture,
+    ReIDSplits,
+    count,
+)
 
 
 def check_reid(name: str, root: str | Path, workers: int = 1, progress: bool = False) -> Report:
@@ -61,7 +67,7 @@ def _paths(pictures: list[ReIDPicture]) -> list[str]:
     return [picture.path for picture in pictures]
 
 
-def _identities_in_both(published: PublishedReID, splits: ReIDSplits) -> list[str]:
+def _identities_in_both(published: PublishedReIDDataset, splits: ReIDSplits) -> list[str]:
     pairs = [] if published.numbered_apart else identities_in_both(splits)
     return [
         f"identity {one.identity}: {one.path} (train) and {other.path} (test)"

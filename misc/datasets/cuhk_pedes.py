@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from misc.datasets.text_annotations import Record
-from misc.datasets.text_published import Count, Published
+from misc.datasets.text_published import Count, PublishedTextDataset
 
 FOLDERS = {"cam_a", "cam_b", "CUHK01", "CUHK03", "Market", "train_query", "test_query"}
 
@@ -18,7 +18,7 @@ def recognises(records: Sequence[Record]) -> bool:
     )
 
 
-CUHK_PEDES = Published(
+CUHK_PEDES = PublishedTextDataset(
     "CUHK-PEDES",
     {
         "train": Count(34054, 68126, 11003),

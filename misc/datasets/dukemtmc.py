@@ -3,9 +3,9 @@ layout.
 """
 
 from misc.datasets.market1501 import FOLDERS, read_market
-from misc.datasets.reid_published import Count, PublishedReID
+from misc.datasets.reid_published import Count, PublishedReIDDataset
 
-DUKEMTMC = PublishedReID(
+DUKEMTMC = PublishedReIDDataset(
     name="DukeMTMC-reID",
     folder="dukemtmcreid/DukeMTMC-reID",
     contents=FOLDERS,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from misc.datasets.text_annotations import Record
-from misc.datasets.text_published import Count, Published
+from misc.datasets.text_published import Count, PublishedTextDataset
 
 PATH = re.compile(r"(^|/)(train|test)/[^/]+/[^/]+$")
 
@@ -20,7 +20,7 @@ def recognises(records: Sequence[Record]) -> bool:
     )
 
 
-ICFG_PEDES = Published(
+ICFG_PEDES = PublishedTextDataset(
     "ICFG-PEDES",
     {"train": Count(34674, 34674, 3102), "test": Count(19848, 19848, 1000)},
     recognises,

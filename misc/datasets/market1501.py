@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from errors import InputError
-from misc.datasets.reid_published import Count, PublishedReID, ReIDPicture, ReIDSplits
+from misc.datasets.reid_published import Count, PublishedReIDDataset, ReIDPicture, ReIDSplits
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 NAME = re.compile(r"(-?\d+)_c(\d+)")
@@ -46,7 +46,7 @@ def read_named_pictures(folder: Path) -> list[ReIDPicture]:
     return pictures
 
 
-MARKET1501 = PublishedReID(
+MARKET1501 = PublishedReIDDataset(
     name="Market-1501",
     folder="Market-1501-v15.09.15",
     contents=FOLDERS,

@@ -7,7 +7,13 @@ from pathlib import Path
 from errors import InputError
 from misc.datasets.label_file import read_labels
 from misc.datasets.market1501 import JUNK
-from misc.datasets.reid_published import Count, LeftOut, PublishedReID, ReIDPicture, ReIDSplits
+from misc.datasets.reid_published import (
+    Count,
+    LeftOut,
+    PublishedReIDDataset,
+    ReIDPicture,
+    ReIDSplits,
+)
 
 LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
 
@@ -78,7 +84,7 @@ def read_lists(files: tuple[Path, ...], locate: Callable[[str], Path]) -> Listed
     return Listed(identities, left_out)
 
 
-MSMT17 = PublishedReID(
+MSMT17 = PublishedReIDDataset(
     name="MSMT17",
     folder="MSMT17",
     contents=("train", "test", *LISTS),

@@ -3,9 +3,9 @@ everybody who is looked for.
 """
 
 from misc.datasets.market1501 import FOLDERS, read_market
-from misc.datasets.reid_published import Count, PublishedReID
+from misc.datasets.reid_published import Count, PublishedReIDDataset
 
-OCCLUDED_DUKE = PublishedReID(
+OCCLUDED_DUKE = PublishedReIDDataset(
     name="Occluded-Duke",
     folder="dukemtmcreid/Occluded_Duke",
     contents=FOLDERS,

@@ -16,7 +16,7 @@ from misc.datasets.reid_faults import pictures_in_both, training_remarks, unmatc
 from misc.datasets.reid_published import (
     SPLITS,
     LeftOut,
-    PublishedReID,
+    PublishedReIDDataset,
     ReIDPicture,
     ReIDSplits,
     count,
@@ -122,7 +122,7 @@ def read_reid(name: str, root: str | Path) -> ReIDDataset:
     return dataset
 
 
-def find_reid(name: str, root: str | Path) -> tuple[PublishedReID, Path, ReIDSplits]:
+def find_reid(name: str, root: str | Path) -> tuple[PublishedReIDDataset, Path, ReIDSplits]:
     """As which dataset pictures are read, from which folder, and the pictures.
 
     Args and errors are those of `read_reid`.
@@ -170,7 +170,7 @@ def _moved(
     ]
 
 
-def _find_folder(published: PublishedReID, name: str, root: Path) -> Path:
+def _find_folder(published: PublishedReIDDataset, name: str, root: Path) -> Path:
     places = (root, root / PurePath(published.folder).name, root / published.folder)
     for place in places:
         if all((place / content).exists() for content in published.contents):

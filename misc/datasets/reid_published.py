@@ -53,7 +53,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class PublishedReID:
+class PublishedReIDDataset:
     """
     Args:
         folder: the dataset's own, as its owners name it.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from misc.datasets.text_annotations import Record
-from misc.datasets.text_published import Count, Published
+from misc.datasets.text_published import Count, PublishedTextDataset
 
 NAME = re.compile(r"(^|/)\d+_c\d+_\d+\.\w+$")
 
@@ -16,7 +16,7 @@ def recognises(records: Sequence[Record]) -> bool:
     )
 
 
-RSTPREID = Published(
+RSTPREID = PublishedTextDataset(
     "RSTPReid",
     {
         "train": Count(18505, 37010, 3701),

@@ -18,7 +18,7 @@ SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class Picture:
+class TextPicture:
     """One picture with its captions.
 
     `back_translations` runs beside `captions`; None stands where a caption has none.
@@ -30,7 +30,7 @@ class Picture:
     back_translations: tuple[str | None, ...]
 
 
-Splits = dict[str, list[Picture]]
+Splits = dict[str, list[TextPicture]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Record:
     place: str
     fields: Mapping[str, Any]
     split: str
-    picture: Picture
+    picture: TextPicture
 
 
 def read_annotations(source: str | Path) -> Splits:
@@ -157,7 +157,7 @@ def _split(record: Mapping[str, Any], place: str) -> str:
     return str(split)
 
 
-def _picture(record: Mapping[str, Any], place: str) -> Picture:
+def _picture(record: Mapping[str, Any], place: str) -> TextPicture:
     path = record.get("file_path", record.get("img_path"))
     if not isinstance(path, str) or not path:
         raise InputError(f"{place}: no `file_path` (RSTPReid: `img_path`) names the picture")
@@ -175,7 +175,7 @@ def _picture(record: Mapping[str, Any], place: str) -> Picture:
         identity = int(record["id"])
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{place} ({path}): `id` is not a number: {record.get('id')!r}") from None
-    return Picture(path, identity, tuple(captions), tuple(paired))
+    return TextPicture(path, identity, tuple(captions), tuple(paired))
 
 
 def _are_sentences(items: list[Any]) -> bool:

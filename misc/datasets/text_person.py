@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from errors import InputError
-from misc.datasets.text_annotations import Picture, Record, Splits, read_records, split_records
+from misc.datasets.text_annotations import Record, Splits, TextPicture, read_records, split_records
 from misc.datasets.text_recognition import identify
 
 log = logging.getLogger(__name__)
 
 
 # The same pictures by the language of their captions; "" where no languages were asked for.
-Told = dict[str, list[Picture]]
+Told = dict[str, list[TextPicture]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def read_text_person(
 
 def join_training(
     datasets: Sequence[TextPersonDataset], language: str | None = None
-) -> list[Picture]:
+) -> list[TextPicture]:
     """The training pictures of all datasets; people 0, 1, ... in the order they first appear in.
 
     Nobody of one dataset is somebody of another. Every language has the same pictures and people in
@@ -97,7 +97,7 @@ def join_training(
     ]
 
 
-def find_image_root(image_root: Path, pictures: Sequence[Picture]) -> Path:
+def find_image_root(image_root: Path, pictures: Sequence[TextPicture]) -> Path:
     """The folder that the annotations' paths start from: `image_root`, or its `imgs`.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from misc.datasets.text_annotations import SPLITS, Picture, Record
+from misc.datasets.text_annotations import SPLITS, Record, TextPicture
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTextDataset:
     """
     Args:
         counts: of each split that the dataset has.
@@ -27,7 +27,7 @@ class Published:
     counts: Mapping[str, Count]
     recognises: Callable[[Sequence[Record]], bool]
 
-    def compare_counts(self, splits: Mapping[str, Sequence[Picture]]) -> list[str]:
+    def compare_counts(self, splits: Mapping[str, Sequence[TextPicture]]) -> list[str]:
         """A sentence for each number that differs from the published one; none when all agree."""
         sentences = []
         for split in SPLITS:
@@ -40,7 +40,7 @@ class Published:
         return sentences
 
 
-def count(pictures: Iterable[Picture]) -> Count:
+def count(pictures: Iterable[TextPicture]) -> Count:
     pictures = list(pictures)
     captions = sum(len(picture.captions) for picture in pictures)
     return Count(len(pictures), captions, len({picture.identity for picture in pictures}))

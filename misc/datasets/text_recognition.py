@@ -6,11 +6,11 @@ from misc.datasets.cuhk_pedes import CUHK_PEDES
 from misc.datasets.icfg_pedes import ICFG_PEDES
 from misc.datasets.rstpreid import RSTPREID
 from misc.datasets.text_annotations import Record
-from misc.datasets.text_published import Published
+from misc.datasets.text_published import PublishedTextDataset
 
 PUBLISHED = (CUHK_PEDES, RSTPREID, ICFG_PEDES)
 
 
-def identify(records: Sequence[Record]) -> Published | None:
+def identify(records: Sequence[Record]) -> PublishedTextDataset | None:
     """The dataset that all the records look like; None for one's own."""
     return next((dataset for dataset in PUBLISHED if dataset.recognises(records)), None)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from misc.datasets.msmt17 import Listed, read_lists
-from misc.datasets.reid_published import Count, PublishedReID, ReIDPicture, ReIDSplits
+from misc.datasets.reid_published import Count, PublishedReIDDataset, ReIDPicture, ReIDSplits
 from misc.runtime.seeding import Purpose, generator
 
 
@@ -42,9 +42,9 @@ def draw_gallery(
     return [picture for own in members.values() for picture in own], gallery
 
 
-def _published(size: int) -> PublishedReID:
+def _published(size: int) -> PublishedReIDDataset:
     lists = ("train_list.txt", f"test_list_{size}.txt")
-    return PublishedReID(
+    return PublishedReIDDataset(
         name=f"VehicleID ({size})",
         folder="VehicleID_V1.0",
         contents=("image", *(f"train_test_split/{name}" for name in lists)),

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from errors import InputError
 from misc.datasets.label_file import read_labels
 from misc.datasets.market1501 import read_named_pictures
-from misc.datasets.reid_published import Count, PublishedReID, ReIDPicture, ReIDSplits
+from misc.datasets.reid_published import Count, PublishedReIDDataset, ReIDPicture, ReIDSplits
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def _with_views(pictures: Sequence[ReIDPicture], views: Mapping[str, int]) -> li
     ]
 
 
-VERI776 = PublishedReID(
+VERI776 = PublishedReIDDataset(
     name="VeRi-776",
     folder="VeRi",
     contents=FOLDERS,

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from misc.data.text import PictureDataset, TokenDataset
-from misc.datasets.text_annotations import Picture
+from misc.datasets.text_annotations import TextPicture
 from misc.evaluation import Ranking, choose_queries, rank_features, retrieval_metrics
 from misc.retrieval.base import (
     Encoded,
@@ -42,7 +42,7 @@ class TextRetrieval(Retrieval):
 
     def __init__(
         self,
-        told: Mapping[str, Sequence[Picture]],
+        told: Mapping[str, Sequence[TextPicture]],
         transform: Callable[[Image.Image], Tensor],
         tokenizer: Tokenizer,
         text_length: int,
@@ -143,6 +143,6 @@ class TextRetrieval(Retrieval):
         )
 
 
-def every_picture(told: Mapping[str, Sequence[Picture]]) -> Iterator[Picture]:
+def every_picture(told: Mapping[str, Sequence[TextPicture]]) -> Iterator[TextPicture]:
     """The pictures of each language after another."""
     return chain.from_iterable(told.values())

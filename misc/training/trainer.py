@@ -15,9 +15,9 @@ from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
 from model.batch_norm import BatchNorm, share_statistics
-from model.criteria.base import WeightedLosses
+from model.criteria.base import Criterion
 from model.gather import Gather
-from model.interface import AnyBatch, Method, Tensors
+from model.interface import Batch, Method, Tensors
 
 Losses = dict[str, Tensor]
 
@@ -35,7 +35,7 @@ class Stage:
     """
 
     name: str
-    criterion: WeightedLosses
+    criterion: Criterion
     loader: Loader
     prepare: Callable[[Method], torch.optim.Optimizer]
     schedule: Callable[[int], float]
@@ -103,7 +103,7 @@ class Trainer:
         if scaler:  # empty if it was not trained in fp16
             self.scaler.load_state_dict(scaler)
 
-    def step(self, batch: AnyBatch, step: int) -> tuple[Losses, float]:
+    def step(self, batch: Batch, step: int) -> tuple[Losses, float]:
         """Take one step, number `step` of all stages.
 
         Returns:
@@ -122,7 +122,7 @@ class Trainer:
         self.model.constrain()
         return losses, lr
 
-    def backward(self, batch: AnyBatch, step: int) -> Losses:
+    def backward(self, batch: Batch, step: int) -> Losses:
         """The losses of a batch, their gradients left in the parameters."""
         chunks = batch.split(self.chunk)
         if len(chunks) == 1:
@@ -134,7 +134,7 @@ class Trainer:
         return {"loss": total.detach()} | {name: loss.detach() for name, loss in losses.items()}
 
     def _backward_in_chunks(
-        self, batch: AnyBatch, chunks: list[AnyBatch], step: int
+        self, batch: Batch, chunks: list[Batch], step: int
     ) -> tuple[Losses, Tensor]:
         """The losses and gradients of the whole batch, in the memory of one chunk.
 
@@ -161,7 +161,7 @@ class Trainer:
                 )
         return losses, total
 
-    def _encode(self, model: nn.Module, chunks: list[AnyBatch], index: int, step: int) -> Tensors:
+    def _encode(self, model: nn.Module, chunks: list[Batch], index: int, step: int) -> Tensors:
         """Encode one chunk; its dropout masks are drawn from its place in the global batch."""
         place = self.rank * len(chunks) + index
         seed_torch(self.seed, Purpose.STEP, step, place)
@@ -169,7 +169,7 @@ class Trainer:
             outputs: Tensors = model(chunks[index])
         return outputs
 
-    def _losses(self, outputs: Tensors, batch: AnyBatch, step: int) -> tuple[Losses, Tensor]:
+    def _losses(self, outputs: Tensors, batch: Batch, step: int) -> tuple[Losses, Tensor]:
         criterion = self.stage.criterion
         progress = (step - self.first_step) / len(self.stage.loader)
         losses = criterion(outputs, batch, self.gather, progress)

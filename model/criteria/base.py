@@ -11,7 +11,7 @@ from model.gather import Gather
 from model.interface import Tensors
 
 
-class WeightedLosses(ABC):
+class Criterion(ABC):
     """The losses that are switched on, by name, and their weighted sum. It has no parameters.
 
     Args:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.criteria.base import WeightedLosses
+from model.criteria.base import Criterion
 from model.gather import Alone, Gather, gather_together
 from model.interface import PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
 from model.objectives import identity, sup_con, triplet
 
 
 @dataclass(frozen=True)
-class ReIDSettings:
+class ReIDLossSettings:
     """What the losses can be told, with the published values.
 
     Args:
@@ -25,12 +25,14 @@ class ReIDSettings:
     margin: float | None = 0.3
 
 
-class ReIDCriterion(WeightedLosses):
+class ReIDCriterion(Criterion):
     """The losses of either stage of CLIP-ReID (Li et al. 2023, arXiv 2211.13977, section 3.2)."""
 
-    def __init__(self, weights: Mapping[str, float], settings: ReIDSettings | None = None) -> None:
+    def __init__(
+        self, weights: Mapping[str, float], settings: ReIDLossSettings | None = None
+    ) -> None:
         super().__init__(weights, LOSSES)
-        self.settings = settings or ReIDSettings()
+        self.settings = settings or ReIDLossSettings()
 
     def __call__(
         self,
@@ -51,7 +53,7 @@ class Comparison:
     outputs: PromptOutputs | ReIDOutputs
     ids: Tensor  # (B,)
     gather: Gather
-    settings: ReIDSettings
+    settings: ReIDLossSettings
 
     @property
     def of_prompts(self) -> PromptOutputs:

@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.criteria.base import WeightedLosses
+from model.criteria.base import Criterion
 from model.gather import Alone, Gather, gather_together
-from model.interface import Batch, Outputs
+from model.interface import TextBatch, TextOutputs
 from model.objectives import Pairs, c_itc, cmpm, identity, itc, masked_lm, n_itc, r_itc, sdm, simclr
 
 
 @dataclass(frozen=True)
-class Settings:
+class TextLossSettings:
     """What the losses can be told, with the published values.
 
     Args:
@@ -31,15 +31,21 @@ class Settings:
     simclr_temperature: float = 0.1
 
 
-class Criterion(WeightedLosses):
+class TextCriterion(Criterion):
     """The losses between pictures and captions."""
 
-    def __init__(self, weights: Mapping[str, float], settings: Settings | None = None) -> None:
+    def __init__(
+        self, weights: Mapping[str, float], settings: TextLossSettings | None = None
+    ) -> None:
         super().__init__(weights, LOSSES)
-        self.settings = settings or Settings()
+        self.settings = settings or TextLossSettings()
 
     def __call__(
-        self, outputs: Outputs, batch: Batch, gather: Gather | None = None, progress: float = 1.0
+        self,
+        outputs: TextOutputs,
+        batch: TextBatch,
+        gather: Gather | None = None,
+        progress: float = 1.0,
     ) -> dict[str, Tensor]:
         """The losses of one batch; the soft labels grow over the first epoch."""
         contrast = Contrast(outputs, batch, gather or Alone(), self.settings, progress)
@@ -50,7 +56,12 @@ class Contrast:
     """What the losses of one batch contrast: normalised features of this process with all."""
 
     def __init__(
-        self, outputs: Outputs, batch: Batch, gather: Gather, settings: Settings, progress: float
+        self,
+        outputs: TextOutputs,
+        batch: TextBatch,
+        gather: Gather,
+        settings: TextLossSettings,
+        progress: float,
     ) -> None:
         self.outputs, self.batch, self.gather, self.settings = outputs, batch, gather, settings
         self.alpha = settings.softlabel_ratio * min(1.0, progress)

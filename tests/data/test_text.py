@@ -10,11 +10,11 @@ from misc.data.text_collate import Collate, Mixing
 from misc.data.text import CaptionDataset, PictureDataset, TextAugmentation
 from misc.data.loader import evaluation_loader, train_loader
 from misc.datasets.pictures import read_picture
-from misc.datasets.text_annotations import Picture
+from misc.datasets.text_annotations import TextPicture
 from misc.datasets.text_person import join_training, read_text_person
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
-from model.interface import Batch
+from model.interface import TextBatch
 from text_utils.augment import random_deletion
 from text_utils.tokenizer import ClipTokenizer
 
@@ -72,7 +72,7 @@ def test_batches_of_two_processes_are_the_batch_of_one(dataset, everything):
     samples = [dataset[0, index] for index in range(8)]
     whole, parts = everything(samples), [everything(samples[:4]), everything(samples[4:])]
     for name in whole.present():
-        joined = torch.cat([getattr(part, name) for part in parts], dim=Batch.dims[name])
+        joined = torch.cat([getattr(part, name) for part in parts], dim=TextBatch.dims[name])
         assert torch.equal(joined, getattr(whole, name)), name
 
 
@@ -107,18 +107,18 @@ def test_epochs_are_augmented_differently(dataset):
     assert first.identity == second.identity
 
 
-def in_languages(*pictures: Picture) -> CaptionDataset:
+def in_languages(*pictures: TextPicture) -> CaptionDataset:
     keep = TextAugmentation(0.5, random_deletion, strength=0.0)
     transform = TrainTransform((8, 4), "clip")
     return CaptionDataset([[picture] for picture in pictures], transform, keep, seed=4)
 
 
 @pytest.fixture
-def bilingual(pedestrians) -> tuple[Picture, Picture]:
+def bilingual(pedestrians) -> tuple[TextPicture, TextPicture]:
     """A picture with three captions, and the same with two in another language."""
     path = str(next(pedestrians.image_root.rglob("*.jpg")))
-    english = Picture(path, 0, ("en0", "en1", "en2"), ("en0 back", "en1 back", None))
-    return english, Picture(path, 0, ("ch0", "ch1"), (None, "ch1 back"))
+    english = TextPicture(path, 0, ("en0", "en1", "en2"), ("en0 back", "en1 back", None))
+    return english, TextPicture(path, 0, ("ch0", "ch1"), (None, "ch1 back"))
 
 
 def test_a_caption_is_of_a_language_that_is_drawn(bilingual):

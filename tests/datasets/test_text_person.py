@@ -6,7 +6,7 @@ import pytest
 import main
 import options
 from errors import InputError
-from misc.datasets.text_annotations import Picture, read_annotations
+from misc.datasets.text_annotations import TextPicture, read_annotations
 from misc.datasets.text_person import (
     TextPersonDataset,
     drop_missing_folders,
@@ -31,7 +31,7 @@ def test_pictures_are_located_and_counts_told(pedestrians, caplog):
 
 
 def dataset_of(*identities: int) -> TextPersonDataset:
-    pictures = [Picture("a.jpg", identity, ("a",), (None,)) for identity in identities]
+    pictures = [TextPicture("a.jpg", identity, ("a",), (None,)) for identity in identities]
     return TextPersonDataset("mine", {"train": pictures})
 
 
@@ -178,12 +178,12 @@ def test_the_image_root_may_be_the_folder_above_imgs(pedestrians):
 
 def test_a_wrong_image_root_is_refused():
     with pytest.raises(InputError, match=r"data.image_root: neither /nowhere nor its folder imgs"):
-        find_image_root(Path("/nowhere"), [Picture("a.jpg", 0, ("a",), (None,))])
+        find_image_root(Path("/nowhere"), [TextPicture("a.jpg", 0, ("a",), (None,))])
 
 
 def test_pictures_of_missing_folders_are_left_out_and_said(tmp_path, caplog):
     (tmp_path / "here").mkdir()
-    pictures = [Picture(f"{folder}/a.jpg", 0, ("a",), (None,)) for folder in ("here", "gone")]
+    pictures = [TextPicture(f"{folder}/a.jpg", 0, ("a",), (None,)) for folder in ("here", "gone")]
     splits = drop_missing_folders({"train": pictures, "val": pictures[1:]}, tmp_path)
     assert splits == {"train": pictures[:1]}
     assert f"{tmp_path}/gone is missing: its 2 pictures are left out" in caplog.text

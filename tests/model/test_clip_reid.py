@@ -212,12 +212,12 @@ def test_every_parameter_of_the_second_stage_has_a_gradient():
     ):
         freeze(model, model.frozen(learns_prompts=False))
         weights = SECOND_STAGE
-        if model.identity_prompts is None:
+        if model.prompts is None:
             weights = {"id": 1.0, "triplet": 1.0}
         else:
             model.fix_text_features()
         criterion, outputs = ReIDCriterion(weights), model(batch)
-        assert (outputs.text_logits is None) == (model.identity_prompts is None)
+        assert (outputs.text_logits is None) == (model.prompts is None)
         criterion.total(criterion(outputs, batch), outputs).backward()
         trained = {name for name, p in model.named_parameters() if p.grad is not None}
         assert trained == {name for name, p in model.named_parameters() if p.requires_grad}

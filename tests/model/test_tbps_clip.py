@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from model.clip import CLIP, TextShape
-from model.criteria.text import Criterion
+from model.criteria.text import TextCriterion
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
-from model.interface import Batch, Outputs
+from model.interface import TextBatch, TextOutputs
 from model.tbps_clip import TBPSCLIP
 from model.vit import VisionShape
 from model.weights.published import from_tbps_clip, to_tbps_clip
@@ -42,8 +42,8 @@ def model() -> TBPSCLIP:
 
 
 @pytest.fixture
-def batch() -> Batch:
-    return Batch(
+def batch() -> TextBatch:
+    return TextBatch(
         images=torch.stack([golden("image"), golden("aug1")]),
         tokens=golden("tokens"),
         ids=golden("ids"),
@@ -62,7 +62,7 @@ def test_a_step_is_the_published_one(model, batch):
     torch.testing.assert_close(
         outputs.text_features.double(), golden("text_feat"), rtol=1e-4, atol=1e-5
     )
-    criterion = Criterion(RATIOS)
+    criterion = TextCriterion(RATIOS)
     losses = criterion(outputs, batch, progress=2 * alpha)
     for name, ratio in RATIOS.items():
         expected = golden(f"{name}_loss").item()
@@ -100,7 +100,7 @@ def test_dense_features_are_the_published_ones(model, batch):
 def test_a_batch_without_a_masked_word_keeps_the_decoder_in_the_graph(model, batch):
     outputs = model(batch)
     assert outputs.word_logits.shape == (0, 300)
-    criterion = Criterion({"mlm": 1.0})
+    criterion = TextCriterion({"mlm": 1.0})
     losses = criterion(outputs, batch)
     assert losses["mlm"] == 0
     criterion.total(losses, outputs).backward()
@@ -122,11 +122,11 @@ def test_the_soft_pass_of_its_own_has_another_dropout_mask(model, batch):
 def test_batches_and_outputs_are_parted_and_joined_again(model, batch):
     parts = batch.split(2)
     assert [len(part) for part in parts] == [2, 1]
-    again = Batch.join(parts)
+    again = TextBatch.join(parts)
     for name, tensor in batch.present().items():
         assert torch.equal(getattr(again, name), tensor), name
     outputs = [model(part) for part in parts]
-    joined = Outputs.join(outputs)
+    joined = TextOutputs.join(outputs)
     for part, other in zip(joined.split_like(outputs), outputs, strict=True):
         for name, tensor in other.present().items():
             assert torch.equal(getattr(part, name), tensor), name

@@ -22,9 +22,9 @@ from misc.runtime.seeding import Purpose, seed_torch
 from misc.tasks.text.build import build_model, build_tokenizer
 from misc.tasks.text.task import build_data, build_retrieval, build_stages
 from misc.training.trainer import Trainer
-from model.criteria.text import Criterion
+from model.criteria.text import TextCriterion
 from model.gather import Alone
-from model.interface import Outputs
+from model.interface import TextOutputs
 from model.objectives import Pairs, n_itc, r_itc, sup_con, triplet
 from tests import GOLDEN_FILES
 from tests.conftest import SMALL
@@ -252,10 +252,10 @@ def train_resnet(own: Processes, config) -> tuple[dict[str, Tensor], dict[str, T
     return dict(model.clip.visual.named_buffers()), gradients
 
 
-class UngatheredSquares(Criterion):
+class UngatheredSquares(TextCriterion):
     """A loss of each picture by itself, so that the statistics alone make two processes one."""
 
-    def __call__(self, outputs: Outputs, *_: object) -> dict[str, Tensor]:
+    def __call__(self, outputs: TextOutputs, *_: object) -> dict[str, Tensor]:
         return {"nitc": outputs.image_features.square().mean()}
 
 

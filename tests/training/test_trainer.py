@@ -13,12 +13,12 @@ from misc.tasks.text.build import build_model, build_tokenizer
 from misc.tasks.text.task import build_data, build_stages
 from misc.training.trainer import Stage, Trainer, check_chunk
 from model.gather import Alone
-from model.interface import Batch, Outputs
+from model.interface import TextBatch, TextOutputs
 from model.resnet import ModifiedResNet, ResNetShape
 from model.tbps_clip import TBPSCLIP
 from tests.conftest import SMALL
 
-Training = tuple[Stage, TBPSCLIP, Batch]
+Training = tuple[Stage, TBPSCLIP, TextBatch]
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 FULL = "experiment={mvs_image: true, citc: true, ss: true, dropout: 0.3}"
@@ -80,7 +80,7 @@ def test_parts_have_the_gradients_of_one_graph_over_them(training, precision):
     gradients = take_gradients(trainer)
     chunks = batch.split(PART)
     encoded = [trainer._encode(trainer.model, chunks, i, STEP) for i in range(len(chunks))]
-    expected, total = trainer._losses(Outputs.join(encoded), batch, STEP)
+    expected, total = trainer._losses(TextOutputs.join(encoded), batch, STEP)
     trainer.scaler.scale(total).backward()
     assert losses == {"loss": total, **expected}
     for name, gradient in take_gradients(trainer).items():

@@ -9,7 +9,7 @@ from errors import InputError
 from misc.tasks.text.build import BACKBONES, Architecture, describe_image_tower, refuse_another
 from model.clip import DualEncoder, TextTransformer, vision_shape
 from model.clip_reid import CLIPReID, from_architecture
-from model.criteria.reid import ReIDCriterion, ReIDSettings
+from model.criteria.reid import ReIDCriterion, ReIDLossSettings
 from model.identity_prompts import IdentityPrompts, read_sentence
 from model.resnet import ModifiedResNet
 from model.side_information import SideInformation
@@ -166,5 +166,5 @@ def build_prompt_criterion() -> ReIDCriterion:
 
 def build_picture_criterion(config: Config) -> ReIDCriterion:
     """That of the second stage, or of a baseline: the losses that are switched on."""
-    settings = ReIDSettings(smoothing=config.reid.smoothing, margin=config.reid.margin)
+    settings = ReIDLossSettings(smoothing=config.reid.smoothing, margin=config.reid.margin)
     return ReIDCriterion(config.reid.loss_weights(), settings)

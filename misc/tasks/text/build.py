@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from errors import InputError
 from model.clip import CLIP, DualEncoder, TextShape, vision_shape
-from model.criteria.text import Criterion, Settings
+from model.criteria.text import TextCriterion, TextLossSettings
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.resnet import ResNetShape
 from model.tbps_clip import TBPSCLIP
@@ -181,17 +181,17 @@ def adapt_weights(
     return {**state, **positions}, adapted
 
 
-def build_criterion(config: Config) -> Criterion:
+def build_criterion(config: Config) -> TextCriterion:
     """The losses that are switched on, with their weights."""
     experiment = config.experiment
-    settings = Settings(
+    settings = TextLossSettings(
         softlabel_ratio=config.model.softlabel_ratio,
         ritc_eps=experiment.ritc_eps,
         citc_inmodal=experiment.citc_lambda1,
         citc_crossmodal=experiment.citc_lambda2,
         simclr_temperature=experiment.simclr_temperature,
     )
-    return Criterion(experiment.loss_weights(), settings)
+    return TextCriterion(experiment.loss_weights(), settings)
 
 
 def _build_clip(config: Config) -> DualEncoder:

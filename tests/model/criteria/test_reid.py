@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from misc.runtime.distributed import AllGather, Processes, processes
-from model.criteria.reid import LOSSES, ReIDCriterion, ReIDSettings
+from model.criteria.reid import LOSSES, ReIDCriterion, ReIDLossSettings
 from model.gather import Alone
 from model.interface import PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
 from model.objectives import identity
@@ -39,15 +39,19 @@ def second_stage(case: str) -> tuple[ReIDOutputs, ReIDBatch]:
 @pytest.mark.parametrize(
     ("name", "weights", "settings"),
     [
-        ("stage2_vit", {"id": 0.25, "triplet": 1.0, "i2t": 1.0}, ReIDSettings()),
-        ("stage2_vit_noi2t", {"id": 0.25, "triplet": 1.0}, ReIDSettings()),
-        ("stage2_cnn", {"id": 1.0, "triplet": 1.0, "i2t": 1.0}, ReIDSettings()),
+        ("stage2_vit", {"id": 0.25, "triplet": 1.0, "i2t": 1.0}, ReIDLossSettings()),
+        ("stage2_vit_noi2t", {"id": 0.25, "triplet": 1.0}, ReIDLossSettings()),
+        ("stage2_cnn", {"id": 1.0, "triplet": 1.0, "i2t": 1.0}, ReIDLossSettings()),
         (
             "stage2_vit_nols",
             {"id": 0.25, "triplet": 1.0, "i2t": 1.0},
-            ReIDSettings(smoothing=0.0),
+            ReIDLossSettings(smoothing=0.0),
         ),
-        ("stage2_vit_soft", {"id": 0.25, "triplet": 1.0, "i2t": 1.0}, ReIDSettings(margin=None)),
+        (
+            "stage2_vit_soft",
+            {"id": 0.25, "triplet": 1.0, "i2t": 1.0},
+            ReIDLossSettings(margin=None),
+        ),
     ],
 )
 def test_second_stage_is_the_published_one(case, name, weights, settings):

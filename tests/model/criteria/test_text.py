@@ -6,22 +6,22 @@ import torch.nn.functional as F
 
 import options
 from misc.tasks.text.build import build_criterion
-from model.criteria.text import LOSSES, Criterion, Settings
-from model.interface import Batch, Outputs
+from model.criteria.text import LOSSES, TextCriterion, TextLossSettings
+from model.interface import TextBatch, TextOutputs
 from model.objectives import itc, n_itc, r_itc
 
 
 @pytest.fixture
-def outputs() -> Outputs:
+def outputs() -> TextOutputs:
     torch.manual_seed(0)
     scale = torch.tensor(math.log(10.0), requires_grad=True)
-    return Outputs(torch.randn(2, 5, 8), torch.randn(5, 8), scale)
+    return TextOutputs(torch.randn(2, 5, 8), torch.randn(5, 8), scale)
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> TextBatch:
     ids = torch.tensor([0, 1, 1, 2, 0])
-    return Batch(torch.zeros(2, 5, 3, 4, 4), torch.zeros(5, 7, dtype=torch.long), ids)
+    return TextBatch(torch.zeros(2, 5, 3, 4, 4), torch.zeros(5, 7, dtype=torch.long), ids)
 
 
 def test_every_loss_has_a_switch_and_a_weight():
@@ -38,15 +38,15 @@ def test_a_loss_that_is_switched_on_comes_with_its_weight(name):
 
 
 def test_only_named_losses_are_computed(outputs, batch):
-    assert list(Criterion({"ritc": 1.0})(outputs, batch)) == ["ritc"]
+    assert list(TextCriterion({"ritc": 1.0})(outputs, batch)) == ["ritc"]
     names = {"nitc": 1.0, "ritc": 1.0, "itc": 1.0}
-    assert set(Criterion(names)(outputs, batch)) == set(names)
+    assert set(TextCriterion(names)(outputs, batch)) == set(names)
 
 
 def test_losses_are_the_objectives_of_normalised_features(outputs, batch):
     first, second = F.normalize(outputs.image_features, dim=-1)
     text, ids, scale = F.normalize(outputs.text_features, dim=-1), batch.ids, 10.0
-    losses = Criterion({"nitc": 1.0, "ritc": 1.0, "itc": 1.0}, Settings(ritc_eps=0.02))(
+    losses = TextCriterion({"nitc": 1.0, "ritc": 1.0, "itc": 1.0}, TextLossSettings(ritc_eps=0.02))(
         outputs, batch
     )
     both_views = [n_itc(view, text, ids, scale, 0.5) for view in (first, second)]
@@ -56,7 +56,7 @@ def test_losses_are_the_objectives_of_normalised_features(outputs, batch):
 
 
 def test_soft_labels_grow_over_the_first_epoch(outputs, batch):
-    criterion = Criterion({"nitc": 1.0}, Settings(softlabel_ratio=0.5))
+    criterion = TextCriterion({"nitc": 1.0}, TextLossSettings(softlabel_ratio=0.5))
     by_progress = {p: criterion(outputs, batch, progress=p)["nitc"] for p in (0.0, 0.5, 1.0, 3.0)}
     views, text = F.normalize(outputs.image_features, dim=-1), F.normalize(outputs.text_features)
     for progress, alpha in ((0.0, 0.0), (0.5, 0.25), (1.0, 0.5), (3.0, 0.5)):
@@ -65,23 +65,23 @@ def test_soft_labels_grow_over_the_first_epoch(outputs, batch):
 
 
 def test_total_is_the_weighted_sum(outputs):
-    criterion = Criterion({"nitc": 2.0, "ritc": 0.5})
+    criterion = TextCriterion({"nitc": 2.0, "ritc": 0.5})
     losses = {"nitc": torch.tensor(3.0), "ritc": torch.tensor(4.0)}
     assert criterion.total(losses, outputs).item() == 8.0
 
 
 def test_what_no_loss_reads_has_a_gradient_of_zeros(outputs, batch):
-    criterion = Criterion({"cmpm": 1.0})
+    criterion = TextCriterion({"cmpm": 1.0})
     criterion.total(criterion(outputs, batch), outputs).backward()
     assert outputs.logit_scale.grad == 0
 
 
 def test_an_unknown_loss_is_a_programmers_mistake():
     with pytest.raises(AssertionError, match="sdn"):
-        Criterion({"sdn": 1.0})
+        TextCriterion({"sdn": 1.0})
 
 
 def test_the_scale_learns(outputs, batch):
-    criterion = Criterion({"nitc": 1.0})
+    criterion = TextCriterion({"nitc": 1.0})
     criterion.total(criterion(outputs, batch), outputs).backward()
     assert outputs.logit_scale.grad.abs() > 0

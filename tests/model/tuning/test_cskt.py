@@ -12,9 +12,9 @@ from errors import InputError
 from misc.optim import freeze
 from model.altclip import AltCLIP, AltTextShape
 from model.clip import CLIP, TextShape
-from model.criteria.text import Criterion
+from model.criteria.text import TextCriterion
 from model.heads import Classifier, MaskedLanguageDecoder
-from model.interface import Batch
+from model.interface import TextBatch
 from model.resnet import ResNetShape
 from model.tbps_clip import TBPSCLIP
 from model.tuning.cskt import (
@@ -74,8 +74,8 @@ def published() -> TBPSCLIP:
 
 
 @pytest.fixture
-def batch() -> Batch:
-    return Batch(golden("images")[None], golden("tokens_in"), golden("pids"))
+def batch() -> TextBatch:
+    return TextBatch(golden("images")[None], golden("tokens_in"), golden("pids"))
 
 
 # As published
@@ -121,7 +121,7 @@ def cross_modal_triplet(image: Tensor, text: Tensor) -> Tensor:
 def test_a_step_is_the_published_one(published, batch):
     """Losses, and the gradients of all that trains."""
     outputs = published.train()(batch)
-    criterion = Criterion({"sdm": 1.0, "itc": 1.0})
+    criterion = TextCriterion({"sdm": 1.0, "itc": 1.0})
     losses = criterion(outputs, batch)
     losses["triplet"] = cross_modal_triplet(outputs.image_features[0], outputs.text_features)
     for name, loss in losses.items():
@@ -312,9 +312,11 @@ def test_every_loss_trains_what_was_added_and_nothing_else(tuning, batch):
     assert tokens.shape[1] == room
     labels = torch.full_like(tokens, -100)
     labels[:, 1] = tokens[:, 1]
-    masked = Batch(batch.images.expand(2, *batch.images.shape[1:]), tokens, batch.ids, None, labels)
+    masked = TextBatch(
+        batch.images.expand(2, *batch.images.shape[1:]), tokens, batch.ids, None, labels
+    )
     before = {name: tensor.clone() for name, tensor in masked.present().items()}
-    criterion, outputs = Criterion(ALL_LOSSES), model(masked)
+    criterion, outputs = TextCriterion(ALL_LOSSES), model(masked)
     criterion.total(criterion(outputs, masked), outputs).backward()
     assert all(torch.equal(tensor, before[name]) for name, tensor in masked.present().items())
     trained = {name for name, p in model.named_parameters() if p.grad is not None}
@@ -327,7 +329,7 @@ def test_every_loss_trains_what_was_added_and_nothing_else(tuning, batch):
 def test_the_scale_stays_where_it_was_put(published, batch):
     assert published.clip.logit_scale.exp().item() == pytest.approx(50)
     optimizer = torch.optim.SGD(p for p in published.parameters() if p.requires_grad)
-    criterion, outputs = Criterion({"sdm": 1.0}), published(batch)
+    criterion, outputs = TextCriterion({"sdm": 1.0}), published(batch)
     criterion.total(criterion(outputs, batch), outputs).backward()
     optimizer.step()
     published.constrain()
@@ -363,7 +365,7 @@ def test_checkpointing_and_autocast_go_with_it(batch):
     freeze(again, frozen(again))
     gradients = []
     for model in (plain, again):
-        criterion, outputs = Criterion({"sdm": 1.0}), model(batch)
+        criterion, outputs = TextCriterion({"sdm": 1.0}), model(batch)
         criterion.total(criterion(outputs, batch), outputs).backward()
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
     torch.testing.assert_close(*gradients)
@@ -448,7 +450,10 @@ def test_altclip_has_prompts_in_its_image_tower_and_adapters_in_both(batch):
     assert describe_tuning(clip)["text_adapters"]["blocks"] == [0, 1]
     model = TBPSCLIP(clip)
     freeze(model, frozen(model))
-    outputs, criterion = model(Batch(batch.images, tokens, batch.ids)), Criterion({"sdm": 1.0})
+    outputs, criterion = (
+        model(TextBatch(batch.images, tokens, batch.ids)),
+        TextCriterion({"sdm": 1.0}),
+    )
     criterion.total(criterion(outputs, batch), outputs).backward()
     trained = {
         name.removeprefix("clip.") for name, p in model.named_parameters() if p.requires_grad

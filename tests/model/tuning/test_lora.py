@@ -9,8 +9,8 @@ from errors import InputError
 from misc.optim import freeze
 from model.altclip import AltCLIP, AltTextShape
 from model.clip import CLIP, DualEncoder, TextShape
-from model.criteria.text import Criterion
-from model.interface import Batch
+from model.criteria.text import TextCriterion
+from model.interface import TextBatch
 from model.resnet import ResNetShape
 from model.tbps_clip import TBPSCLIP
 from model.tuning.cskt import add_adapters, add_prompts, describe_tuning, frozen, tune
@@ -34,9 +34,9 @@ def small_altclip() -> AltCLIP:
 BACKBONES = pytest.mark.parametrize("build", [small_clip, small_altclip])
 
 
-def batch() -> Batch:
+def batch() -> TextBatch:
     generator = torch.Generator().manual_seed(1)
-    return Batch(
+    return TextBatch(
         images=torch.randn(1, 4, 3, 64, 32, generator=generator),
         tokens=torch.randint(2, 300, (4, 16), generator=generator),
         ids=torch.arange(4),
@@ -50,7 +50,7 @@ def features(clip: DualEncoder) -> tuple[torch.Tensor, torch.Tensor]:
 
 def train_a_little(model: TBPSCLIP) -> None:
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer, criterion = torch.optim.Adam(trained, lr=1e-2), Criterion({"sdm": 1.0})
+    optimizer, criterion = torch.optim.Adam(trained, lr=1e-2), TextCriterion({"sdm": 1.0})
     for _ in range(3):
         outputs = model(batch())
         optimizer.zero_grad()
