@@ -14,7 +14,7 @@ import options
 from errors import InputError
 
 if TYPE_CHECKING:
-    from misc.runtime.checkpoint import Start
+    from misc.runtime.checkpoint import Checkpoint
 
 
 def main() -> None:
@@ -33,11 +33,8 @@ def main() -> None:
 
 def run(command: options.Command) -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
-    starts = read_starts(command)
-    configs = [
-        command.configure(start.content["config"] if start and start.content else None)
-        for start in starts
-    ]
+    checkpoints = open_checkpoints(command)
+    configs = [command.configure(checkpoint) for checkpoint in checkpoints]
 
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
     from misc.job import Job, evaluate
@@ -47,8 +44,8 @@ def run(command: options.Command) -> None:
     with processes(command.device, configs[0].distributed.backend) as own:
         start_logging(own.is_main)
         jobs = (
-            Job(config, command.recipe, own, start, for_training=not command.evaluate)
-            for config, start in zip(configs, starts, strict=True)
+            Job(config, command.recipe, own, checkpoint, for_training=not command.evaluate)
+            for config, checkpoint in zip(configs, checkpoints, strict=True)
         )
         if command.evaluate:
             evaluate(jobs, command.output, command.save_features)
@@ -56,32 +53,23 @@ def run(command: options.Command) -> None:
             next(jobs).train(command.output)
 
 
-def read_starts(command: options.Command) -> "list[Start | None]":
-    """The checkpoints to evaluate, or the one to go on from, if any; with their content, if they
-    are our own.
-    """
+def open_checkpoints(command: options.Command) -> "list[Checkpoint | None]":
+    """The checkpoints to evaluate, or the one to resume from, if any, each read once."""
     if not (command.evaluate or command.resume):
         return [None]
-    from misc.runtime.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
-    from model.weights.published import is_published
-    from model.weights.published_reid import is_published_reid
-
-    def read(file: Path) -> Start:
-        # What other code made is without a configuration of ours.
-        foreign = is_published(file) or is_published_reid(file)
-        return Start(file, None if foreign else read_checkpoint(file))
+    from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
+    from misc.runtime.run_folder import find_run_to_resume
+    from misc.tasks.starting_weights import geometry
 
     if command.evaluate:
-        return [read(find_checkpoint(Path(path), BEST, LAST)) for path in command.evaluate]
+        return [
+            open_checkpoint(Path(place), BEST, LAST, geometry=lambda: geometry(command.configure()))
+            for place in command.evaluate
+        ]
     if command.resume != "auto":
-        start = find_checkpoint(Path(str(command.resume)), LAST)
-    else:  # the run in --output, or the recipe's newest, if there is one
-        folders = [command.output] if command.output else Path("runs").glob(f"{command.recipe}-2*")
-        found = [folder / LAST for folder in folders if (folder / LAST).is_file()]
-        if not found:
-            return [None]
-        start = max(found, key=lambda file: file.stat().st_mtime)
-    return [Start(start, read_checkpoint(start))]
+        return [open_checkpoint(Path(str(command.resume)), LAST)]
+    file = find_run_to_resume(command.output, command.recipe)
+    return [open_checkpoint(file) if file else None]
 
 
 if __name__ == "__main__":

@@ -12,19 +12,13 @@ from torch import Tensor
 
 import options
 from errors import InputError
-from misc.runtime.checkpoint import (
-    BEST,
-    LAST,
-    Checkpoint,
-    Start,
-    find_checkpoint,
-    read_checkpoint,
-    save_checkpoint,
-)
+from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint, save_checkpoint
 from misc.runtime.script import run_script
-from misc.tasks.text.model import restored_model
+from misc.tasks.text.model import restored_model, text_architecture
+from model.resnet import ResNetShape
 from model.tuning.lora import merge_lora
-from model.weights.published import HEADS, to_tbps_clip
+from model.weights.published.tbps_clip import to_tbps_clip
+from model.weights.published.text_towers import HEADS
 
 
 def write_published(state: Mapping[str, Tensor], file: Path) -> None:
@@ -49,27 +43,27 @@ def write_published(state: Mapping[str, Tensor], file: Path) -> None:
         raise InputError(f"cannot write {file} ({error}): name another file") from error
 
 
-def _whole(source: Path, checkpoint: Checkpoint, words: list[str]) -> Mapping[str, Tensor]:
-    """The weights of a checkpoint; where LoRA was trained beside others, the sum of both.
+def _whole_state(checkpoint: Checkpoint, words: list[str]) -> Mapping[str, Tensor]:
+    """The weights of a checkpoint; where LoRA was trained, merged into the frozen ones.
 
     Args:
         words: settings over its configuration.
 
     Raises:
-        InputError: prompts or adapters were.
+        InputError: prompts or adapters were trained.
     """
-    tuning = checkpoint["architecture"].get("tuning", {})
-    if others := tuning.keys() - {"lora"}:
+    names = text_architecture(checkpoint).tuning.names
+    if others := [name for name in names if name != "lora"]:
         raise InputError(
-            f"{source} has {', '.join(sorted(others))}, which TBPS-CLIP's code does not know: "
-            "export a model that is tuned by lora alone, or not at all"
+            f"{checkpoint.file} has {', '.join(sorted(others))}, which TBPS-CLIP's code does not "
+            "know: export a model that is tuned by lora alone, or not at all"
         )
-    if not tuning:
-        return checkpoint["model"]
-    config = options.parse(words).configure(checkpoint["config"])
-    model = restored_model(config, Start(source, checkpoint), with_heads=False)
+    if not names:
+        return checkpoint.state
+    config = options.parse(words).configure(checkpoint)
+    model = restored_model(config, checkpoint, with_heads=False)
     merge_lora(model.clip)
-    heads = {k: v for k, v in checkpoint["model"].items() if k.startswith(HEADS)}
+    heads = {k: v for k, v in checkpoint.state.items() if k.startswith(HEADS)}
     return {**model.state_dict(), **heads}
 
 
@@ -96,27 +90,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(place: Path, output: Path, words: list[str]) -> None:
-    source = find_checkpoint(place, BEST, LAST)
-    checkpoint = read_checkpoint(source)
-    backbone = checkpoint["architecture"].get("backbone", "clip")
-    if backbone != "clip":
+    checkpoint = open_checkpoint(place, BEST, LAST)
+    file, architecture = checkpoint.file, text_architecture(checkpoint)
+    if architecture.backbone != "clip":  # the only one that TBPS-CLIP has
         raise InputError(
-            f"{source} has the backbone {backbone}, which TBPS-CLIP's code does not know: export a "
-            "model of backbone clip"
+            f"{file} has the backbone {architecture.backbone}, which TBPS-CLIP's code does not "
+            "know: export a model of backbone clip"
         )
-    if "last_stride" in checkpoint["architecture"]["vision"]:
+    if isinstance(architecture.vision, ResNetShape):
         raise InputError(
-            f"{source} has a ResNet, and TBPS-CLIP's code a ViT only: export a model with a ViT"
+            f"{file} has a ResNet, and TBPS-CLIP's code a ViT only: export a model with a ViT"
         )
-    activation = checkpoint["architecture"].get("activation")
-    if activation != "quickgelu":
+    if architecture.activation != "quickgelu":
         raise InputError(
-            f"{source} was trained with the activation {activation}, and TBPS-CLIP has QuickGELU "
-            "only: its features would differ, export a model that was trained with "
+            f"{file} was trained with the activation {architecture.activation}, and TBPS-CLIP has "
+            "QuickGELU only: its features would differ, export a model that was trained with "
             "model.activation=quickgelu"
         )
-    write_published(_whole(source, checkpoint, words), output)
-    print(f"{source} -> {output}")
+    write_published(_whole_state(checkpoint, words), output)
+    print(f"{file} -> {output}")
 
 
 if __name__ == "__main__":

@@ -4,17 +4,25 @@ The image tower is our own, so that what is built on CLIP's works here; the text
 XLM-RoBERTa, is transformers'.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AltCLIPTextConfig
 from transformers.models.altclip.modeling_altclip import AltRobertaModel, AltRobertaOutput
 
-from model.clip import DualEncoder, TextShape
+from model.clip import LORA_LAYERS, DualEncoder, TextShape
 from model.transformer import Activation
+from model.tuning.description import LoraTarget, Tower
 from model.vit import VisionShape, VisionTransformer
+
+# As transformers names them.
+XLM_ROBERTA_LAYERS: dict[LoraTarget, str] = {
+    "attention": r"encoder\.layers\.\d+\.attention\.(self\.(query|key|value)|output\.dense)",
+    "mlp": r"encoder\.layers\.\d+\.(intermediate|output)\.dense",
+}
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,10 @@ class AltCLIP(DualEncoder):
     """
 
     text: AltTextTransformer
+    lora_layers: ClassVar[Mapping[Tower, Mapping[LoraTarget, str]]] = {
+        "image": LORA_LAYERS,
+        "text": XLM_ROBERTA_LAYERS,
+    }
 
     def __init__(
         self,

@@ -11,22 +11,22 @@ from transformers import AltCLIPProcessor, CLIPImageProcessor
 from errors import InputError
 from model.altclip import AltCLIP, AltTextShape
 from model.vit import VisionShape
-from model.weights import (
+from model.weights import resize_position_embedding
+from model.weights.key_maps import (
     HUGGINGFACE,
     Names,
-    check_fit,
     rename_all,
-    resize_position_embedding,
     reverse,
     transpose_projections,
 )
+from model.weights.misfits import check_fit
 from model.weights.sources import WEIGHT_FILES, State, read_activation, read_config, read_shards
 from text_utils.hub import find_model
 from text_utils.tokenizer import AltCLIPTokenizer
 
 logger = logging.getLogger(__name__)
 
-# (ours, theirs), as in model/weights/__init__.py, whose image tower this is.
+# (ours, theirs), as in model/weights/key_maps.py, whose image tower this is.
 ALTCLIP: Names = (
     *(pair for pair in HUGGINGFACE if not pair[0].startswith("text.")),
     ("text.projection.", "text_projection."),

@@ -1,13 +1,20 @@
-"""The registry of backbones. Adding one is a file that implements `BackboneLoader`, and a line here.
+"""The registry of backbones: adding one is a file that implements `BackboneLoader`, and an entry.
 
-Nothing heavy is imported, so that a configuration can be checked without torch.
+Nothing heavy is imported, so that a configuration is checked without torch.
 """
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from errors import InputError
+
+if TYPE_CHECKING:
+    from model.backbone_loader import BackboneLoader
+    from model.clip import DualEncoder
+    from text_utils.tokenizer import Tokenizer
 
 TaskName = Literal["text_to_image", "image_to_image"]
 
@@ -18,14 +25,13 @@ class BackboneKind:
 
     Args:
         name: the value of `model.backbone`.
-        module: the file that implements it; its `BACKBONE` is a `model.backbone_loader.BackboneLoader`.
+        module: the file that implements it; `BACKBONE` in it is a `BackboneLoader`.
         source_key: the key of `model` that names its weights.
-        recipe: the file in `config/` that is laid over a recipe which turns to it, if any.
+        recipe: the file in `config/` that is laid over a recipe that turns to this backbone.
         tasks: that it can be trained for.
-        from_scratch: whether it is drawn at random where no weights are named.
+        from_scratch: whether it starts from random weights where no others are named.
         masks_words: whether its vocabulary is CLIP's, which masked-word prediction needs.
-        processor: whether pictures can be prepared by its own processor
-            (`experiment.use_altclip_processor`).
+        processor: whether it has a processor of its own (`experiment.use_altclip_processor`).
         resizes_text: whether its text positions are interpolated to `experiment.text_length`.
     """
 
@@ -38,6 +44,11 @@ class BackboneKind:
     masks_words: bool = False
     processor: bool = False
     resizes_text: bool = False
+
+    def loader(self) -> "BackboneLoader":
+        """The implementation, imported when it is asked for."""
+        loader: BackboneLoader = import_module(self.module).BACKBONE
+        return loader
 
 
 KINDS: dict[str, BackboneKind] = {}
@@ -79,3 +90,56 @@ register(
         processor=True,
     )
 )
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained backbone with everything that its inputs are prepared by.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: sentences and a length L -> ids, int64 (N, L).
+        mean, std: of the channels of a picture in [0, 1].
+        image_size: (rows, columns) in pixels.
+    """
+
+    model: "DualEncoder"
+    tokenizer: "Tokenizer"
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    image_size: tuple[int, int]
+
+
+def load_backbone(
+    source: str | Path,
+    image_size: int | tuple[int, int] | None = None,
+    context_length: int | None = None,
+) -> Backbone:
+    """Any backbone, its kind recognised by what the source is.
+
+    Args:
+        source: what `model.clip_pretrained` or `model.altclip_pretrained` takes: a file, a folder,
+            the root of a Hugging Face cache, `hf:ORG/NAME`, `open_clip:ARCH/TAG`.
+        image_size: (rows, columns) in pixels, or the side of a square; None: that of the weights.
+        context_length: tokens of the longest caption; None: that of the weights.
+
+    Raises:
+        InputError: there is no such source, or no kind of backbone recognises it.
+    """
+    from model.backbone_loader import TowerOptions
+
+    # The latest first: CLIP takes whatever no other kind recognises.
+    loaders = (kind.loader() for kind in reversed(KINDS.values()))
+    loader = next((loader for loader in loaders if loader.recognises(str(source))), None)
+    if loader is None:
+        raise InputError(f"{source} is no backbone of a known kind ({', '.join(KINDS)})")
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    model = loader.load(str(source), TowerOptions(size, context_length=context_length)).eval()
+    preprocessing = loader.read_preprocessing(str(source), None)
+    return Backbone(
+        model,
+        loader.build_tokenizer(str(source), None),
+        preprocessing.mean,
+        preprocessing.std,
+        model.visual.shape.image_size,
+    )

@@ -3,22 +3,22 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, overload
+from typing import ClassVar, Literal, Protocol, overload
 
 import torch
 from torch import Tensor, nn
 
 from model.resnet import ModifiedResNet, ResNetShape
 from model.transformer import Activation, Transformer
+from model.tuning.description import LoraTarget, Tower
 from model.vit import VisionShape, VisionTransformer
 
-
-def vision_shape(described: Mapping[str, Any]) -> VisionShape | ResNetShape:
-    """The shape that an architecture describes, which may have lists for tuples."""
-    sizes: dict[str, Any] = {
-        name: tuple(size) if isinstance(size, list) else size for name, size in described.items()
-    }
-    return VisionShape(**sizes) if "patch_size" in sizes else ResNetShape(**sizes)
+PIXEL_MEAN, PIXEL_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+# Names of the linear layers in a tower of CLIP, as regular expressions.
+LORA_LAYERS: dict[LoraTarget, str] = {
+    "attention": r"transformer\.blocks\.\d+\.attn\.(q|k|v|out)_proj",
+    "mlp": r"transformer\.blocks\.\d+\.mlp\.c_(fc|proj)",
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,11 @@ class DualEncoder(nn.Module):
     """
 
     logit_bias = None  # SigLIP's; neither CLIP nor AltCLIP has one
+    # By tower: the linear layers that LoRA can wrap, as regular expressions.
+    lora_layers: ClassVar[Mapping[Tower, Mapping[LoraTarget, str]]] = {
+        "image": LORA_LAYERS,
+        "text": LORA_LAYERS,
+    }
 
     def __init__(
         self,
@@ -140,6 +145,11 @@ class DualEncoder(nn.Module):
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.prompts: nn.Module | None = None
+
+    @torch.no_grad()
+    def set_temperature(self, temperature: float) -> None:
+        """Multiply the similarities by 1 / temperature."""
+        self.logit_scale.fill_(math.log(1 / temperature))
 
     @overload
     def encode_image(self, images: Tensor, dense: Literal[False] = False) -> Tensor: ...
@@ -174,6 +184,18 @@ class DualEncoder(nn.Module):
         return every[rows, places], every
 
 
+def build_image_tower(
+    shape: VisionShape | ResNetShape,
+    embed_dim: int,
+    activation: Activation = "quickgelu",
+    gradient_checkpointing: bool = False,
+) -> VisionTransformer | ModifiedResNet:
+    """The image tower of a shape, with random weights."""
+    if isinstance(shape, ResNetShape):
+        return ModifiedResNet(shape, embed_dim)
+    return VisionTransformer(shape, embed_dim, activation, gradient_checkpointing)
+
+
 class CLIP(DualEncoder):
     """A vision transformer or a ResNet, and a causal text transformer.
 
@@ -199,9 +221,7 @@ class CLIP(DualEncoder):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__(
-            ModifiedResNet(vision, embed_dim)
-            if isinstance(vision, ResNetShape)
-            else VisionTransformer(vision, embed_dim, activation, gradient_checkpointing),
+            build_image_tower(vision, embed_dim, activation, gradient_checkpointing),
             TextTransformer(text, embed_dim, activation, gradient_checkpointing),
             embed_dim,
             activation,

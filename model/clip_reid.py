@@ -4,14 +4,13 @@ Li et al., CLIP-ReID: Exploiting Vision-Language Model for Image Re-identificati
 Text Labels, AAAI 2023, arXiv 2211.13977.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, overload
+from typing import overload
 
 import torch
 from torch import Tensor
 
-from model.clip import TextShape, TextTransformer, vision_shape
+from model.architecture import ReIDArchitecture
+from model.clip import TextTransformer, build_image_tower
 from model.heads import IdentityHead
 from model.identity_prompts import IdentityPrompts
 from model.interface import Method, PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
@@ -135,23 +134,24 @@ class CLIPReID(Method):
         kept = ("prompts.", "image_head.neck.bias", "projected_head.neck.bias")
         return tuple(name for name in names if name.startswith(kept))
 
-    def describe(self) -> dict[str, Any]:
-        """The architecture in plain types; `from_architecture` makes the like of it."""
+    def describe(self) -> ReIDArchitecture:
+        """The architecture, which `from_architecture` builds again."""
         side = self.side_information
-        return {
-            "backbone": "clip",
-            "vision": asdict(self.visual.shape),
-            "text": None if self.prompts is None else asdict(self.prompts.text.shape),
-            "embed_dim": self.embed_dim,
-            "activation": self.activation,
-            "identities": self.image_head.classifier.out_features,
-            "cameras": 0 if side is None else side.cameras,
-            "views": 1 if side is None else side.views,
-        }
+        return ReIDArchitecture(
+            backbone="clip",
+            vision=self.visual.shape,
+            text=None if self.prompts is None else self.prompts.text.shape,
+            embed_dim=self.embed_dim,
+            activation=self.activation,
+            num_identities=self.image_head.classifier.out_features,
+            num_cameras=0 if side is None else side.cameras,
+            num_views=1 if side is None else side.views,
+        )
 
 
 def from_architecture(
-    architecture: Mapping[str, Any],
+    architecture: ReIDArchitecture,
+    *,
     side_weight: float = 1.0,
     after_necks: bool = False,
     gradient_checkpointing: bool = False,
@@ -159,26 +159,26 @@ def from_architecture(
     """A model with random weights, for those of a checkpoint.
 
     Args:
-        architecture: what `CLIPReID.describe` says.
         side_weight: of the side information.
+        after_necks: of `CLIPReID`.
     """
-    embed_dim, activation = architecture["embed_dim"], architecture["activation"]
-    vision, text = architecture["vision"], architecture["text"]
-    shape = vision_shape(vision)
-    visual = (
-        ModifiedResNet(shape, embed_dim)
-        if isinstance(shape, ResNetShape)
-        else VisionTransformer(shape, embed_dim, activation, gradient_checkpointing)
-    )
-    identities, cameras = architecture["identities"], architecture["cameras"]
+    vision, embed_dim = architecture.vision, architecture.embed_dim
+    towers = embed_dim, architecture.activation, gradient_checkpointing
     prompts = side_information = None
-    if text is not None:
-        tower = TextTransformer(TextShape(**text), embed_dim, activation, gradient_checkpointing)
-        prompts = IdentityPrompts(tower, identities)
-    if cameras:
+    visual = build_image_tower(vision, *towers)
+    if architecture.text is not None:
+        text = TextTransformer(architecture.text, *towers)
+        prompts = IdentityPrompts(text, architecture.num_identities)
+    if architecture.num_cameras:
         side_information = SideInformation(
-            vision["width"], cameras, architecture["views"], side_weight
+            vision.width, architecture.num_cameras, architecture.num_views, side_weight
         )
     return CLIPReID(
-        visual, embed_dim, activation, identities, prompts, side_information, after_necks
+        visual,
+        embed_dim,
+        architecture.activation,
+        architecture.num_identities,
+        prompts,
+        side_information,
+        after_necks,
     )

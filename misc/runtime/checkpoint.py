@@ -1,71 +1,230 @@
-"""What a run leaves on the disk to go on from: tensors and plain types, written whole or not at
-all.
+"""Checkpoints: a file or the folder of a run becomes one object, read once.
+
+Only tensors and plain types are unpickled. The configuration beside TBPS-CLIP's weights is an
+`easydict.EasyDict`, for which an ordinary dictionary stands in.
 """
 
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from errors import InputError
+from model.architecture import Architecture, read_architecture
+from model.weights.published import FORMATS, find_format
+from model.weights.published.format import Geometry, PublishedFormat
+from model.weights.sources import State
 
 LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
-PARTS = {
-    "model",
-    "architecture",
-    "config",
-    "recipe",
-    "epoch",
-}  # what every checkpoint of ours holds
-
-Checkpoint = dict[str, Any]
+PARTS = ("model", "architecture", "config", "recipe", "epoch")  # of every checkpoint of ours
+EASYDICT = (OrderedDict, "easydict.EasyDict")  # the class that stands in for it
 
 
 @dataclass(frozen=True)
-class Start:
-    """The checkpoint that a model takes its weights from; `content` if it is of this project."""
+class Position:
+    """Progress of a training through all its stages: what is done, and the best so far."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = -math.inf
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything beside the weights that a resumed training needs.
+
+    `optimizer` and `scaler` are the state dicts of torch's objects.
+    """
+
+    position: Position
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model, as a file holds it.
+
+    Args:
+        file: that it was read from, or will be written to.
+        state: weights in our names, on the CPU; of a tuned model only those that were trained.
+        published: the format of a public project's file, None for one of this project's.
+        recipe: the name of the recipe; of a published file, its project.
+        config: the configuration of the training as plain types, None if the file has none.
+        frozen_hash: of a tuned model: the hash of the weights that it leaves out.
+        training: None for weights alone.
+    """
 
     file: Path
-    content: Checkpoint | None
+    state: State
+    architecture: Architecture
+    recipe: str
+    epoch: int = 0
+    published: PublishedFormat | None = None
+    config: Mapping[str, Any] | None = None
+    frozen_hash: str | None = None
+    training: TrainingState | None = None
+
+    def to_tree(self) -> dict[str, Any]:
+        """The content of a file of this project: tensors and plain types."""
+        tree: dict[str, Any] = {
+            "config": self.config,
+            "recipe": self.recipe,
+            "architecture": self.architecture.to_tree(),
+        }
+        if self.frozen_hash is not None:
+            tree["frozen"] = self.frozen_hash
+        tree |= {"model": self.state, "epoch": self.epoch}
+        if self.training is not None:
+            tree |= {
+                "optimizer": self.training.optimizer,
+                "scaler": self.training.scaler,
+                "position": asdict(self.training.position),
+            }
+        return tree
+
+    @classmethod
+    def from_tree(cls, file: Path, tree: Mapping[str, Any]) -> "Checkpoint":
+        """The inverse of `to_tree`, for the files of older versions, too."""
+        training = None
+        if "position" in tree:
+            position = Position(**tree["position"])
+            training = TrainingState(position, tree["optimizer"], tree["scaler"])
+        return cls(
+            file,
+            tree["model"],
+            read_architecture(tree["architecture"]),
+            tree["recipe"],
+            tree["epoch"],
+            config=tree["config"],
+            frozen_hash=tree.get("frozen"),
+            training=training,
+        )
 
 
-def save_checkpoint(content: Checkpoint, file: Path) -> None:
+@dataclass(frozen=True)
+class RunIdentity:
+    """The parts that all checkpoints of one run have in common, as in `Checkpoint`."""
+
+    config: Mapping[str, Any]
+    recipe: str
+    architecture: Architecture
+    frozen_hash: str | None = None
+
+    def checkpoint(
+        self, file: Path, state: State, epoch: int, training: TrainingState | None = None
+    ) -> Checkpoint:
+        """A checkpoint of this run."""
+        return Checkpoint(
+            file,
+            state,
+            self.architecture,
+            self.recipe,
+            epoch,
+            config=self.config,
+            frozen_hash=self.frozen_hash,
+            training=training,
+        )
+
+
+def open_checkpoint(
+    place: Path,
+    *names: str,
+    geometry: Callable[[], Geometry] = Geometry,
+    any_size: bool = False,
+) -> Checkpoint:
+    """Read a checkpoint of this project, or of a public project in the catalogue.
+
+    Args:
+        place: a file, or the folder of a run.
+        names: of the files in a run's folder, the first that is there is read.
+        geometry: gives what a published file's weights do not tell; called only for such a file.
+        any_size: read a published file whose weights are of another geometry by the first of its
+            project's own geometries that fits.
+
+    Raises:
+        InputError: there is no such file, it cannot be read without running code, it is of an
+            unknown project, or its tensors do not fit together.
+    """
+    file = find_checkpoint(place, *names)
+    content = _load(file)
+    if content.keys() >= {*PARTS}:
+        return Checkpoint.from_tree(file, content)
+    weights = content["model"] if isinstance(content.get("model"), Mapping) else content
+    state = _select_tensors(weights)
+    published = find_format(state)
+    if published is None:
+        lacking = ", ".join(name for name in PARTS if name not in content)
+        known = ", ".join(each.project for each in FORMATS)
+        raise InputError(
+            f"{file} is neither a checkpoint of this project (it has no {lacking}) nor of a known "
+            f"one ({known})"
+        )
+    return _read_published(file, state, published, geometry(), any_size)
+
+
+def _read_published(
+    file: Path, state: State, published: PublishedFormat, geometry: Geometry, any_size: bool
+) -> Checkpoint:
+    fault: InputError | None = None
+    others = [each._replace(heads=geometry.heads) for each in published.geometries]
+    for candidate in (geometry, *(others if any_size else ())):
+        try:
+            weights = published.read(file, state, candidate)
+        except InputError as error:
+            fault = fault or error
+        else:
+            return Checkpoint(file, *weights, published.project, published=published)
+    assert fault is not None
+    raise fault
+
+
+def _load(file: Path) -> Mapping[str, Any]:
+    """The content of a file, on the CPU, if that is tensors and plain types by name."""
+    try:
+        with safe_globals([EASYDICT]):
+            content = torch.load(
+                file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
+            )
+    except Exception as error:  # torch raises nearly any type on a file that is not its own
+        raise InputError(
+            f"{file} cannot be read safely: it is damaged, no checkpoint, or holds more than "
+            "tensors and plain types"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise InputError(f"{file} holds a {type(content).__name__}, not a checkpoint")
+    return content
+
+
+def _select_tensors(content: Mapping[Any, Any]) -> State:
+    """The tensors among the values, without the `module.` that DDP writes in front of all names."""
+    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return state
+
+
+def save_checkpoint(content: Mapping[str, Any], file: Path) -> None:
     """Write under a temporary name, then rename: there is always the old file or the new one."""
     partial = file.with_name(file.name + ".partial")
     torch.save(content, partial)
     os.replace(partial, file)
 
 
-def read_checkpoint(file: Path) -> Checkpoint:
-    """The content of a checkpoint, on the CPU; only tensors and plain types are ever unpickled.
-
-    Raises:
-        InputError: if there is no such file, or this project did not write it.
-    """
-    if not file.is_file():
-        raise InputError(f"there is no checkpoint {file}")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises nearly any type on a file that is not its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{file} is not a checkpoint that can be read safely: {reason}") from None
-    if not isinstance(content, dict) or not content.keys() >= PARTS:
-        lacking = PARTS - content.keys() if isinstance(content, dict) else PARTS
-        raise InputError(
-            f"{file} is not a checkpoint of this project: it holds no {', '.join(sorted(lacking))}"
-        )
-    return content
-
-
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
-    """Put the weights that a file holds into a model.
+    """Load the weights of a file into a model.
 
     Raises:
-        InputError: if they do not fit; the tensors are named.
+        InputError: they do not fit; the tensors are named.
     """
     try:
         model.load_state_dict(state)
@@ -75,15 +234,17 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> N
 
 
 def find_checkpoint(place: Path, *names: str) -> Path:
-    """`place` itself if it is a file, else the first of `names` that the run folder `place` holds.
+    """`place` itself if it is a file, else the first of `names` in the run folder `place`.
 
     Raises:
-        InputError: if there is none.
+        InputError: there is none.
     """
     if place.is_file():
         return place
     for name in names:
         if (place / name).is_file():
             return place / name
-    found = f"{place} holds neither" if place.is_dir() else f"there is no {place}, so neither"
-    raise InputError(f"{found} {' nor '.join(names)}; give a checkpoint or a run's folder")
+    if not place.exists():
+        raise InputError(f"{place} does not exist; give a checkpoint or a run's folder")
+    wanted = " nor ".join(names)
+    raise InputError(f"{place} holds neither {wanted}; give a checkpoint or a run's folder")

@@ -1,168 +1,100 @@
-"""What a run learns and what it is measured by: its data, model, stages and evaluations."""
+"""A task: its data, model, stages and evaluations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
 
-import torch
+from torch import nn
 
-from errors import InputError
-from misc.optim import (
-    build_optimizer,
-    freeze,
-    warmup_cosine,
-    warmup_multistep,
-    warmup_then_cosine,
-)
-from misc.reranking import k_reciprocal
-from misc.retrieval.base import Loading, Rerank, Retrieval
-from misc.runtime.checkpoint import Start
+from misc.retrieval.base import Retrieval
+from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
-from misc.tasks.text.build import Architecture
+from misc.tasks.stages import StagePlan, build_stage
 from misc.training.trainer import Stage
+from model.architecture import Architecture
 from model.interface import Method
-from options import Config, Schedule
+from options import Config
+from options import Stage as StageSettings
+
+M = TypeVar("M", bound=Method)
 
 
-class Task(ABC):
-    """One of the kinds of retrieval, as far as the job has to know it.
+class Task(ABC, Generic[M]):
+    """One kind of retrieval, as far as a job has to know it.
 
-    `config` is the configuration, without what does not go with the backbone, which `told` says.
+    Args:
+        config: of this task; `config` of the object lacks what does not go with the backbone, and
+            `warning` says so.
 
     Raises:
-        InputError: if something that the configuration names is not there or does not fit.
+        InputError: something that the configuration names is not there or does not fit.
     """
 
     metric: ClassVar[str]  # which chooses the best checkpoint
-    where: ClassVar[str]  # the keys that say where the data are
-    told: str = ""
+    data_keys: ClassVar[str]  # the keys that name the datasets
+    new_parameters: ClassVar[tuple[str, ...]]  # that are not pretrained: beginnings of their names
+    warning: str = ""
     name: str  # of the dataset
     splits: Sequence[str]  # of the dataset, that can be evaluated
-    test_sets: Sequence[str]  # more of them
+    test_sets: Sequence[str]  # further ones
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
+        self.config, self.processes, self.precision = config, processes, precision
 
     @abstractmethod
-    def build_model(self, start: Start | None, for_training: bool) -> Method:
-        """The model, with the weights of `start`, or of what a training begins from.
+    def build_model(self, checkpoint: Checkpoint | None, for_training: bool) -> M:
+        """The model with the weights of a checkpoint, or a new one to train.
 
         Args:
-            for_training: whether the heads are needed, that only the losses read.
+            for_training: whether the heads are needed that only the losses read.
         """
 
     @abstractmethod
-    def describe(self, model: Any) -> Architecture:
-        """What a checkpoint says of the model, in plain types."""
+    def describe(self, model: M) -> Architecture:
+        """The architecture of the model, as checkpoints hold it."""
 
-    def left_out(self, model: Any) -> tuple[str, ...]:
-        """Names of the weights that a checkpoint leaves out, since the training begins with them
-        and does not change them.
-        """
+    def omitted_names(self, model: M) -> tuple[str, ...]:
+        """Names of the weights that checkpoints leave out, since training does not change them."""
         return ()
 
+    def build_stages(self, model: M) -> list[Stage]:
+        """The stages of the training that are not skipped, in order.
+
+        Raises:
+            InputError: there is nothing to train on, or less than a batch, or a stage freezes what
+                the model does not have.
+        """
+        return [
+            build_stage(
+                self.config.stage_schedule(stage),
+                self.plan_stage(stage, model),
+                name=stage.name,
+                model=model,
+                freezable=self.freezable(model),
+                frozen=(
+                    *self.frozen_names(model, stage),
+                    *self.config.model.freeze,
+                    *stage.freeze,
+                ),
+                new_parameters=self.new_parameters,
+            )
+            for stage in self.config.stages
+            if not stage.skip
+        ]
+
     @abstractmethod
-    def build_stages(self, model: Any, processes: Processes, precision: Precision) -> list[Stage]:
-        """The stages of the training, in order."""
+    def plan_stage(self, stage: StageSettings, model: M) -> StagePlan:
+        """The batches and losses of one stage."""
+
+    @abstractmethod
+    def freezable(self, model: M) -> nn.Module:
+        """The part of the model whose parameters `model.freeze` names."""
+
+    @abstractmethod
+    def frozen_names(self, model: M, stage: StageSettings) -> tuple[str, ...]:
+        """Names in the freezable part that a stage freezes by itself."""
 
     @abstractmethod
     def build_retrieval(self, split: str, test_set: str | None = None) -> Retrieval:
-        """A split of the dataset, or of one of the further ones, ready to be evaluated."""
-
-
-def build_loading(config: Config) -> Loading:
-    """How a split is read and encoded."""
-    return Loading(config.data.test_batch_size, config.data.num_workers, config.evaluation.chunk)
-
-
-def build_rerank(config: Config) -> Rerank | None:
-    """What re-ranks for the closing tables, if the configuration asks for it."""
-    rerank = config.evaluation.rerank
-    if rerank is None:
-        return None
-    return partial(
-        k_reciprocal,
-        k1=rerank.k1,
-        k2=rerank.k2,
-        weight=rerank.weight,
-        chunk=config.evaluation.chunk,
-    )
-
-
-def share_batch(config: Config, processes: Processes, whole: int | None = None) -> int:
-    """Samples of one step in this process.
-
-    Args:
-        whole: those of all processes, if a stage has its own number of them.
-    """
-    whole, world_size = whole or config.data.global_batch_size, processes.world_size
-    if whole is None:
-        return config.data.batch_size
-    if whole % world_size:
-        raise InputError(
-            f"a batch of {whole} (global_batch_size of data or the stage) cannot be shared by "
-            f"{world_size} processes: give a multiple of their number"
-        )
-    return whole // world_size
-
-
-def build_curve(schedule: Schedule, steps: int) -> Callable[[int], float]:
-    """The learning rate by the step of a stage.
-
-    Args:
-        steps: of an epoch.
-    """
-    peak, start, end = schedule.lr, schedule.lr_start, schedule.lr_end
-    epochs, warmup = schedule.epoch, schedule.epoch_warmup
-    factor, milestones, gamma = schedule.warmup_factor, schedule.milestones, schedule.gamma
-
-    def cosine(step: int) -> float:
-        return warmup_cosine(step, epochs * steps, warmup * steps, peak, start, end)
-
-    def epoch_cosine(step: int) -> float:
-        return warmup_then_cosine(1 + step // steps, epochs, warmup, peak, start, end)
-
-    def epoch_steps(step: int) -> float:
-        return warmup_multistep(1 + step // steps, peak, milestones, gamma, warmup, factor)
-
-    curves = {"cosine": cosine, "epoch_cosine": epoch_cosine, "epoch_steps": epoch_steps}
-    return curves[schedule.curve]
-
-
-def prepare(
-    model: torch.nn.Module, schedule: Schedule, fast: tuple[str, ...]
-) -> torch.optim.Optimizer:
-    """The optimizer of what is not frozen.
-
-    Args:
-        fast: beginnings of the names of the parameters that train at a multiple of the rate.
-    """
-    return build_optimizer(
-        model,
-        schedule.optimizer,
-        schedule.lr,
-        schedule.betas,
-        schedule.eps,
-        schedule.weight_decay,
-        schedule.decayed,
-        schedule.bias_factor,
-        fast,
-        schedule.ratio_factor,
-        schedule.layer_decay,
-    )
-
-
-def freeze_named(model: torch.nn.Module, named: torch.nn.Module, frozen: tuple[str, ...]) -> None:
-    """Train all of `model` but the parameters of its part `named` whose names start so.
-
-    Raises:
-        InputError: if there are none of that name, or none is left to train.
-    """
-    try:
-        freeze(named, frozen)
-    except ValueError as error:
-        raise InputError(f"model.freeze (or a stage's): {error}") from None
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise InputError("model.freeze (or a stage's) freezes every parameter: leave one out")
+        """A split of the dataset, or of a further one, ready to be evaluated."""

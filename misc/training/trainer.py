@@ -22,12 +22,12 @@ from model.interface import Batch, Method, Tensors
 Losses = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One training of some parameters on some batches; a recipe is a list of these.
+    """A training of some parameters on some batches; a recipe is a list of stages.
 
     Args:
-        prepare: makes the optimizer, after setting which parameters train.
+        prepare: sets which parameters train, and makes their optimizer.
         schedule: step of the stage -> learning rate.
         clip_grad: largest norm of the gradient, or None.
         selects: whether the best checkpoint may be one of this stage.
@@ -37,7 +37,7 @@ class Stage:
     name: str
     criterion: Criterion
     loader: Loader
-    prepare: Callable[[Method], torch.optim.Optimizer]
+    prepare: Callable[[], torch.optim.Optimizer]
     schedule: Callable[[int], float]
     epochs: int
     clip_grad: float | None = None
@@ -65,26 +65,27 @@ class Trainer:
         stage: Stage,
         model: Method,
         processes: Processes,
-        gather: Gather,
         precision: Precision,
+        *,
+        gather: Gather,
         chunk: int,
         seed: int,
         first_step: int = 0,
     ) -> None:
         self.stage, self.model, self.gather, self.precision = stage, model, gather, precision
         self.rank, self.chunk, self.seed, self.first_step = processes.rank, chunk, seed, first_step
-        self.optimizer = stage.prepare(model)
+        self.optimizer = stage.prepare()
         self.scaler = precision.scaler()
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.wrapped = _distribute(model, processes)
 
     @property
     def trained_parameters(self) -> int:
-        """How many numbers the optimizer changes."""
+        """Number of values that the optimizer changes."""
         return sum(parameter.numel() for parameter in self.trained)
 
     def restore(self, optimizer: dict[str, Any], scaler: dict[str, Any]) -> None:
-        """Go on with the states of a checkpoint, under this stage's own settings.
+        """Load the states of a checkpoint; the settings stay this stage's own.
 
         Raises:
             InputError: if other parameters were trained.
@@ -94,9 +95,9 @@ class Trainer:
             self.optimizer.load_state_dict(optimizer)
         except ValueError as error:
             raise InputError(
-                f"the checkpoint has trained other parameters ({error}): resume with the losses, "
-                "model.freeze, stages, schedule.ratio_factor and schedule.layer_decay that it was "
-                "trained with"
+                f"the checkpoint trained other parameters ({error}): resume with the losses, "
+                "model.freeze, stages, schedule.ratio_factor and schedule.layer_decay of its "
+                "training"
             ) from None
         for group, settings in zip(self.optimizer.param_groups, own, strict=True):
             group.update(settings)
@@ -162,9 +163,9 @@ class Trainer:
         return losses, total
 
     def _encode(self, model: nn.Module, chunks: list[Batch], index: int, step: int) -> Tensors:
-        """Encode one chunk; its dropout masks are drawn from its place in the global batch."""
-        place = self.rank * len(chunks) + index
-        seed_torch(self.seed, Purpose.STEP, step, place)
+        """Encode one chunk; its dropout masks are drawn from its number in the global batch."""
+        number = self.rank * len(chunks) + index
+        seed_torch(self.seed, Purpose.STEP, step, number)
         with self.precision.autocast():
             outputs: Tensors = model(chunks[index])
         return outputs

@@ -1,13 +1,11 @@
-"""Tokens that both towers learn, each from the other one."""
+"""Learned tokens of both towers, mapped from one into the other."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Direction = Literal["both", "text_to_image", "image_to_text", "independent"]
-Tower = Literal["image", "text"]
+from model.tuning.description import Direction, Tower
 
 
 class BidirectionalPrompts(nn.Module):
@@ -22,7 +20,7 @@ class BidirectionalPrompts(nn.Module):
 
     Args:
         text_width: None: only the image tower has prompts, which are then independent.
-        n_ctx: vectors of a kind in each block.
+        n_ctx: vectors of each tower in each block.
     """
 
     def __init__(
@@ -49,7 +47,7 @@ class BidirectionalPrompts(nn.Module):
             self.image_to_text = _maps(depth, image_width, text_width)
 
     def vectors(self, tower: Tower, layer: int) -> Tensor:
-        """What a block of a tower is given: (n_ctx or 2 n_ctx, width), a text's always first."""
+        """The prompts of one block of a tower: (n_ctx or 2 n_ctx, width), the text's first."""
         own = {"text": self.text, "image": self.image}
         maps = {"text": self.image_to_text, "image": self.text_to_image}[tower]
         parts = []
@@ -63,7 +61,7 @@ class BidirectionalPrompts(nn.Module):
 
     @torch.no_grad()
     def start_from(self, words: Tensor) -> None:
-        """Let the first block's text vectors be the embeddings of words (n_ctx, text width)."""
+        """Initialise the first block's text vectors with word embeddings (n_ctx, text width)."""
         assert self.text is not None, "this direction has no text vectors"
         self.text[0] = words
 
@@ -73,7 +71,7 @@ class TowerPrompts:
     """The prompts of one tower, for the slot of its transformer: see `transformer.Prompts`.
 
     Args:
-        first: their place among the tokens.
+        first: index of the first prompt among the tokens.
     """
 
     prompts: BidirectionalPrompts
@@ -82,12 +80,12 @@ class TowerPrompts:
 
     @property
     def count(self) -> int:
-        """How many tokens they are."""
+        """Number of tokens."""
         return self.prompts.n_ctx * (2 if self.prompts.direction == "both" else 1)
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
-        """Insert them at layer 0, renew them up to the depth; further on they stay what the blocks
-        made of them.
+        """Insert the prompts at layer 0 and replace them up to the depth; later blocks process the
+        outputs of the block before.
         """
         if layer >= self.prompts.depth:
             return x

@@ -6,41 +6,35 @@ are `q_proj.lora_A.default.weight` (rank, width) and `q_proj.lora_B.default.weig
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from itertools import product
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
 from errors import InputError
 from model.clip import DualEncoder
+from model.tuning.description import LoraTarget, LoraTuning, Tower
 from model.vit import VisionTransformer
 from model.weights.sources import State
 
-Targets = Literal["attention", "mlp"]
-Tower = Literal["image", "text"]
-
-# The linear layers in the blocks of CLIP's towers, and in XLM-RoBERTa's as transformers names them.
-TARGETS: dict[Targets, str] = {
-    "attention": r"(attn\.(q|k|v|out)_proj|attention\.(self\.(query|key|value)|output\.dense))",
-    "mlp": r"(mlp\.c_(fc|proj)|intermediate\.dense|output\.dense)",
-}
 TOWERS: dict[Tower, str] = {"image": "visual", "text": "text"}
-BLOCKS = r"(transformer\.blocks|encoder\.layers)\.\d+"
 NAME = "default"  # of the one set of matrices in a layer
 _WRAPPED = ".base_layer."
 
 
 def add_lora(
     clip: DualEncoder,
+    *,
     rank: int = 8,
     alpha: float = 16.0,
     dropout: float = 0.0,
-    targets: Sequence[Targets] = ("attention",),
+    targets: Sequence[LoraTarget] = ("attention",),
     towers: Sequence[Tower] = ("image", "text"),
 ) -> None:
     """Wrap linear layers of the blocks: W x becomes W x + alpha / rank B A dropout(x), B from 0.
 
     Args:
-        targets: which of a block's layers.
+        targets: the kinds of layers in a block.
 
     Raises:
         InputError: the image tower is a ResNet.
@@ -58,38 +52,42 @@ def add_lora(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # it divides it by the rank
         lora_dropout=dropout,
-        target_modules=_pattern(targets, towers),
+        target_modules=_pattern(clip, targets, towers),
     )
     inject_adapter_in_model(config, clip, NAME)  # which freezes all else
     for parameter in trained:
         parameter.requires_grad_()
 
 
-def _pattern(targets: Sequence[Targets], towers: Sequence[Tower]) -> str:
-    places = "|".join(TOWERS[tower] for tower in towers)
-    layers = "|".join(TARGETS[target] for target in targets)
-    return rf"({places})\.{BLOCKS}\.({layers})"
+def _pattern(clip: DualEncoder, targets: Sequence[LoraTarget], towers: Sequence[Tower]) -> str:
+    """A regular expression for the names of the layers that are wrapped."""
+    layers = [
+        rf"{TOWERS[tower]}\.{clip.lora_layers[tower][target]}"
+        for tower, target in product(towers, targets)
+    ]
+    return "|".join(f"({layer})" for layer in layers)
 
 
-def describe_lora(clip: DualEncoder) -> dict[str, Any]:
-    """The arguments of `add_lora` in plain types; empty if there is none."""
+def describe_lora(clip: DualEncoder) -> LoraTuning | None:
+    """The arguments of `add_lora`, None if it was not called."""
     names = [name for name, _ in clip.named_modules() if name.endswith(".lora_A")]
     if not names:
-        return {}
+        return None
     layers = [name.removesuffix(".lora_A") for name in names]
-    one: Any = clip.get_submodule(layers[0])
+    one: Any = clip.get_submodule(layers[0])  # a layer of peft's, whose attributes are untyped
 
-    def fits(targets: Sequence[Targets], towers: Sequence[Tower]) -> bool:
-        pattern = re.compile(_pattern(targets, towers))
+    def fits(targets: Sequence[LoraTarget], towers: Sequence[Tower]) -> bool:
+        pattern = re.compile(_pattern(clip, targets, towers))
         return any(pattern.fullmatch(layer) for layer in layers)
 
-    return {
-        "rank": one.r[NAME],
-        "alpha": one.lora_alpha[NAME],
-        "dropout": getattr(one.lora_dropout[NAME], "p", 0.0),
-        "targets": [target for target in TARGETS if fits([target], list(TOWERS))],
-        "towers": [tower for tower in TOWERS if fits(list(TARGETS), [tower])],
-    }
+    targets, towers = get_args(LoraTarget), get_args(Tower)
+    return LoraTuning(
+        rank=one.r[NAME],
+        alpha=one.lora_alpha[NAME],
+        dropout=getattr(one.lora_dropout[NAME], "p", 0.0),
+        targets=tuple(target for target in targets if fits([target], towers)),
+        towers=tuple(tower for tower in towers if fits(targets, [tower])),
+    )
 
 
 def merge_lora(clip: nn.Module) -> None:

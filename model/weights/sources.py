@@ -114,6 +114,18 @@ def _read_folder(folder: Path) -> Weights:
     return Weights(read_shards(folder), "huggingface", activation, heads)
 
 
+def read_model_type(folder: str | Path) -> str | None:
+    """The `model_type` of a Hugging Face folder, or of the snapshot of a cache; None if it has
+    none.
+    """
+    file = find_snapshot(Path(folder).expanduser()) / "config.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content.get("model_type") if isinstance(content, dict) else None
+
+
 def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
     """What a Hugging Face folder's config.json says, as transformers' object.
 

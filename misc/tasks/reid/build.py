@@ -1,170 +1,109 @@
-"""From the configuration to a model of image re-identification and its criteria."""
+"""The parts of a re-identification model, from a configuration."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-
-from torch import Tensor
+from dataclasses import dataclass, replace
 
 from errors import InputError
-from misc.tasks.text.build import BACKBONES, Architecture, describe_image_tower, refuse_another
-from model.clip import DualEncoder, TextTransformer, vision_shape
+from misc.tasks.starting_weights import build_backbone, compare_image_towers, refuse_differences
+from model.architecture import ReIDArchitecture
+from model.clip import DualEncoder, TextTransformer
 from model.clip_reid import CLIPReID, from_architecture
 from model.criteria.reid import ReIDCriterion, ReIDLossSettings
 from model.identity_prompts import IdentityPrompts, read_sentence
 from model.resnet import ModifiedResNet
 from model.side_information import SideInformation
-from model.weights import position_names, resize_position_embedding, set_stride
 from options import Config
 from text_utils.tokenizer import ClipTokenizer
 
-WORDS = "prompts.words"
-
 
 @dataclass(frozen=True)
-class Known:
-    """How many identities, cameras and views there are to train on."""
+class TrainingCounts:
+    """Numbers of identities, cameras and views in the training set."""
 
-    identities: int
-    cameras: int
-    views: int
+    num_identities: int
+    num_cameras: int
+    num_views: int
 
-    def told(self, config: Config) -> tuple[int, int]:
-        """Cameras and views that the side information tells apart."""
+    def side_information(self, config: Config) -> tuple[int, int]:
+        """Cameras and views that the side information tells apart; 1 for what it leaves out."""
         sie = config.reid.sie
-        cameras = self.cameras if sie in ("camera", "both") else 1
-        return cameras, self.views if sie in ("view", "both") else 1
+        num_cameras = self.num_cameras if sie in ("camera", "both") else 1
+        return num_cameras, self.num_views if sie in ("view", "both") else 1
+
+
+def learns_prompts(config: Config) -> bool:
+    """Whether a stage learns the prompts of the identities."""
+    return any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
 
 
 def needs_text(config: Config) -> bool:
-    """Whether prompts are learnt or compared with."""
-    learnt = any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
-    return config.reid.i2t or learnt
+    """Whether prompts are learned or compared with."""
+    return config.reid.i2t or learns_prompts(config)
 
 
-def build_clip_reid(config: Config, known: Known, clip: DualEncoder | None = None) -> CLIPReID:
+def build_clip_reid(
+    config: Config, counts: TrainingCounts, clip: DualEncoder | None = None
+) -> CLIPReID:
     """A model to train, on a pretrained CLIP or a random one, unless one is given.
 
     Raises:
-        InputError: if the weights do not fit the configuration.
+        InputError: the weights do not fit the configuration.
     """
-    clip = clip or BACKBONES["clip"](config)
+    clip = clip or build_backbone(config)
     prompts = side_information = None
     if needs_text(config):
         assert isinstance(clip.text, TextTransformer)
         text = read_sentence(clip.text, ClipTokenizer(), config.reid.noun)
-        prompts = IdentityPrompts(text, known.identities)
-    cameras, views = known.told(config)
-    if cameras * views > 1:
+        prompts = IdentityPrompts(text, counts.num_identities)
+    num_cameras, num_views = counts.side_information(config)
+    if num_cameras * num_views > 1:
         if isinstance(clip.visual, ModifiedResNet):
             raise InputError(
-                f"reid.sie is {config.reid.sie}, but a ResNet has no class token to add to: give "
-                "none"
+                f"reid.sie is {config.reid.sie}, but a ResNet has no class token to add to: set it "
+                "to none"
             )
-        width, weight = clip.visual.shape.width, config.reid.sie_coe
-        side_information = SideInformation(width, cameras, views, weight)
+        side_information = SideInformation(
+            clip.visual.shape.width, num_cameras, num_views, config.reid.sie_coe
+        )
     return CLIPReID(
         clip.visual,
         clip.embed_dim,
         clip.activation,
-        known.identities,
+        counts.num_identities,
         prompts,
         side_information,
         config.reid.after_necks,
     )
 
 
-def reid_of_checkpoint(config: Config, architecture: Architecture) -> CLIPReID:
-    """The model of a checkpoint, for its weights.
+def restore_clip_reid(config: Config, architecture: ReIDArchitecture) -> CLIPReID:
+    """The model of a checkpoint, to be filled with its weights.
 
     Raises:
-        InputError: if the configuration is of another one.
+        InputError: the configuration describes another one.
     """
-    refuse_another(describe_image_tower(config, architecture))
-    return _of_architecture(config, architecture)
+    refuse_differences(compare_image_towers(config, architecture))
+    return build_from_architecture(config, architecture)
 
 
-def _of_architecture(config: Config, architecture: Architecture) -> CLIPReID:
-    text = architecture["text"]
+def build_from_architecture(config: Config, architecture: ReIDArchitecture) -> CLIPReID:
+    """A model with random weights, with the configuration's dropout and weights of features."""
+    text = architecture.text
     if text is not None:
-        text = {**text, "dropout": config.experiment.dropout}
+        text = replace(text, dropout=config.experiment.dropout)
     return from_architecture(
-        {**architecture, "text": text},
-        config.reid.sie_coe,
-        config.reid.after_necks,
-        config.model.gradient_checkpointing,
+        replace(architecture, text=text),
+        side_weight=config.reid.sie_coe,
+        after_necks=config.reid.after_necks,
+        gradient_checkpointing=config.model.gradient_checkpointing,
     )
-
-
-def reid_to_go_on_from(
-    config: Config,
-    state: Mapping[str, Tensor],
-    architecture: Architecture,
-    known: Known,
-    same_noun: bool = True,
-) -> CLIPReID:
-    """A model to train anew, with the image tower of a checkpoint, and its words, if given.
-
-    Where text is needed, its text tower is the checkpoint's, or that of `model.clip_pretrained` if
-    it has none, or speaks of something else.
-
-    Args:
-        same_noun: whether its prompts speak of what the configuration says.
-
-    Raises:
-        InputError: if its sizes are other ones, or there is no text tower.
-    """
-    model, own_vision = config.model, vision_shape(architecture["vision"])
-    vision = set_stride(str(model.init_from), own_vision, model.stride, model.last_stride)
-    vision = replace(vision, image_size=config.data.image_size)
-    refuse_another({"model.embed_dim": (architecture["embed_dim"], model.embed_dim)})
-    beginnings = ["visual."]
-    if needs_text(config) and (architecture["text"] is None or not same_noun):
-        if model.clip_pretrained is None:
-            raise InputError(
-                f"model.init_from: {model.init_from} has no text tower for a {config.reid.noun}, "
-                "and model.clip_pretrained is not set: give the weights that it is read from"
-            )
-        new = build_clip_reid(config, known)
-        if new.visual.shape != vision:
-            raise InputError(
-                f"the image towers of model.init_from={model.init_from} and "
-                f"model.clip_pretrained={model.clip_pretrained} are not the same: give those that "
-                "the former began with"
-            )
-    else:
-        beginnings += ["prompts."]
-        cameras, views = known.told(config)
-        new = _of_architecture(
-            config,
-            {
-                **architecture,
-                "vision": asdict(vision),
-                "text": architecture["text"] if needs_text(config) else None,
-                "identities": known.identities,
-                "cameras": cameras if cameras * views > 1 else 0,
-                "views": views,
-            },
-        )
-    own = new.state_dict()
-    kept = {
-        name: tensor
-        for name, tensor in state.items()
-        if name.startswith(tuple(beginnings)) and name in own
-    }
-    position = position_names(state)[0]
-    kept[position] = resize_position_embedding(
-        state[position].float(), vision.grid, own_grid=own_vision.grid
-    )
-    new.load_state_dict(own | kept)
-    return new
 
 
 def build_prompt_criterion() -> ReIDCriterion:
-    """That of the first stage."""
+    """The loss of the first stage."""
     return ReIDCriterion({"sup_con": 1.0})
 
 
-def build_picture_criterion(config: Config) -> ReIDCriterion:
-    """That of the second stage, or of a baseline: the losses that are switched on."""
+def build_image_criterion(config: Config) -> ReIDCriterion:
+    """The losses of the second stage, or of a baseline, that are switched on."""
     settings = ReIDLossSettings(smoothing=config.reid.smoothing, margin=config.reid.margin)
     return ReIDCriterion(config.reid.loss_weights(), settings)

@@ -1,182 +1,196 @@
-"""The model of text-to-image retrieval, with the weights that a training or an evaluation begins
-with.
-"""
+"""The text-to-image model that a training or an evaluation begins with."""
 
-import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from errors import InputError
-from misc.runtime.checkpoint import (
-    BEST,
-    LAST,
-    Start,
-    find_checkpoint,
-    load_weights,
-    read_checkpoint,
+from misc.runtime.checkpoint import Checkpoint, load_weights
+from misc.tasks.starting_weights import (
+    build_backbone,
+    kind_and_source,
+    open_init_from,
+    restore_backbone,
 )
-from misc.tasks.text.build import (
-    Architecture,
-    adapt_weights,
-    add_tuning,
-    build_model,
-    describe_architecture,
-    kept_frozen,
-)
+from misc.tasks.text.build import add_tuning, always_frozen, build_tbps_clip, describe
+from model.architecture import TextArchitecture
+from model.backbones import find_kind
 from model.tbps_clip import TBPSCLIP
-from model.tuning.cskt import set_temperature
-from model.tuning.tuned_weights import load_trained
-from model.weights.published import Published, is_published, read_published
-from model.weights.published_reid import is_published_reid
+from model.tuning.trained_weights import load_trained
+from model.tuning.tune import tune
+from model.weights import resize_position_embedding, resize_text_positions
+from model.weights.shapes import position_names, set_stride
+from model.weights.sources import State
 from options import Config
 
 log = logging.getLogger(__name__)
 
-FROZEN = "frozen"  # of a checkpoint that holds only what was trained: the hash of the rest
 
-
-def is_of_text(start: Start) -> bool:
-    """Whether a checkpoint is of this task, of this project or another, as far as its names tell.
-
-    Raises:
-        InputError: it is no checkpoint.
-    """
-    if start.content is None and is_published_reid(start.file):
-        return False
-    if start.content is None and is_published(start.file):
-        return True
-    content = start.content or read_checkpoint(start.file)
-    return any(name.startswith("clip.") for name in content["model"])
-
-
-def new_model(config: Config, identities: int = 0, with_heads: bool = True) -> TBPSCLIP:
-    """The model that a training begins with: pretrained weights, those of `model.init_from`, or
-    random ones; and what is tuned beside them.
+def new_model(
+    config: Config,
+    init_from: Checkpoint | None,
+    *,
+    num_identities: int = 0,
+    with_heads: bool = True,
+) -> TBPSCLIP:
+    """The model that a training begins with: pretrained weights, those of a checkpoint, or random
+    ones, and what is tuned beside them.
 
     Args:
-        identities: in the training set, for the classifier.
+        init_from: the checkpoint that `model.init_from` names.
+        num_identities: in the training set, for the classifier.
+
+    Raises:
+        InputError: weights or checkpoint do not fit the configuration.
     """
-    if not config.model.init_from:
-        model = build_model(config, identities, with_heads=with_heads)
+    if init_from is None:
+        clip = build_backbone(config)
+        model = build_tbps_clip(config, clip, num_identities) if with_heads else TBPSCLIP(clip)
     else:
-        start = Start(find_checkpoint(Path(config.model.init_from), BEST, LAST), None)
-        state, architecture = _read_weights(config, start, any_size=True)
-        state, architecture = adapt_weights(config, state, architecture, identities)
-        model = build_model(config, identities, architecture, with_heads)
-        _load_towers(model, state, start.file)
+        state, architecture = _adapt(config, init_from)
+        architecture = replace(architecture, num_identities=num_identities)
+        model = _restore(config, architecture, with_heads=with_heads)
+        _load_towers(model, state, init_from.file)
         model.constrain()  # the log scale of others may have drifted
     if config.tunes:
-        if "tuning" in describe_architecture(model):
+        if describe(config, model).tuning.names:
             raise InputError(
                 f"model.init_from: {config.model.init_from} is tuned already: give the model that "
                 "it was tuned from"
             )
         add_tuning(config, model.clip)
-        if config.model.clip_pretrained is None and not config.model.init_from:
+        if init_from is None and kind_and_source(config)[1] is None:
             log.warning(
                 "the frozen weights are random: give model.clip_pretrained, or model.init_from"
             )
-    _set_scale(config, model)
+    _fix_temperature(config, model)
     return model
 
 
-def _set_scale(config: Config, model: TBPSCLIP) -> None:
-    """The temperature that the configuration fixes, if it does."""
-    if config.model.temperature is not None:
-        set_temperature(model.clip, config.model.temperature)
-
-
 def restored_model(
-    config: Config, start: Start, identities: int = 0, with_heads: bool = True
+    config: Config, checkpoint: Checkpoint, *, num_identities: int = 0, with_heads: bool = True
 ) -> TBPSCLIP:
     """The model of a checkpoint.
 
     Args:
-        with_heads: go on training; otherwise its towers are all that is read.
+        num_identities: in the training set, for the classifier of a tuned model.
+        with_heads: to resume a training; otherwise the towers are all that is read.
+
+    Raises:
+        InputError: the checkpoint does not fit the configuration.
     """
-    content = start.content
-    if content is not None and FROZEN in content:
-        try:
-            model = new_model(config, identities, with_heads)
-        except InputError as error:
-            raise InputError(
-                f"{start.file} holds only what was tuned, and the weights beside it "
-                f"(model.init_from, model.clip_pretrained or altclip_pretrained) are not there: "
-                f"{error}"
-            ) from None
-        _refuse_another(start.file, content["architecture"], describe_architecture(model))
-        trained = {k: v for k, v in content["model"].items() if with_heads or k.startswith("clip.")}
-        load_trained(model, trained, kept_frozen(config, model), content[FROZEN], start.file)
-        return model
-    state, architecture = _read_weights(config, start)
-    model = build_model(config, identities, architecture, with_heads)
+    if checkpoint.frozen_hash is not None:
+        return _restore_tuned(config, checkpoint, num_identities, with_heads)
+    model = _restore(config, text_architecture(checkpoint), with_heads=with_heads)
     if with_heads:
-        load_weights(model, state, start.file)
+        load_weights(model, checkpoint.state, checkpoint.file)
     else:
-        _load_towers(model, state, start.file)
+        _load_towers(model, checkpoint.state, checkpoint.file)
     model.constrain()
-    _set_scale(config, model)
+    _fix_temperature(config, model)
     return model
 
 
-def _refuse_another(file: Path, held: Architecture, asked: Architecture) -> None:
-    """See that tuned weights are of such a model, whatever its dropout.
+def text_architecture(checkpoint: Checkpoint) -> TextArchitecture:
+    """The architecture of a checkpoint of this task.
 
     Raises:
-        InputError: they are not.
+        InputError: it is of another task.
     """
-    held, asked = (json.loads(json.dumps(each)) for each in (held, asked))
+    if not isinstance(checkpoint.architecture, TextArchitecture):
+        raise InputError(
+            f"{checkpoint.file} is a re-identification model and cannot search by text: give a "
+            "checkpoint of task text_to_image, or a recipe such as config/clipreid_vit.yaml"
+        )
+    return checkpoint.architecture
+
+
+def _restore(config: Config, architecture: TextArchitecture, *, with_heads: bool) -> TBPSCLIP:
+    clip = restore_backbone(config, architecture)
+    tune(clip, architecture.tuning)
+    if not with_heads:
+        return TBPSCLIP(clip)
+    return build_tbps_clip(config, clip, architecture.num_identities)
+
+
+def _restore_tuned(
+    config: Config, checkpoint: Checkpoint, num_identities: int, with_heads: bool
+) -> TBPSCLIP:
+    """The frozen weights of the configuration with the trained ones of a checkpoint."""
+    assert checkpoint.frozen_hash is not None
+    try:
+        model = new_model(
+            config, open_init_from(config), num_identities=num_identities, with_heads=with_heads
+        )
+    except InputError as error:
+        raise InputError(
+            f"{checkpoint.file} holds only the tuned weights, and the frozen ones "
+            "(model.init_from, model.clip_pretrained or altclip_pretrained) cannot be loaded: "
+            f"{error}"
+        ) from None
+    _refuse_other_model(checkpoint.file, text_architecture(checkpoint), describe(config, model))
+    trained = {k: v for k, v in checkpoint.state.items() if with_heads or k.startswith("clip.")}
+    frozen = always_frozen(config, model)
+    load_trained(model, trained, frozen, checkpoint.frozen_hash, checkpoint.file)
+    return model
+
+
+def _refuse_other_model(file: Path, held: TextArchitecture, asked: TextArchitecture) -> None:
+    """Check that tuned weights are of such a model, whatever its dropout."""
+    held, asked = (_without_dropout(architecture) for architecture in (held, asked))
     for key in ("backbone", "vision", "text", "embed_dim", "activation", "tuning"):
-        for side in (held, asked):
-            for part in (side["text"], side.get("tuning", {}).get("lora", {})):
-                part.pop("dropout", None)
-        if held.get(key) != asked.get(key):
+        if getattr(held, key) != getattr(asked, key):
             raise InputError(
-                f"{file} was tuned in another model: its {key} is {held.get(key)}, and that of the "
-                f"configuration {asked.get(key)}; give what it was trained with"
+                f"{file} was tuned in another model: its {key} is {getattr(held, key)}, and that "
+                f"of the configuration {getattr(asked, key)}; give what it was trained with"
             )
 
 
+def _without_dropout(architecture: TextArchitecture) -> TextArchitecture:
+    tuning = architecture.tuning
+    if tuning.lora is not None:
+        tuning = replace(tuning, lora=replace(tuning.lora, dropout=0.0))
+    return replace(architecture, text=replace(architecture.text, dropout=0.0), tuning=tuning)
+
+
 def _load_towers(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> None:
-    parts = ((name.partition("."), tensor) for name, tensor in state.items())
-    towers = {rest: tensor for (part, _, rest), tensor in parts if part == "clip"}
+    towers = {k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")}
     load_weights(model.clip, towers, file)
 
 
-def _read_weights(
-    config: Config, start: Start, any_size: bool = False
-) -> tuple[dict[str, Tensor], Architecture]:
-    """Weights in our names, and what they are of, from a checkpoint of ours or another's.
+def _fix_temperature(config: Config, model: TBPSCLIP) -> None:
+    if config.model.temperature is not None:
+        model.clip.set_temperature(config.model.temperature)
 
-    Args:
-        any_size: take another's of another image size than the configuration's.
+
+def _adapt(config: Config, init_from: Checkpoint) -> tuple[State, TextArchitecture]:
+    """A checkpoint's weights for a training of another image size, stride or caption length.
+
+    The position embeddings are interpolated as those of pretrained weights are.
+
+    Raises:
+        InputError: the configuration has a stride that the image tower does not have.
     """
-    if not is_of_text(start):
+    architecture = text_architecture(init_from)
+    if init_from.frozen_hash is not None:
         raise InputError(
-            f"{start.file} is of task image_to_image, which reads no sentences: give a "
-            "checkpoint of task text_to_image, or a recipe such as config/clipreid_vit.yaml"
+            f"{init_from.file} holds only the tuned weights: give the whole model that it was "
+            "tuned from"
         )
-    if start.content is None and is_published(start.file):
-        published = _read_published(config, start.file, any_size)
-        return published.state, published.architecture
-    checkpoint = start.content or read_checkpoint(start.file)
-    if FROZEN in checkpoint:
-        raise InputError(
-            f"{start.file} holds only what was tuned: give the whole model that it was tuned from"
-        )
-    return checkpoint["model"], checkpoint["architecture"]
-
-
-def _read_published(config: Config, file: Path, any_size: bool) -> Published:
-    data, model = config.data, config.model
-    scratch = model.clip_pretrained is None
-    heads = (model.vision.heads, model.text.heads) if scratch else None
-    try:
-        return read_published(file, data.image_size, model.stride, heads)
-    except InputError:
-        if not any_size:
-            raise
-        return read_published(file, None, model.stride, heads)  # of another size: a square
+    kind, state = find_kind(architecture.backbone), init_from.state
+    own, text, source = architecture.vision, architecture.text, str(config.model.init_from)
+    vision = set_stride(source, own, config.model.stride, config.model.last_stride)
+    vision = replace(vision, image_size=config.data.image_size)
+    names = [name.removeprefix("clip.") for name in state]
+    image, words = (f"clip.{name}" for name in position_names(names))
+    mode = kind.loader().position_mode
+    positions = {
+        image: resize_position_embedding(state[image].float(), vision.grid, mode, own_grid=own.grid)
+    }
+    if kind.resizes_text:
+        text = replace(text, context_length=config.experiment.text_length)
+        positions[words] = resize_text_positions(state[words].float(), text.context_length)
+    return {**state, **positions}, replace(architecture, vision=vision, text=text)

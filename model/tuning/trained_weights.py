@@ -1,4 +1,4 @@
-"""A tuned model's weights: those that were trained, and which frozen ones they go with."""
+"""The weights of a tuned model: those that were trained, and the hash of the frozen ones."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -10,8 +10,8 @@ from model.tuning.lora import base_names
 from model.weights.hash import hash_weights
 from model.weights.sources import State, shorten
 
-# What loading fits to a run instead of taking it as it is: with the trained weights, since a
-# position embedding is not interpolated to the same bits everywhere.
+# Fitted to a run when they are loaded: kept with the trained weights, since a position embedding is
+# not interpolated to the same bits everywhere.
 ADJUSTED = (
     "clip.logit_scale",
     "clip.visual.positional_embedding",
@@ -20,33 +20,37 @@ ADJUSTED = (
 
 
 def trained_state(state: Mapping[str, Tensor], frozen: Collection[str]) -> State:
-    """What a checkpoint holds of a model's weights: all but the frozen ones and `ADJUSTED`."""
+    """The weights that a checkpoint holds: all but the frozen ones that are not `ADJUSTED`."""
     kept = set(frozen) - set(ADJUSTED)
     return {name: tensor for name, tensor in state.items() if name not in kept}
 
 
 def frozen_hash(state: Mapping[str, Tensor], frozen: Collection[str]) -> str:
-    """`hash_weights` of what `trained_state` leaves out, in the names of a model without LoRA."""
+    """`hash_weights` of the weights that `trained_state` leaves out, named as without LoRA."""
     kept = set(frozen) - set(ADJUSTED)
     return hash_weights(base_names({name: state[name] for name in kept}))
 
 
 def load_trained(
-    model: nn.Module, trained: Mapping[str, Tensor], frozen: Collection[str], told: str, file: Path
+    model: nn.Module,
+    trained: Mapping[str, Tensor],
+    frozen: Collection[str],
+    expected_hash: str,
+    file: Path,
 ) -> None:
-    """Put what `trained_state` gave into a model that has the frozen weights.
+    """Load the weights of `trained_state` into a model that has the frozen ones.
 
     Args:
-        told: `frozen_hash` of the model that was trained.
+        expected_hash: `frozen_hash` of the model that was trained.
         file: that holds it.
 
     Raises:
         InputError: the frozen weights are others, or the trained ones do not fit.
     """
     state = model.state_dict()
-    if frozen_hash(state, frozen) != told:
+    if frozen_hash(state, frozen) != expected_hash:
         raise InputError(
-            f"{file} was trained beside other frozen weights than those of model.clip_pretrained, "
+            f"{file} was trained on different frozen weights than model.clip_pretrained, "
             "model.altclip_pretrained or model.init_from: give the ones of its training"
         )
     expected = trained_state(state, frozen)

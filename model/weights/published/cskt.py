@@ -1,19 +1,23 @@
-"""CSKT's published checkpoints, as far as they are not IRRA's: prompts and adapters.
+"""Checkpoints of CSKT's code (Liu et al., ICASSP 2024, arXiv 2309.09496): IRRA's, with prompts and
+adapters beside.
 
-What a block is given has a name of its own there, and another one for the first block; here the
-vectors of all blocks are one tensor.
+The prompts of each block are a tensor there, under another name in the first block; here those of
+all blocks are one tensor.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.tuning.cskt import IMAGE_SCALE, TEXT_SCALE
-from model.weights import Names, rename_all, reverse
+from model.tuning.description import AdapterTuning, PromptTuning, Tuning
+from model.weights.key_maps import Names, rename_all, reverse
+from model.weights.published.format import PublishedFormat
+from model.weights.published.irra import from_irra, to_irra
+from model.weights.published.text_towers import text_reader
 from model.weights.sources import State
 
+IMAGE_SCALE, TEXT_SCALE = 0.1, 4.0  # of the adapters; the weights do not tell
 LANDMARK = "base_model.visual.transformer.resblocks.0.adapter_mlp.down.weight"
 ADAPTERS: Names = ((".adapter.ln_3.", ".ln_3."), (".adapter.", ".adapter_mlp."))
 # (ours, theirs of the first block, theirs of the later ones)
@@ -68,16 +72,35 @@ def _prompt_names(depth: int) -> dict[str, str]:
     return table
 
 
-def read_tuning(towers: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What `cskt.tune` makes a backbone for these weights from; names without `clip.`."""
+def read_tuning(towers: Mapping[str, Tensor]) -> Tuning:
+    """The tuning that these weights, named without `clip.`, belong to."""
     depth, n_ctx, _ = towers["prompts.text"].shape
 
-    def adapters(name: str, scale: float) -> dict[str, Any]:
+    def read_adapters(name: str, scale: float) -> AdapterTuning:
         channels, width = towers[name].shape
-        return {"reduction": width // channels, "scale": scale, "blocks": None}
+        return AdapterTuning(width // channels, scale)
 
-    return {
-        "prompts": {"n_ctx": n_ctx, "depth": depth, "direction": "both"},
-        "image_adapters": adapters(IMAGE_ADAPTER, IMAGE_SCALE),
-        "text_adapters": adapters(TEXT_ADAPTER, TEXT_SCALE),
-    }
+    return Tuning(
+        prompts=PromptTuning(n_ctx, depth, "both"),
+        image_adapters=read_adapters(IMAGE_ADAPTER, IMAGE_SCALE),
+        text_adapters=read_adapters(TEXT_ADAPTER, TEXT_SCALE),
+    )
+
+
+def from_cskt(state: Mapping[str, Tensor]) -> State:
+    """CSKT's names to those of our model."""
+    return from_irra(from_prompt_learner(state))
+
+
+def to_cskt(state: Mapping[str, Tensor]) -> State:
+    """The names of our model to CSKT's, the inverse of `from_cskt`."""
+    return to_irra(to_prompt_learner(state))
+
+
+FORMAT = PublishedFormat(
+    "CSKT",
+    "text_to_image",
+    recognises=lambda names: LANDMARK in names,
+    read=text_reader(from_cskt, 0.02, LANDMARKS, read_tuning),
+    cleans_captions=False,
+)

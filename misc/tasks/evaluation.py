@@ -1,0 +1,26 @@
+"""Settings of an evaluation, from a configuration."""
+
+from functools import partial
+
+from misc.reranking import k_reciprocal
+from misc.retrieval.base import Loading, Rerank
+from options import Config
+
+
+def build_loading(config: Config) -> Loading:
+    """How the items of a split are loaded and encoded."""
+    return Loading(config.data.test_batch_size, config.data.num_workers, config.evaluation.chunk)
+
+
+def build_rerank(config: Config) -> Rerank | None:
+    """The re-ranking of the closing tables, if the configuration asks for it."""
+    rerank = config.evaluation.rerank
+    if rerank is None:
+        return None
+    return partial(
+        k_reciprocal,
+        k1=rerank.k1,
+        k2=rerank.k2,
+        weight=rerank.weight,
+        chunk=config.evaluation.chunk,
+    )

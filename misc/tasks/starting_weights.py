@@ -1,0 +1,180 @@
+"""Weights that a model starts from: pretrained, random, or a checkpoint's, from a configuration."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from errors import InputError
+from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
+from model.architecture import Architecture, ImageShape, TextArchitecture
+from model.backbone_loader import TowerOptions
+from model.backbones import BackboneKind, find_kind
+from model.clip import DualEncoder, TextShape
+from model.resnet import ResNetShape
+from model.vit import VisionShape
+from model.weights.published.format import Geometry
+from options import Config
+from text_utils.tokenizer import Tokenizer
+
+
+def kind_and_source(config: Config) -> tuple[BackboneKind, str | None]:
+    """The kind of the backbone, and where its weights come from; None: random ones."""
+    kind = find_kind(config.model.backbone)
+    source: str | None = getattr(config.model, kind.source_key)
+    return kind, source
+
+
+def build_tokenizer(config: Config) -> Tokenizer:
+    """The tokenizer that the backbone was trained with."""
+    kind, source = kind_and_source(config)
+    return kind.loader().build_tokenizer(source, config.model.tokenizer_cache_dir)
+
+
+def build_backbone(config: Config) -> DualEncoder:
+    """The backbone with pretrained weights, or random ones where none are named.
+
+    Raises:
+        InputError: the weights do not fit the configuration.
+    """
+    kind, source = kind_and_source(config)
+    options = tower_options(config)
+    if source is None:
+        return kind.loader().restore(random_architecture(config), options)
+    clip = kind.loader().load(source, options)
+    if clip.embed_dim != config.model.embed_dim:
+        raise InputError(
+            f"model.embed_dim is {config.model.embed_dim}, but the joint space of {source} has "
+            f"{clip.embed_dim} dimensions: set model.embed_dim={clip.embed_dim}"
+        )
+    return clip
+
+
+def tower_options(config: Config) -> TowerOptions:
+    """The options of the towers that the configuration gives."""
+    model = config.model
+    return TowerOptions(
+        image_size=config.data.image_size,
+        stride=model.stride,
+        last_stride=model.last_stride,
+        context_length=config.experiment.text_length,
+        activation=model.activation,
+        dropout=config.experiment.dropout,
+        gradient_checkpointing=model.gradient_checkpointing,
+        cache_dir=model.tokenizer_cache_dir,
+    )
+
+
+def random_architecture(config: Config) -> TextArchitecture:
+    """The architecture of a backbone without pretrained weights."""
+    model, text = config.model, config.model.text
+    return TextArchitecture(
+        backbone=model.backbone,
+        vision=_random_vision_shape(config),
+        text=TextShape(
+            width=text.width,
+            layers=text.layers,
+            heads=text.heads,
+            context_length=config.experiment.text_length,
+            vocab_size=build_tokenizer(config).vocab_size,
+            dropout=config.experiment.dropout,
+        ),
+        embed_dim=model.embed_dim,
+        activation="quickgelu" if model.activation == "auto" else model.activation,
+        num_identities=0,
+    )
+
+
+def _random_vision_shape(config: Config) -> ImageShape:
+    model, image_size = config.model, config.data.image_size
+    width, layers, heads = model.vision.width, model.vision.layers, model.vision.heads
+    if isinstance(layers, tuple):
+        return ResNetShape(width, layers, heads, image_size, model.last_stride)
+    patch_size = model.vision.patch_size
+    assert patch_size is not None
+    return VisionShape(width, layers, heads, patch_size, model.stride or patch_size, image_size)
+
+
+def restore_backbone(config: Config, architecture: TextArchitecture) -> DualEncoder:
+    """The backbone of a checkpoint, to be filled with its weights.
+
+    Raises:
+        InputError: the configuration describes another one.
+    """
+    kind, source = kind_and_source(config)
+    text = architecture.text
+    compared: dict[str, tuple[object, object]] = {
+        "model.backbone": (architecture.backbone, kind.name),
+        **compare_image_towers(config, architecture),
+    }
+    if kind.resizes_text:
+        asked_length = config.experiment.text_length
+        compared["experiment.text_length"] = (text.context_length, asked_length)
+    refuse_differences(compared)
+    if source is None:
+        asked = random_architecture(config)
+        asked_text = replace(asked.text, vocab_size=text.vocab_size, dropout=text.dropout)
+        refuse_differences(
+            {
+                "model.vision": (architecture.vision, asked.vision),
+                "model.text": (text, asked_text),
+            }
+        )
+    with_dropout = replace(text, dropout=config.experiment.dropout)
+    return kind.loader().restore(replace(architecture, text=with_dropout), tower_options(config))
+
+
+def compare_image_towers(
+    config: Config, architecture: Architecture
+) -> dict[str, tuple[object, object]]:
+    """By key: the value of an architecture's image tower, and that of the configuration."""
+    vision, stride = architecture.vision, config.model.stride
+    strides: tuple[int | None, int | None] = (None, stride)
+    last_stride = 2
+    if isinstance(vision, ResNetShape):
+        last_stride = vision.last_stride
+    else:
+        strides = (vision.stride, stride or vision.patch_size)
+    return {
+        "data.image_size": (vision.image_size, config.data.image_size),
+        "model.stride": strides,
+        "model.last_stride": (last_stride, config.model.last_stride),
+        "model.embed_dim": (architecture.embed_dim, config.model.embed_dim),
+    }
+
+
+def refuse_differences(compared: Mapping[str, tuple[object, object]]) -> None:
+    """Compare a checkpoint with what is asked for.
+
+    Args:
+        compared: by key, the checkpoint's value and the configuration's.
+
+    Raises:
+        InputError: they differ.
+    """
+    for key, (held, asked) in compared.items():
+        if held != asked:
+            raise InputError(
+                f"the checkpoint has another architecture: {key} is {held} in it and {asked} in "
+                "the configuration; set it to the checkpoint's, or evaluate without --config to "
+                "use the configuration saved with it"
+            )
+
+
+def open_init_from(config: Config) -> Checkpoint | None:
+    """The checkpoint that a training starts from, if the configuration names one.
+
+    Raises:
+        InputError: as `open_checkpoint` does.
+    """
+    if config.model.init_from is None:
+        return None
+    place = Path(config.model.init_from)
+    return open_checkpoint(place, BEST, LAST, geometry=lambda: geometry(config), any_size=True)
+
+
+def geometry(config: Config) -> Geometry:
+    """The sizes in the configuration that a published file's weights do not tell."""
+    model, heads = config.model, None
+    if kind_and_source(config)[1] is None:
+        heads = (model.vision.heads, model.text.heads)
+    return Geometry(config.data.image_size, model.stride, heads)

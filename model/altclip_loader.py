@@ -1,0 +1,98 @@
+"""AltCLIP in the registry of backbones; transformers is imported only where it is needed."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from errors import InputError
+from model.architecture import TextArchitecture
+from model.backbone_loader import BackboneLoader, Preprocessing, TowerOptions
+from model.clip import TextShape
+from model.vit import VisionShape
+from model.weights.sources import read_model_type
+from text_utils.tokenizer import AltCLIPTokenizer
+
+if TYPE_CHECKING:
+    from model.altclip import AltCLIP
+
+
+class AltCLIPLoader(BackboneLoader):
+    """AltCLIP from `BAAI/AltCLIP`, a folder in the hub's layout, or the root of a cache."""
+
+    position_mode: ClassVar[Literal["bilinear", "bicubic"]] = "bicubic"  # as transformers does
+
+    def recognises(self, source: str) -> bool:
+        """A folder by its config.json, a name of the hub by itself."""
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return read_model_type(source) == "altclip"
+        return not path.is_file() and "altclip" in source.lower()
+
+    def load(self, source: str, options: TowerOptions) -> "AltCLIP":
+        from model.altclip_adapter import load_altclip
+
+        if options.last_stride != 2:
+            raise InputError(f"{source} has a ViT image tower: leave model.last_stride 2")
+        clip = load_altclip(
+            source,
+            options.cache_dir,
+            options.image_size,
+            options.stride,
+            dropout=options.dropout,
+            gradient_checkpointing=options.gradient_checkpointing,
+        )
+        longest, asked = clip.text.shape.context_length, options.context_length
+        if asked is not None and asked > longest:
+            raise InputError(
+                f"experiment.text_length is {asked}, but {source} has positions for {longest} "
+                f"tokens: give at most {longest}"
+            )
+        return clip
+
+    def restore(self, architecture: TextArchitecture, options: TowerOptions) -> "AltCLIP":
+        from model.altclip import AltCLIP, AltTextShape
+
+        vision, text = architecture.vision, architecture.text
+        assert isinstance(vision, VisionShape)
+        assert isinstance(text, AltTextShape)
+        return AltCLIP(
+            vision,
+            text,
+            architecture.embed_dim,
+            architecture.activation,
+            options.gradient_checkpointing,
+        )
+
+    def read_text_shape(self, tree: Mapping[str, Any]) -> TextShape:
+        from model.altclip import AltTextShape
+
+        return AltTextShape(**tree)
+
+    def build_tokenizer(self, source: str | None, cache_dir: str | None) -> AltCLIPTokenizer:
+        return AltCLIPTokenizer(str(source).removeprefix("hf:"), cache_dir)
+
+    def read_preprocessing(self, source: str, cache_dir: str | None) -> Preprocessing:
+        return _read_preprocessing(source, cache_dir)
+
+
+@cache
+def _read_preprocessing(source: str, cache_dir: str | None) -> Preprocessing:
+    from model.altclip_adapter import load_image_processor
+
+    settings = load_image_processor(source.removeprefix("hf:"), cache_dir)
+    rows, columns = settings.crop_size["height"], settings.crop_size["width"]
+    return Preprocessing(
+        (rows, columns),
+        _channels(settings.image_mean),
+        _channels(settings.image_std),
+        settings.resample,
+    )
+
+
+def _channels(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
+
+
+BACKBONE = AltCLIPLoader()

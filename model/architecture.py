@@ -1,0 +1,103 @@
+"""The architecture of a trained model, as its checkpoint describes it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from model.backbones import TaskName, find_kind
+from model.clip import TextShape
+from model.resnet import ResNetShape
+from model.transformer import Activation
+from model.tuning.description import Tuning
+from model.vit import VisionShape
+
+ImageShape = VisionShape | ResNetShape
+NOT_TUNED = Tuning()
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shapes of the towers, and everything else that decides which weights a model has.
+
+    Args:
+        backbone: a name in the registry.
+        text: None for a re-identification model without prompts.
+        embed_dim: D, the width of the joint space.
+        activation: of the image tower's MLPs, and of CLIP's text tower's.
+        num_identities: of the classifiers; 0 without one.
+    """
+
+    backbone: str
+    vision: ImageShape
+    text: TextShape | None
+    embed_dim: int
+    activation: Activation
+    num_identities: int
+
+    task: ClassVar[TaskName]
+
+    def to_tree(self) -> dict[str, Any]:
+        """The architecture in plain types."""
+        return {
+            "backbone": self.backbone,
+            "vision": asdict(self.vision),
+            "text": None if self.text is None else asdict(self.text),
+            "embed_dim": self.embed_dim,
+            "activation": self.activation,
+            "identities": self.num_identities,
+        }
+
+
+@dataclass(frozen=True)
+class TextArchitecture(Architecture):
+    """The architecture of a model that is searched by sentences."""
+
+    text: TextShape
+    tuning: Tuning = NOT_TUNED
+
+    task = "text_to_image"
+
+    def to_tree(self) -> dict[str, Any]:
+        tuning = {"tuning": self.tuning.to_tree()} if self.tuning.names else {}
+        return super().to_tree() | tuning
+
+
+@dataclass(frozen=True)
+class ReIDArchitecture(Architecture):
+    """The architecture of a re-identification model.
+
+    Args:
+        num_cameras, num_views: that the side information tells apart; 0 and 1 without any.
+    """
+
+    num_cameras: int = 0
+    num_views: int = 1
+
+    task = "image_to_image"
+
+    def to_tree(self) -> dict[str, Any]:
+        return super().to_tree() | {"cameras": self.num_cameras, "views": self.num_views}
+
+
+def read_architecture(tree: Mapping[str, Any]) -> TextArchitecture | ReIDArchitecture:
+    """The inverse of `Architecture.to_tree`, for trees of older versions, too."""
+    backbone = tree.get("backbone", "clip")  # the only one before there were others
+    text = tree["text"] and find_kind(backbone).loader().read_text_shape(tree["text"])
+    towers = {
+        "backbone": backbone,
+        "vision": _read_vision_shape(tree["vision"]),
+        "text": text,
+        "embed_dim": tree["embed_dim"],
+        "activation": tree["activation"],
+        "num_identities": tree["identities"],
+    }
+    if "cameras" in tree:
+        return ReIDArchitecture(**towers, num_cameras=tree["cameras"], num_views=tree["views"])
+    return TextArchitecture(**towers, tuning=Tuning.from_tree(tree.get("tuning", {})))
+
+
+def _read_vision_shape(tree: Mapping[str, Any]) -> ImageShape:
+    sizes: dict[str, Any] = {
+        name: tuple(size) if isinstance(size, list) else size for name, size in tree.items()
+    }
+    return VisionShape(**sizes) if "patch_size" in sizes else ResNetShape(**sizes)

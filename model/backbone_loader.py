@@ -1,0 +1,85 @@
+"""How a kind of backbone is recognised, loaded and restored: the interface that each implements."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from model.architecture import TextArchitecture
+from model.clip import DualEncoder, TextShape
+from model.transformer import Activation
+from text_utils.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class TowerOptions:
+    """How a backbone's towers are fitted to a training; None keeps what the weights have.
+
+    Args:
+        image_size: (rows, columns) in pixels.
+        stride: of a ViT, pixels from patch to patch; None: the patch size.
+        last_stride: of a ResNet's layer4.
+        context_length: tokens of the longest caption.
+        activation: "auto" reads it from the weights.
+        dropout: of the text tower's attention weights, in training only.
+        cache_dir: where weights are looked for and kept, beside the hub's own cache.
+    """
+
+    image_size: tuple[int, int] | None = None
+    stride: int | None = None
+    last_stride: int = 2
+    context_length: int | None = None
+    activation: Activation | Literal["auto"] = "auto"
+    dropout: float = 0.0
+    gradient_checkpointing: bool = False
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Preparation of pictures as a backbone was trained with: (rows, columns) in pixels, the mean
+    and deviation of the channels, and Pillow's number of the resampling filter.
+    """
+
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resampling: int
+
+
+class BackboneLoader(ABC):
+    """One kind of backbone."""
+
+    # How its image positions are interpolated.
+    position_mode: ClassVar[Literal["bilinear", "bicubic"]] = "bilinear"
+
+    @abstractmethod
+    def recognises(self, source: str) -> bool:
+        """Whether a source of weights is of this kind, as far as can be told without loading it."""
+
+    @abstractmethod
+    def load(self, source: str, options: TowerOptions) -> DualEncoder:
+        """The backbone with the weights of `source`, in float32.
+
+        Raises:
+            InputError: there is no such source, it cannot be read, or does not fit the options.
+        """
+
+    @abstractmethod
+    def restore(self, architecture: TextArchitecture, options: TowerOptions) -> DualEncoder:
+        """The backbone of a checkpoint with random weights, to be filled with the checkpoint's.
+
+        Of the options dropout and gradient checkpointing count; the sizes are the architecture's.
+        """
+
+    @abstractmethod
+    def read_text_shape(self, tree: Mapping[str, Any]) -> TextShape:
+        """The shape of the text tower from the plain types of a checkpoint."""
+
+    @abstractmethod
+    def build_tokenizer(self, source: str | None, cache_dir: str | None) -> Tokenizer:
+        """The tokenizer that the text tower was trained with."""
+
+    @abstractmethod
+    def read_preprocessing(self, source: str, cache_dir: str | None) -> Preprocessing:
+        """The preparation of pictures that the image tower was trained with."""

@@ -1,0 +1,55 @@
+"""CLIP in the registry of backbones."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Resampling
+
+from model.architecture import TextArchitecture
+from model.backbone_loader import BackboneLoader, Preprocessing, TowerOptions
+from model.clip import CLIP, PIXEL_MEAN, PIXEL_STD, TextShape
+from model.weights import load_clip
+from model.weights.sources import read_model_type
+from text_utils.tokenizer import ClipTokenizer
+
+
+class CLIPLoader(BackboneLoader):
+    """CLIP, with a ViT or a ResNet, in all formats of its weights; see `load_clip`."""
+
+    def recognises(self, source: str) -> bool:
+        """Everything but a folder of another model."""
+        return not Path(source).expanduser().is_dir() or read_model_type(source) in (None, "clip")
+
+    def load(self, source: str, options: TowerOptions) -> CLIP:
+        return load_clip(
+            source,
+            options.image_size,
+            options.stride,
+            options.context_length or 77,
+            last_stride=options.last_stride,
+            activation=options.activation,
+            dropout=options.dropout,
+            gradient_checkpointing=options.gradient_checkpointing,
+        )
+
+    def restore(self, architecture: TextArchitecture, options: TowerOptions) -> CLIP:
+        return CLIP(
+            architecture.vision,
+            architecture.text,
+            architecture.embed_dim,
+            architecture.activation,
+            options.gradient_checkpointing,
+        )
+
+    def read_text_shape(self, tree: Mapping[str, Any]) -> TextShape:
+        return TextShape(**tree)
+
+    def build_tokenizer(self, source: str | None, cache_dir: str | None) -> ClipTokenizer:
+        return ClipTokenizer()
+
+    def read_preprocessing(self, source: str, cache_dir: str | None) -> Preprocessing:
+        return Preprocessing((224, 224), PIXEL_MEAN, PIXEL_STD, Resampling.BICUBIC)
+
+
+BACKBONE = CLIPLoader()

@@ -1,0 +1,91 @@
+"""Description of how a frozen backbone is tuned, as a checkpoint holds it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+Tower = Literal["image", "text"]
+Direction = Literal["both", "text_to_image", "image_to_text", "independent"]
+LoraTarget = Literal["attention", "mlp"]
+
+
+@dataclass(frozen=True)
+class PromptTuning:
+    """Learned tokens in the first `depth` blocks of the towers.
+
+    Args:
+        n_ctx: vectors of each tower in each of these blocks.
+        direction: of the maps between the towers; see `BidirectionalPrompts`.
+    """
+
+    n_ctx: int = 4
+    depth: int = 12
+    direction: Direction = "both"
+
+
+@dataclass(frozen=True)
+class AdapterTuning:
+    """Bottleneck adapters in the blocks of one tower.
+
+    Args:
+        reduction: the bottleneck has width / reduction channels.
+        scale: of the adapter's branch.
+        blocks: numbers of the blocks that have one, from 0; None: all of them.
+    """
+
+    reduction: int = 8
+    scale: float = 1.0
+    blocks: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class LoraTuning:
+    """Low-rank updates of linear layers (Hu et al. 2021, arXiv 2106.09685).
+
+    Args:
+        targets: the kinds of layers in a block.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[LoraTarget, ...] = ("attention",)
+    towers: tuple[Tower, ...] = ("image", "text")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Everything that is added to a backbone; nothing by default."""
+
+    prompts: PromptTuning | None = None
+    image_adapters: AdapterTuning | None = None
+    text_adapters: AdapterTuning | None = None
+    lora: LoraTuning | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The kinds that are there; empty for a backbone that is not tuned."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+    def to_tree(self) -> dict[str, Any]:
+        """The kinds that are there in plain types, tuples as lists."""
+        return {name: _plain(asdict(getattr(self, name))) for name in self.names}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> "Tuning":
+        """The inverse of `to_tree`."""
+        kinds = {
+            "prompts": PromptTuning,
+            "image_adapters": AdapterTuning,
+            "text_adapters": AdapterTuning,
+            "lora": LoraTuning,
+        }
+        return cls(**{name: kinds[name](**_frozen(fields)) for name, fields in tree.items()})
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+
+def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

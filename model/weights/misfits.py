@@ -1,0 +1,41 @@
+"""Comparison of a source's tensors with those that a model expects."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from errors import InputError
+from model.weights.sources import State, shorten
+
+
+def check_fit(
+    source: str | Path,
+    state: State,
+    expected: State,
+    model: str = "CLIP with a ViT or a ResNet",
+) -> None:
+    """Compare the tensors of a source with those that `model` has under the same names.
+
+    Raises:
+        InputError: some are missing, unexpected, or of another shape.
+    """
+    wrong = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & state.keys()
+        if state[name].shape != expected[name].shape
+    ]
+    missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
+    refuse_misfits(source, missing, unexpected, wrong, model)
+
+
+def refuse_misfits(
+    source: str | Path,
+    missing: Collection[str],
+    unexpected: Collection[str],
+    wrong: Collection[str],
+    model: str = "CLIP with a ViT or a ResNet",
+) -> None:
+    """Raise an InputError that says which tensors of a source do not fit, if any do not."""
+    found = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
+    told = "; ".join(f"{kind} {shorten(names)}" for kind, names in found.items() if names)
+    if told:
+        raise InputError(f"{source} does not fit {model} ({told}): give weights that do")

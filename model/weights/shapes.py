@@ -1,0 +1,100 @@
+"""Shapes of CLIP's towers, read from weights in our names."""
+
+import math
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from errors import InputError
+from model.architecture import ImageShape
+from model.clip import TextShape
+from model.resnet import ResNetShape
+from model.vit import VisionShape
+from model.weights.key_maps import PROJECTIONS
+from model.weights.sources import State
+
+POSITIONS = ("visual.positional_embedding", "text.positional_embedding")
+RESNET_POSITIONS = ("visual.attnpool.positional_embedding", "text.positional_embedding")
+# The tensors that the architecture is read from, and their dimensions.
+LANDMARKS = {
+    "visual.conv1.weight": 4,
+    "text.token_embedding.weight": 2,
+    **dict.fromkeys(PROJECTIONS + POSITIONS, 2),
+}
+RESNET_LANDMARKS = {
+    "visual.conv3.weight": 4,
+    **{f"visual.layer{i}.0.conv1.weight": 4 for i in (1, 2, 3, 4)},
+    "visual.attnpool.c_proj.weight": 2,
+    "text.token_embedding.weight": 2,
+    "text.projection": 2,
+    **dict.fromkeys(RESNET_POSITIONS, 2),
+}
+
+
+def read_shapes(state: State, heads: tuple[int, int] | None) -> tuple[ImageShape, TextShape]:
+    """The architecture of tensors in our names; heads are 64 wide, as OpenAI's, if not told."""
+    vision_heads, text_heads = heads or (None, None)
+    return read_vision_shape(state, vision_heads), read_text_shape(state, text_heads)
+
+
+def read_vision_shape(state: State, heads: int | None) -> ImageShape:
+    """The image tower of tensors `visual.*`, for a square at CLIP's own strides."""
+    side = math.isqrt(len(state[position_names(state)[0]]) - 1)
+    if is_resnet(state):
+        width = len(state["visual.conv3.weight"])
+        one, two, three, four = (_count_blocks(state, f"visual.layer{i}.") for i in (1, 2, 3, 4))
+        sides = (side * 32, side * 32)
+        return ResNetShape(width, (one, two, three, four), heads or _usual_heads(32 * width), sides)
+    width, _, _, patch = state["visual.conv1.weight"].shape
+    layers = _count_blocks(state, "visual.transformer.blocks.")
+    sides = (side * patch, side * patch)
+    return VisionShape(width, layers, heads or _usual_heads(width), patch, patch, sides)
+
+
+def read_text_shape(state: State, heads: int | None) -> TextShape:
+    """The text tower of tensors `text.*`."""
+    vocab_size, width = state["text.token_embedding.weight"].shape
+    context_length = len(state["text.positional_embedding"])
+    layers = _count_blocks(state, "text.transformer.blocks.")
+    return TextShape(width, layers, heads or _usual_heads(width), context_length, vocab_size)
+
+
+def _usual_heads(width: int) -> int:
+    return max(1, width // 64)
+
+
+def _count_blocks(state: State, prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+
+
+def is_resnet(state: Collection[str]) -> bool:
+    """Whether these names of ours, or of OpenAI, are of CLIP with a ResNet image tower."""
+    return any(name.startswith("visual.layer1.") for name in state)
+
+
+def position_names(state: Collection[str]) -> tuple[str, str]:
+    """What the position embeddings of image and text are called among these names of ours."""
+    return RESNET_POSITIONS if is_resnet(state) else POSITIONS
+
+
+def set_stride(
+    source: str | Path, vision: ImageShape, stride: int | None, last_stride: int
+) -> ImageShape:
+    """The shape of a source's image tower with the strides of `load_clip`.
+
+    Raises:
+        InputError: a stride was given that the tower does not have.
+    """
+    if isinstance(vision, VisionShape):
+        if last_stride != 2:
+            raise InputError(
+                f"{source} has a ViT image tower, whose last stride cannot be {last_stride}: leave "
+                "it 2, or give weights with a ResNet"
+            )
+        return replace(vision, stride=stride or vision.patch_size)
+    if stride is not None:
+        raise InputError(
+            f"{source} has a ResNet image tower, which has no patches: leave model.stride null "
+            f"instead of {stride}"
+        )
+    return replace(vision, last_stride=last_stride)
