@@ -60,7 +60,7 @@ def _whole_state(checkpoint: Checkpoint, words: list[str]) -> Mapping[str, Tenso
         )
     if not names:
         return checkpoint.state
-    config = options.parse(words).configure(checkpoint)
+    config = options.parse(words).configure(checkpoint.config)
     model = restored_model(config, checkpoint, with_heads=False)
     merge_lora(model.clip)
     heads = {k: v for k, v in checkpoint.state.items() if k.startswith(HEADS)}

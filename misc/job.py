@@ -279,10 +279,10 @@ def write_tables(
             f"compared: give {data_keys} and evaluation.rerank for all of them"
         )
     if evaluations[0]:
-        recorder.write_text("results.md", to_markdown(evaluations, names))
-        recorder.write_text("results.json", to_json(evaluations, names))
+        recorder.write_text("results.md", to_markdown(evaluations))
+        recorder.write_text("results.json", to_json(evaluations))
     if len(evaluations) > 1:
-        log.info("%s", to_markdown(evaluations, names).rstrip())
+        log.info("%s", to_markdown(evaluations).rstrip())
     if recorder.active:
         files = sorted(file.name for file in recorder.folder.iterdir())
         log.info("Written to %s: %s", recorder.folder, ", ".join(files))

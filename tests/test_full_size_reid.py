@@ -19,7 +19,7 @@ from torch import Tensor
 
 import main
 import options
-from misc.runtime.checkpoint import LAST, read_checkpoint
+from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.synthetic.writing import write_reid_dataset
 from misc.training.trainer import Trainer
 from model.interface import PromptBatch, ReIDBatch
@@ -197,7 +197,7 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
         run.rows += [line for line in lines if "loss" in line]
         assert lines[-1]["split"] == "test"
-        run.ended |= read_checkpoint(tmp_path / "run" / LAST)["model"]
+        run.ended |= open_checkpoint(tmp_path / "run" / LAST).state
         return run
 
     return train

@@ -15,7 +15,7 @@ from misc.export import write_published
 from misc.job import Job
 from misc.reranking import k_reciprocal
 from misc.retrieval.features import load_features
-from misc.runtime.checkpoint import BEST, LAST, Start, read_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.distributed import processes
 from tests import GOLDEN_FILES
 from tests.conftest import SMALL
@@ -46,9 +46,12 @@ def test_a_published_checkpoint_gives_the_published_features(published, places):
     command = options.parse(
         ["--config", DEMO, "--evaluate", str(published), *SMALL, *places, *GOLDEN_SHAPE]
     )
-    assert main.read_starts(command) == [Start(published, None)]
+    (checkpoint,) = main.open_checkpoints(command)
+    assert (checkpoint.file, checkpoint.recipe, checkpoint.config) == (published, "TBPS-CLIP", None)
+    assert checkpoint.training is None
     with processes("cpu") as own:
-        job = Job(command.configure(), "demo", own, Start(published, None), for_training=False)
+        job = Job(command.configure(), "demo", own, checkpoint, for_training=False)
+    assert job.recipe == "demo"
     model = job.model.eval()
     with torch.inference_mode():
         image = model.encode_image(torch.tensor(GOLDEN["c1/image"]))
@@ -81,7 +84,7 @@ def test_an_exported_checkpoint_evaluates_as_the_one_it_was_made_of(run, places,
     folder = run()
     trained = table(capsys.readouterr().out)
     exported = tmp_path / "exported.pth"
-    write_published(read_checkpoint(folder / BEST)["model"], exported)
+    write_published(open_checkpoint(folder / BEST).state, exported)
     arguments = ["--config", DEMO, "--evaluate", str(exported), *SMALL, *places]
     main.run(options.parse(arguments))
     assert table(capsys.readouterr().out) == trained
@@ -168,7 +171,7 @@ def test_a_training_begins_from_a_checkpoint_of_another_size(run):
         "schedule.lr_end=0",
         output="begun",
     )
-    old, new = (read_checkpoint(folder / LAST)["model"] for folder in (first, begun))
+    old, new = (open_checkpoint(folder / LAST).state for folder in (first, begun))
     assert new["clip.visual.positional_embedding"].shape == (1 + 6 * 2, 32)
     assert new["clip.text.positional_embedding"].shape == (40, 32)
     name = "clip.text.transformer.blocks.0.mlp.c_fc.weight"
@@ -191,7 +194,7 @@ def test_a_training_begins_from_a_published_checkpoint(published, run, size):
     weights["encode_text.token_embedding.weight"] = vocabulary
     torch.save({"model": {**weights, "logit_scale": torch.tensor(5.0)}}, published)
     folder = run(*words, f"data.image_size={size}")
-    assert read_checkpoint(folder / LAST)["model"]["clip.logit_scale"] <= np.log(100) + 1e-6
+    assert open_checkpoint(folder / LAST).state["clip.logit_scale"] <= np.log(100) + 1e-6
 
 
 def test_a_start_that_is_no_checkpoint_is_refused(run, tmp_path):

@@ -48,8 +48,8 @@ def fail(places, tmp_path, monkeypatch, capsys):
         (["model.freeze=[vision]"], "no parameter's name starts with 'vision'"),
         (["model.freeze=[visual, text, logit_scale]"], "freezes every parameter"),
         (["data.batch_size=100000"], "larger than the training set"),
-        (["--evaluate", "absent"], "there is no absent"),
-        (["--resume", "absent"], "there is no absent"),
+        (["--evaluate", "absent"], "absent does not exist"),
+        (["--resume", "absent"], "absent does not exist"),
         (["--backbone", "altclip"], "projection_dim is 768, but embed_dim is 16"),
         (["--device", "gpu"], "--device gpu: no such device"),
         (["experiment.text_augment=replacement"], "nltk"),
@@ -92,7 +92,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(fail, places, tmp_path,
         (wider, "model.text is"),
     ):
         error = fail("--evaluate", "run", change)
-        assert "the checkpoint is of another architecture" in error
+        assert "the checkpoint has another architecture" in error
         assert key in error
 
 

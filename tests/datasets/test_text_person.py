@@ -14,7 +14,7 @@ from misc.datasets.text_person import (
     join_training,
     read_text_person,
 )
-from misc.runtime.checkpoint import LAST, read_checkpoint
+from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.synthetic.writing import write_dataset
 from tests.conftest import SMALL
 
@@ -57,7 +57,7 @@ def test_a_run_trains_and_tests_on_several_datasets(places, tmp_path, capsys):
     assert "| ICFG test | text to image |" in table
     results = json.loads((tmp_path / "run" / "results.json").read_text())["results"]
     assert results.keys() == {"CUHK-PEDES test", "ICFG test"}
-    saved = read_checkpoint(tmp_path / "run" / LAST)
+    saved = open_checkpoint(tmp_path / "run" / LAST)
     assert saved["architecture"]["identities"] == 20 + 4
 
 

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from errors import InputError
 from model.clip import CLIP, TextShape, VisionShape
-from model.weights import from_openai
+from model.weights.key_maps import from_openai
 from tests import GOLDEN_FILES
 from text_utils.tokenizer import ClipTokenizer
 

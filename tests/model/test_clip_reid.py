@@ -1,6 +1,7 @@
 """CLIP-ReID whole: a small one with a ViT against the published code, one with a ResNet by hand."""
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from misc.optim import freeze
+from model.architecture import ReIDArchitecture, read_architecture
 from model.clip import CLIP, TextShape
 from model.clip_reid import CLIPReID, from_architecture
 from model.criteria.reid import ReIDCriterion
@@ -16,35 +18,20 @@ from model.identity_prompts import IdentityPrompts, read_sentence
 from model.interface import PromptBatch, PromptOutputs, ReIDBatch, ReIDOutputs
 from model.resnet import ResNetShape
 from model.side_information import SideInformation
-from model.weights.published_reid import from_clip_reid, to_clip_reid
+from model.vit import VisionShape
+from model.weights.published.clip_reid import from_clip_reid, to_clip_reid
 from tests import GOLDEN_FILES
 from text_utils.tokenizer import ClipTokenizer
 
 GOLDEN = np.load(GOLDEN_FILES / "tiny_clipreid_vit.npz")
-ARCHITECTURE = {
-    "backbone": "clip",
-    "vision": {
-        "width": 64,
-        "layers": 12,
-        "heads": 1,
-        "patch_size": 16,
-        "stride": 16,
-        "image_size": (64, 32),
-    },
-    "text": {
-        "width": 64,
-        "layers": 2,
-        "heads": 1,
-        "context_length": 77,
-        "vocab_size": 77,
-        "dropout": 0.0,
-    },
-    "embed_dim": 32,
-    "activation": "quickgelu",
-    "identities": 7,
-    "cameras": 0,
-    "views": 1,
-}
+ARCHITECTURE = ReIDArchitecture(
+    backbone="clip",
+    vision=VisionShape(64, 12, 1, patch_size=16, stride=16, image_size=(64, 32)),
+    text=TextShape(64, 2, 1, context_length=77, vocab_size=77),
+    embed_dim=32,
+    activation="quickgelu",
+    num_identities=7,
+)
 SECOND_STAGE = {"id": 0.25, "triplet": 1.0, "i2t": 1.0}
 
 
@@ -146,7 +133,7 @@ def test_second_stage_is_the_published_one(published, batch):
 @torch.no_grad()
 def test_side_information_is_the_published_one(batch):
     """As the neck saw it: its statistics are of a step with side information of weight 3."""
-    model = from_architecture(ARCHITECTURE | {"cameras": 4}, side_weight=3.0)
+    model = from_architecture(replace(ARCHITECTURE, num_cameras=4), side_weight=3.0)
     model.load_state_dict(from_clip_reid(golden_weights()))
     model.train()(batch)
     neck = model.image_head.neck
@@ -207,8 +194,8 @@ def test_every_parameter_of_the_second_stage_has_a_gradient():
     for model in (
         small_resnet(),
         small_resnet(with_prompts=False),
-        from_architecture(ARCHITECTURE | {"cameras": 3, "views": 3}),
-        from_architecture(ARCHITECTURE | {"text": None}),
+        from_architecture(replace(ARCHITECTURE, num_cameras=3, num_views=3)),
+        from_architecture(replace(ARCHITECTURE, text=None)),
     ):
         freeze(model, model.frozen(learns_prompts=False))
         weights = SECOND_STAGE
@@ -246,7 +233,8 @@ def test_necks_normalise_over_the_batch_and_classifiers_start_small():
 
 def test_side_information_is_for_pictures_of_known_cameras_only():
     torch.manual_seed(0)
-    model = from_architecture(ARCHITECTURE | {"cameras": 3, "views": 3}, side_weight=2.0).eval()
+    architecture = replace(ARCHITECTURE, num_cameras=3, num_views=3)
+    model = from_architecture(architecture, side_weight=2.0).eval()
     batch = pictures()
     told = model.encode_image(batch.images, batch.cameras, batch.views)
     offset = 2 * model.side_information.embedding[[0, 4, 8] * 2]
@@ -277,11 +265,12 @@ def test_checkpoints_hold_no_text_features():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"text": None}, {"cameras": 6}, {"cameras": 20, "views": 9}]
+    "changes", [{}, {"text": None}, {"num_cameras": 6}, {"num_cameras": 20, "num_views": 9}]
 )
 def test_an_architecture_makes_the_like_of_it(changes):
-    architecture = ARCHITECTURE | changes
+    architecture = replace(ARCHITECTURE, **changes)
     assert from_architecture(architecture).describe() == architecture
+    assert read_architecture(architecture.to_tree()) == architecture
 
 
 def test_a_resnet_is_rebuilt_from_its_architecture():
@@ -301,7 +290,7 @@ def test_side_information_stands_beside_a_tower_of_clip(batch):
     side = SideInformation(shape.width, cameras=4)
     model = CLIPReID(clip.visual, 32, clip.activation, 7, side_information=side)
     torch.testing.assert_close(model.project_image(batch.images), expected)
-    assert model.describe() == ARCHITECTURE | {"text": None, "cameras": 4}
+    assert model.describe() == replace(ARCHITECTURE, text=None, num_cameras=4)
 
 
 def test_batches_and_outputs_are_parted_and_joined_again():

@@ -14,7 +14,8 @@ from torch import nn
 from errors import InputError
 from model.clip import CLIP, TextShape
 from model.resnet import AttentionPool, Bottleneck, ModifiedResNet, ResNetShape
-from model.weights import from_openai, load_clip, resize_position_embedding, to_openai
+from model.weights import load_clip, resize_position_embedding
+from model.weights.key_maps import from_openai, to_openai
 from tests.archives import draw_batch_norm, random_open_clip, write_openai_archive
 
 # Unlike numbers of blocks, so that no layer is taken for another; layer4 has 256 channels.

@@ -13,7 +13,7 @@ from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.interface import TextBatch, TextOutputs
 from model.tbps_clip import TBPSCLIP
 from model.vit import VisionShape
-from model.weights.published import from_tbps_clip, to_tbps_clip
+from model.weights.published.tbps_clip import from_tbps_clip, to_tbps_clip
 from tests import GOLDEN_FILES
 
 GOLDEN = np.load(GOLDEN_FILES / "tbps_step.npz")

@@ -15,12 +15,12 @@ from errors import InputError
 from misc.data.text import PictureDataset
 from misc.data.transforms import EvaluationTransform
 from misc.retrieval.base import Loading, encode_items
-from misc.runtime.checkpoint import LAST, read_checkpoint
+from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.runtime.distributed import AllGather, Processes, processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
-from misc.tasks.text.build import build_model, build_tokenizer
-from misc.tasks.text.task import build_data, build_retrieval, build_stages
+from misc.tasks.text.model import new_model
+from misc.tasks.text.task import TextTask
 from misc.training.trainer import Trainer
 from model.criteria.text import TextCriterion
 from model.gather import Alone
@@ -139,14 +139,14 @@ def test_losses_of_re_identification_on_two_processes_are_those_of_one(tmp_path)
 
 def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
     """Losses, gradients and results of some steps on this process's part of the global batches."""
-    tokenizer = build_tokenizer(config)
-    seed_torch(config.misc.seed, Purpose.INITIALISATION)
-    data = build_data(config)
-    model = build_model(config, data.identities)
-    (stage,) = build_stages(config, data, tokenizer, model, own)
-    gather = AllGather() if own.world_size > 1 else Alone()
     precision = Precision("fp32", own.device)
-    trainer = Trainer(stage, model, own, gather, precision, config.data.batch_size, seed=1)
+    task = TextTask(config, own, precision)
+    seed_torch(config.misc.seed, Purpose.INITIALISATION)
+    model = new_model(config, None, num_identities=task.data.num_identities)
+    (stage,) = task.build_stages(model)
+    gather = AllGather() if own.world_size > 1 else Alone()
+    chunk = config.data.batch_size
+    trainer = Trainer(stage, model, own, precision, gather=gather, chunk=chunk, seed=1)
     gradients: list[dict[str, Tensor]] = []
 
     def remember(*_: object) -> None:
@@ -159,7 +159,7 @@ def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
     for step, batch in zip(range(steps), stage.loader, strict=False):
         own_losses, _ = trainer.step(batch, step)
         losses.append({name: own.mean(loss).item() for name, loss in own_losses.items()})
-    results = build_retrieval(config, data.splits["val"], tokenizer).evaluate(model, own, precision)
+    results = task.build_retrieval("val").evaluate(model, own, precision)
     return losses, gradients[:2], results
 
 
@@ -242,11 +242,12 @@ def test_a_resnet_trains_on_two_processes_as_on_one(tmp_path, small_config):
 def train_resnet(own: Processes, config) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The running statistics and gradients after a step that gathers no features."""
     seed_torch(config.misc.seed, Purpose.INITIALISATION)
-    model = build_model(config)
-    (stage,) = build_stages(config, build_data(config), build_tokenizer(config), model, own)
-    stage = replace(stage, criterion=UngatheredSquares({"nitc": 1.0}))
+    model = new_model(config, None)
     precision = Precision("fp32", own.device)
-    trainer = Trainer(stage, model, own, Alone(), precision, config.data.batch_size, seed=1)
+    (stage,) = TextTask(config, own, precision).build_stages(model)
+    stage = replace(stage, criterion=UngatheredSquares({"nitc": 1.0}))
+    chunk = config.data.batch_size
+    trainer = Trainer(stage, model, own, precision, gather=Alone(), chunk=chunk, seed=1)
     trainer.backward(next(iter(stage.loader)), 0)
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return dict(model.clip.visual.named_buffers()), gradients
@@ -273,10 +274,10 @@ def test_batch_norms_share_their_statistics_whatever_the_losses_gather(tmp_path,
 
 def test_a_batch_that_cannot_be_shared_is_refused(small_config):
     config = small_config("data.global_batch_size=9")
-    model = build_model(config)
-    parts = build_data(config), build_tokenizer(config), model
+    both = Processes(0, 2, torch.device("cpu"))
+    task = TextTask(config, both, Precision("fp32", both.device))
     with pytest.raises(InputError, match=r"a batch of 9 .* cannot be shared by 2"):
-        build_stages(config, *parts, Processes(0, 2, torch.device("cpu")))
+        task.build_stages(new_model(config, None))
 
 
 def test_two_stages_and_a_resumption_on_two_processes(tmp_path, places):
@@ -289,16 +290,19 @@ def test_two_stages_and_a_resumption_on_two_processes(tmp_path, places):
     part = ["--output", str(tmp_path / "part")]
     run_main_on_ranks(2, tmp_path, [*arguments, shorter, *part])
     run_main_on_ranks(2, tmp_path, [*arguments, *part, "--resume", "auto"])
-    whole, parts = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "part"))
-    assert whole["position"] == parts["position"]
-    assert all(torch.equal(t, parts["model"][name]) for name, t in whole["model"].items())
+    whole, parts = (open_checkpoint(tmp_path / name / LAST) for name in ("whole", "part"))
+    assert whole.training.position == parts.training.position
+    assert all(torch.equal(t, parts.state[name]) for name, t in whole.state.items())
 
 
 def encode_one(own: Processes, picture: Path) -> Tensor:
     """A split of a single picture, on more processes than that."""
     items = PictureDataset([picture], EvaluationTransform((8, 8), "clip"))
     loading = Loading(batch_size=4, num_workers=0, chunk=8)
-    return encode_items(items, lambda x: x.flatten(1), own, Precision("fp32", own.device), loading)
+    precision = Precision("fp32", own.device)
+    return encode_items(
+        items, lambda x: x.flatten(1), processes=own, precision=precision, loading=loading
+    )
 
 
 def test_a_split_smaller_than_the_number_of_processes_is_encoded(tmp_path, pedestrians):
@@ -312,11 +316,11 @@ def test_a_split_smaller_than_the_number_of_processes_is_encoded(tmp_path, pedes
 def test_a_step_waits_for_the_gpu_at_no_point(small_config):
     config = small_config("schedule.clip_grad=1.0", "experiment.itc=true")
     with processes("cuda") as own:
-        model = build_model(config).to(own.device)
-        parts = build_data(config), build_tokenizer(config), model
-        (stage,) = build_stages(config, *parts, own)
+        model = new_model(config, None).to(own.device)
         auto = Precision("auto", own.device)
-        trainer = Trainer(stage, model, own, Alone(), auto, config.data.batch_size, seed=1)
+        (stage,) = TextTask(config, own, auto).build_stages(model)
+        chunk = config.data.batch_size
+        trainer = Trainer(stage, model, own, auto, gather=Alone(), chunk=chunk, seed=1)
         batch = next(iter(stage.loader)).to(own.device)
         trainer.step(batch, 0)  # the first allocates
         torch.cuda.set_sync_debug_mode("error")

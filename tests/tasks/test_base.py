@@ -8,7 +8,7 @@ import torch
 import options
 from errors import InputError
 from misc.runtime.distributed import Processes
-from misc.tasks.base import build_curve, prepare, share_batch
+from misc.tasks.stages import build_curve, optimizer_of, share_batch
 from tests import GOLDEN_FILES
 
 GOLDEN = json.loads((GOLDEN_FILES / "schedules_clipreid.json").read_text())
@@ -41,11 +41,12 @@ def test_the_text_recipe_rises_and_falls_by_steps():
 def test_the_optimizers_are_the_published_ones():
     model = torch.nn.Linear(2, 2)
     config = configure("clipreid_cnn.yaml")
-    optimizer = prepare(model, config.stage_schedule(config.stages[1]), fast=("weight",))
+    schedule = config.stage_schedule(config.stages[1])
+    optimizer = optimizer_of(model, schedule, new_parameters=("weight",))
     assert type(optimizer) is torch.optim.Adam
     groups = [(g["weight_decay"], g["factor"], g["betas"]) for g in optimizer.param_groups]
     assert groups == [(5e-4, 1.0, (0.9, 0.999)), (5e-4, 2.0, (0.9, 0.999))]
-    assert type(prepare(model, configure("config.yaml").schedule, ())) is torch.optim.AdamW
+    assert type(optimizer_of(model, configure("config.yaml").schedule, ())) is torch.optim.AdamW
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])

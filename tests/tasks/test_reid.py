@@ -13,9 +13,9 @@ from errors import InputError
 from misc import export
 from misc.datasets.reid import read_reid
 from misc.retrieval.features import load_features
-from misc.runtime.checkpoint import LAST, read_checkpoint
+from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.synthetic.writing import write_reid_dataset
-from model.weights.published_reid import to_clip_reid
+from model.weights.published.clip_reid import to_clip_reid
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks
 
@@ -99,8 +99,8 @@ def test_every_layout_trains_and_evaluates(run, dataset, cameras, views):
     ((name, found),) = metrics(folder).items()
     assert name.endswith("test, image to image")
     assert 0 < found["mAP"] <= 100
-    architecture = read_checkpoint(folder / LAST)["architecture"]
-    assert (architecture["cameras"], architecture["views"]) == (cameras, views)
+    architecture = open_checkpoint(folder / LAST).architecture
+    assert (architecture.num_cameras, architecture.num_views) == (cameras, views)
     lists = folder / "ranked_lists" / re.sub(r"[^\w.-]+", "-", name.partition(",")[0])
     names = {file.name for file in lists.iterdir()}
     assert names == {"sample-01.jpg", "worst-01.jpg", "ranked_lists.jsonl"}
@@ -119,7 +119,7 @@ def test_the_stages_learn_what_is_theirs(run):
     total = losses(whole)[-1]
     assert total["loss"] == pytest.approx(0.25 * total["id"] + total["triplet"] + total["i2t"])
 
-    before, after = (read_checkpoint(run / LAST)["model"] for run in (first, whole))
+    before, after = (open_checkpoint(run / LAST).state for run in (first, whole))
     changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
     kept = {name for name in before if name.startswith("prompts.")}
     kept |= {"image_head.neck.bias", "projected_head.neck.bias"}
@@ -129,12 +129,12 @@ def test_the_stages_learn_what_is_theirs(run):
 def test_the_second_stage_alone_begins_with_the_prompts_of_the_first(run):
     first = run("stages.images.skip=true", output="first")
     second = run("stages.prompts.skip=true", f"model.init_from={first}", output="second")
-    before, after = (read_checkpoint(run / LAST)["model"] for run in (first, second))
+    before, after = (open_checkpoint(run / LAST).state for run in (first, second))
     assert torch.equal(before["prompts.words"], after["prompts.words"])
     assert {row["stage"] for row in losses(second)} == {"images"}
     other = ("stages.prompts.skip=true", f"model.init_from={first}", "reid.dataset=vehicleid")
     baseline = run(*other, "reid.i2t=false", "data.image_size=[48, 16]", output="other")
-    assert not any(n.startswith("prompts.") for n in read_checkpoint(baseline / LAST)["model"])
+    assert not any(n.startswith("prompts.") for n in open_checkpoint(baseline / LAST).state)
 
 
 def test_prompts_that_nothing_has_learnt_are_not_compared_with(run, folder):
@@ -157,7 +157,7 @@ def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(run, interrupt, saves
     whole = run("reid.sie=camera", output="whole")
     interrupt(lambda: run("reid.sie=camera", output="broken"), saves)
     resumed = run("reid.sie=camera", "--resume", "auto", output="broken")
-    first, second = (read_checkpoint(folder / LAST)["model"] for folder in (whole, resumed))
+    first, second = (open_checkpoint(folder / LAST).state for folder in (whole, resumed))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     assert metrics(whole) == metrics(resumed)
 
@@ -173,7 +173,7 @@ def test_two_processes_train_as_one(run, folder, tmp_path, recipe):
     for one, two in zip(losses(alone), losses(both), strict=True):
         named = [name for name in one if name in ("loss", "sup_con", "id", "triplet", "i2t")]
         assert [two[name] for name in named] == pytest.approx([one[n] for n in named], rel=2e-4)
-    first, second = (read_checkpoint(folder / LAST)["model"] for folder in (alone, both))
+    first, second = (open_checkpoint(folder / LAST).state for folder in (alone, both))
     for name, tensor in first.items():
         if not name.endswith("k_proj.bias"):  # its gradient is zero but for rounding
             torch.testing.assert_close(second[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
@@ -211,7 +211,7 @@ def test_a_published_checkpoint_is_evaluated(run, folder, recipe):
     """In the names of CLIP-ReID's code, without a configuration of this project in the file."""
     tower = (RESNET,) if recipe == CNN else ()
     trained = run(*tower, recipe=recipe, output="trained")
-    torch.save(to_clip_reid(read_checkpoint(trained / LAST)["model"]), "ViT-B-16_60.pth")
+    torch.save(to_clip_reid(open_checkpoint(trained / LAST).state), "ViT-B-16_60.pth")
     words = ("--config", recipe, *SMALL, *FEW, *tower, f"reid.root={folder}")
     assert evaluate("ViT-B-16_60.pth", *words, output="published") == metrics(trained)
 
@@ -220,8 +220,8 @@ def test_datasets_are_trained_on_together(run, folder):
     more = f"[{{dataset: dukemtmc, root: {folder}}}]"
     sets = (f"reid.train_sets={more}", f"reid.test_sets={more}")
     trained = run(*sets, "reid.sie=camera", output="joined")
-    architecture = read_checkpoint(trained / LAST)["architecture"]
-    assert (architecture["identities"], architecture["cameras"]) == (12, 6 + 8)
+    architecture = open_checkpoint(trained / LAST).architecture
+    assert (architecture.num_identities, architecture.num_cameras) == (12, 6 + 8)
     assert len(metrics(trained)) == 2
     assert evaluate("joined", output="again") == metrics(trained)
 
@@ -232,8 +232,8 @@ def test_a_text_training_goes_on_with_pictures(run, places, tmp_path):
     arguments = ["--config", demo, *SMALL, *places, "schedule.epoch=1", "experiment.text_length=77"]
     main.run(options.parse([*arguments, "--output", "text"]))
     words = ("model.init_from=text", "data.image_size=[48, 16]", "stages.images.skip=true")
-    state = read_checkpoint(run(*words) / LAST)["model"]
-    text = read_checkpoint(tmp_path / "text" / LAST)["model"]
+    state = open_checkpoint(run(*words) / LAST).state
+    text = open_checkpoint(tmp_path / "text" / LAST).state
     for name in ("visual.proj", "visual.conv1.weight"):
         assert torch.equal(state[name], text[f"clip.{name}"])
     projection = "text.projection"
@@ -245,10 +245,10 @@ def test_a_text_training_goes_on_with_pictures(run, places, tmp_path):
 def test_a_training_begins_with_a_published_checkpoint(run, tmp_path):
     """With CLIP-ReID's own, whose prompts are of as many identities, and with TBPS-CLIP's."""
     first = run(output="first")
-    state = read_checkpoint(first / LAST)["model"]
+    state = open_checkpoint(first / LAST).state
     torch.save(to_clip_reid(state), "reid.pth")
     second = run("stages.prompts.skip=true", "model.init_from=reid.pth", output="second")
-    held = read_checkpoint(second / LAST)["model"]
+    held = open_checkpoint(second / LAST).state
     assert torch.equal(held["prompts.words"], state["prompts.words"])
     architecture = {"embed_dim": 32}
     with pytest.raises(InputError, match=r"model\.embed_dim is 16 in it and 32 in the config"):
@@ -263,8 +263,8 @@ def test_a_checkpoint_of_the_other_task_is_named(run, places, tmp_path):
     for file in ("text", "tbps.pth"):
         with pytest.raises(InputError, match="is of task text_to_image, which knows no identities"):
             run("--evaluate", file, output="none")
-    started = read_checkpoint(run("model.init_from=tbps.pth", output="run") / LAST)["model"]
-    whole = read_checkpoint(Path("text") / "checkpoint_best.pt")["model"]
+    started = open_checkpoint(run("model.init_from=tbps.pth", output="run") / LAST).state
+    whole = open_checkpoint(Path("text") / "checkpoint_best.pt").state
     name = "text.transformer.blocks.0.attn.q_proj.weight"
     assert torch.equal(started[f"prompts.{name}"], whole[f"clip.{name}"])
     torch.save(to_clip_reid(started), "reid.pth")
@@ -284,7 +284,7 @@ def test_prompts_of_other_identities_or_another_noun_are_not_taken(run):
 def test_a_published_model_without_the_recipes_side_information_keeps_its_own(run, folder, capsys):
     """Its cameras are those of the data; `reid.sie` says nothing about it."""
     trained = run(recipe=SIE_OLP, output="trained")
-    torch.save(to_clip_reid(read_checkpoint(trained / LAST)["model"]), "sie.pth")
+    torch.save(to_clip_reid(open_checkpoint(trained / LAST).state), "sie.pth")
     words = ("--config", VIT, *SMALL, *FEW, f"reid.root={folder}", "model.stride=12")
     words = tuple(word for word in words if word != "model.stride=12")
     stride = options.parse(["--config", SIE_OLP]).configure().model.stride

@@ -13,7 +13,7 @@ import main
 import options
 from errors import InputError
 from misc.export import main as export
-from misc.runtime.checkpoint import BEST, LAST, read_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from model.weights import load_clip, resize_position_embedding
 from tests.archives import write_openai_archive
 from tests.conftest import SMALL
@@ -59,7 +59,7 @@ def run(places, tmp_path) -> Run:
 
 
 def state(folder: Path, name: str = LAST) -> dict[str, Tensor]:
-    return read_checkpoint(folder / name)["model"]
+    return open_checkpoint(folder / name).state
 
 
 def closing_rows(folder: Path) -> list[dict[str, float]]:
@@ -71,11 +71,11 @@ def test_it_trains_and_evaluates_from_its_checkpoint(run, weights, tmp_path):
     """With masked words over its dense tokens, and the rates of layers."""
     heads = "experiment={ss: true, id: true, mlm: true, cmt_depth: 1, mvs_image: true}"
     folder = run(*weights, heads, "schedule.layer_decay=0.7")
-    checkpoint = read_checkpoint(folder / LAST)
-    assert checkpoint["position"]["step"] == 2
-    vision = checkpoint["architecture"]["vision"]
-    assert (vision["layers"], vision["last_stride"]) == ((1, 2, 1, 1), 2)
-    assert checkpoint["model"][POSITIONS].shape == (1 + 2 * 1, 256)
+    checkpoint = open_checkpoint(folder / LAST)
+    assert checkpoint.training.position.step == 2
+    vision = checkpoint.architecture.vision
+    assert (vision.layers, vision.last_stride) == ((1, 2, 1, 1), 2)
+    assert checkpoint.state[POSITIONS].shape == (1 + 2 * 1, 256)
     again = tmp_path / "again"
     main.run(options.parse(["--evaluate", str(folder), "--output", str(again)]))
     trained, evaluated = closing_rows(folder), closing_rows(again)

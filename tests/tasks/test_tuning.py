@@ -11,12 +11,13 @@ import main
 import options
 from errors import InputError
 from misc import export
-from misc.runtime.checkpoint import BEST, LAST, Start, find_checkpoint, read_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.synthetic.writing import write_dataset, write_reid_dataset
 from misc.tasks.text.model import restored_model
 from misc.training.trainer import Trainer
-from model.tuning.cskt import is_added
-from model.weights.published import read_published, to_cskt
+from model.tuning.tune import is_added
+from model.weights.published.cskt import to_cskt
+from model.weights.published.format import Geometry
 from tests.altclip_folders import write_altclip_folder
 from tests.archives import VIT_B_16, write_openai_archive
 from tests.conftest import SMALL
@@ -83,8 +84,8 @@ def evaluate(*words: str, output: str) -> list[dict]:
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_checkpoint_holds_what_was_trained_and_gives_the_same_numbers(train, way):
     folder = train(*way)
-    content = read_checkpoint(folder / BEST)
-    held = {name for name in content["model"] if not name.endswith(("positional_embedding",))}
+    state = open_checkpoint(folder / BEST).state
+    held = {name for name in state if not name.endswith(("positional_embedding",))}
     held -= {"clip.logit_scale"}
     assert held
     assert all(is_added(name) or not name.startswith("clip.") for name in held)
@@ -130,11 +131,11 @@ def test_what_a_run_has_learnt_is_tuned(train, tmp_path):
     """With the temperature of the recipe, whatever the scale that was learnt; then resumed."""
     train(*OFF, "model.temperature=null", "schedule.epoch=1", output="base")
     folder = train("model.init_from=base", "schedule.epoch=1", "experiment.select_on=last")
-    state = read_checkpoint(folder / LAST)["model"]
+    state = open_checkpoint(folder / LAST).state
     assert state["clip.logit_scale"].exp().item() == pytest.approx(50)
     assert evaluate("run", output="again") == closing(folder)
     train("model.init_from=base", "schedule.epoch=2", "--resume", "auto")
-    assert read_checkpoint(folder / LAST)["epoch"] == 2
+    assert open_checkpoint(folder / LAST).epoch == 2
     (tmp_path / "base").rename(tmp_path / "moved")
     with pytest.raises(InputError, match=r"model\.init_from, .* are not there: there is no base"):
         evaluate("run", output="none")
@@ -156,7 +157,7 @@ def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(train, interrupt, sav
     whole = train(*words, output="whole")
     interrupt(lambda: train(*words, output="broken"), saves)
     resumed = train(*words, "--resume", "auto", output="broken")
-    first, second = (read_checkpoint(folder / LAST)["model"] for folder in (whole, resumed))
+    first, second = (open_checkpoint(folder / LAST).state for folder in (whole, resumed))
     assert first.keys() == second.keys()
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     assert closing(whole) == closing(resumed)
@@ -187,12 +188,11 @@ def test_two_processes_tune_as_one(train, places, archive, tmp_path):
 def test_lora_is_merged_by_an_export_and_the_others_are_refused(train, tmp_path):
     folder = train(*WAYS["LoRA"], "experiment.id=true")
     assert export.main([str(folder), "merged.pth"]) == 0
-    merged = read_published(Path("merged.pth"), (32, 16)).state
-    file = find_checkpoint(folder, BEST)
-    content = read_checkpoint(file)
-    config = options.parse([]).configure(content["config"])
-    model = restored_model(config, Start(file, content), with_heads=False)
-    assert torch.equal(merged["classifier.weight"], content["model"]["classifier.weight"])
+    merged = open_checkpoint(Path("merged.pth"), geometry=lambda: Geometry((32, 16))).state
+    checkpoint = open_checkpoint(folder, BEST)
+    config = options.parse([]).configure(checkpoint.config)
+    model = restored_model(config, checkpoint, with_heads=False)
+    assert torch.equal(merged["classifier.weight"], checkpoint.state["classifier.weight"])
     name = "clip.visual.transformer.blocks.0.mlp.c_fc"
     layer = model.clip.visual.transformer.blocks[0].mlp.c_fc
     expected = layer.base_layer.weight + layer.get_delta_weight("default")
@@ -205,10 +205,9 @@ def test_lora_is_merged_by_an_export_and_the_others_are_refused(train, tmp_path)
 
 def test_a_published_checkpoint_is_evaluated(train, places):
     folder = train()
-    file = find_checkpoint(folder, BEST)
-    content = read_checkpoint(file)
-    config = options.parse([]).configure(content["config"])
-    state = restored_model(config, Start(file, content), with_heads=False).state_dict()
+    checkpoint = open_checkpoint(folder, BEST)
+    config = options.parse([]).configure(checkpoint.config)
+    state = restored_model(config, checkpoint, with_heads=False).state_dict()
     torch.save({"model": to_cskt(state)}, "best.pth")
     words = ("--config", CSKT, *SMALL, *FEW, *places)
     assert evaluate("best.pth", *words, output="again") == closing(folder)
@@ -283,6 +282,6 @@ def test_the_recipe_makes_full_size_steps(tmp_path):
     assert all(math.isfinite(row["loss"]) for row in steps)
     told = (tmp_path / "run" / "log.txt").read_text()
     assert "12,117,888 of 161,735,553 parameters (7.49 %)" in told
-    held = read_checkpoint(tmp_path / "run" / LAST)["model"]
+    held = open_checkpoint(tmp_path / "run" / LAST).state
     moved = [name for name, tensor in held.items() if name.endswith("up.bias") and tensor.any()]
     assert len(moved) == 24

@@ -10,7 +10,7 @@ import torch
 import main
 import options
 from errors import InputError
-from misc.runtime.checkpoint import BEST, LAST, read_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.precision import Precision
 from misc.training.trainer import Trainer
 from tests.conftest import SMALL
@@ -37,7 +37,7 @@ def rows(folder: Path) -> list[dict]:
 
 
 def weights(folder: Path, name: str = LAST) -> dict[str, torch.Tensor]:
-    return read_checkpoint(folder / name)["model"]
+    return open_checkpoint(folder / name).state
 
 
 def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -58,13 +58,13 @@ def test_a_run_leaves_its_record(train, capsys):
     assert [row["split"] for row in evaluations] == ["val"] * 6 + ["test"] * 2
     assert {row["direction"] for row in evaluations} == {"text to image", "image to text"}
 
-    best = read_checkpoint(folder / BEST)
+    best = open_checkpoint(folder / BEST)
     scores = [row["R1"] for row in evaluations if row["direction"] == "text to image"][:3]
-    assert best["epoch"] == 1 + scores.index(max(scores))
+    assert best.epoch == 1 + scores.index(max(scores))
     printed = capsys.readouterr().out
-    assert f"test split: epoch {best['epoch']}, the best on val" in printed
+    assert f"test split: epoch {best.epoch}, the best on val" in printed
     saved = options.parse(["--config", str(folder / "config.yaml")]).configure()
-    assert options.to_tree(saved) == best["config"]
+    assert options.to_tree(saved) == best.config
 
 
 def test_evaluation_alone_gives_the_same_numbers(train, tmp_path, capsys):
@@ -86,11 +86,11 @@ def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(train, interrupt, sav
     settings = ("log.save_period=7", "experiment.mvs_image=true", "schedule.clip_grad=1.0")
     whole = train(*settings, output="whole")
     interrupt(lambda: train(*settings, output="broken"), saves)
-    assert read_checkpoint(whole.parent / "broken" / LAST)["position"]["step"] > 0
+    assert open_checkpoint(whole.parent / "broken" / LAST).training.position.step > 0
     resumed = train(*settings, "--resume", "auto", output="broken")
     assert equal(weights(whole), weights(resumed))
     assert equal(weights(whole, BEST), weights(resumed, BEST))
-    first, second = (read_checkpoint(f / LAST)["position"] for f in (whole, resumed))
+    first, second = (open_checkpoint(f / LAST).training.position for f in (whole, resumed))
     assert first == second
 
     def numbers(folder: Path) -> list[dict]:
@@ -116,7 +116,7 @@ def test_a_finished_run_goes_on_when_it_is_given_more_epochs(train):
     folder = train("schedule.epoch=1")
     assert len([row for row in rows(folder) if row.get("split") == "test"]) == 2
     train("schedule.epoch=2", "--resume", "auto")
-    assert read_checkpoint(folder / LAST)["epoch"] == 2
+    assert open_checkpoint(folder / LAST).epoch == 2
     assert len([row for row in rows(folder) if row.get("split") == "test"]) == 2
 
 
@@ -166,7 +166,7 @@ def test_a_resumption_that_trains_other_parameters_is_refused(train):
 def test_a_run_goes_on_in_another_precision(train, before, after):
     train("schedule.epoch=1", f"experiment.precision={before}")
     folder = train("schedule.epoch=2", f"experiment.precision={after}", "--resume", "auto")
-    assert read_checkpoint(folder / LAST)["epoch"] == 2
+    assert open_checkpoint(folder / LAST).epoch == 2
 
 
 def test_two_runs_of_the_same_second_have_folders_of_their_own(places, tmp_path, monkeypatch):

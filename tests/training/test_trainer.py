@@ -9,8 +9,8 @@ from errors import InputError
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
-from misc.tasks.text.build import build_model, build_tokenizer
-from misc.tasks.text.task import build_data, build_stages
+from misc.tasks.text.model import new_model
+from misc.tasks.text.task import TextTask
 from misc.training.trainer import Stage, Trainer, check_chunk
 from model.gather import Alone
 from model.interface import TextBatch, TextOutputs
@@ -40,17 +40,17 @@ def training(request, places) -> Training:
     recipe = ["--config", str(options.RECIPES / "demo.yaml"), *SMALL, *places]
     config = options.parse([*recipe, FULL, *request.param]).configure()
     seed_torch(1, Purpose.INITIALISATION)
-    data = build_data(config)
-    model = build_model(config, data.identities)
-    parts = data, build_tokenizer(config), model
-    (stage,) = build_stages(config, *parts, ALONE)
+    task = TextTask(config, ALONE, Precision("fp32", ALONE.device))
+    model = new_model(config, None, num_identities=task.data.num_identities)
+    (stage,) = task.build_stages(model)
     return stage, model, next(iter(stage.loader))
 
 
 def make_trainer(training: Training, precision: str, chunk: int) -> Trainer:
     """Its scaler begins where nothing overflows, which in fp16 the usual 2^16 does here."""
     stage, model, _ = training
-    trainer = Trainer(stage, model, ALONE, Alone(), Precision(precision, ALONE.device), chunk, 1)
+    own = Precision(precision, ALONE.device)
+    trainer = Trainer(stage, model, ALONE, own, gather=Alone(), chunk=chunk, seed=1)
     if precision == "fp16":
         trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     return trainer

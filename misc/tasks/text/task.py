@@ -119,5 +119,4 @@ class TextTask(Task[TBPSCLIP]):
             self.tokenizer,
             text_length=self.config.experiment.text_length,
             loading=build_loading(self.config),
-            clean_captions=self.config.experiment.clean_captions,
         )

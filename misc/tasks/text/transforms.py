@@ -64,7 +64,6 @@ def build_text_augmentation(config: Config) -> TextAugmentation:
         backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
         change=TEXT_CHANGES[experiment.text_augment](),
         strength=experiment.eda_alpha,
-        clean=experiment.clean_captions,
     )
 
 

@@ -13,8 +13,11 @@ from model.criteria.text import TextCriterion
 from model.interface import TextBatch
 from model.resnet import ResNetShape
 from model.tbps_clip import TBPSCLIP
-from model.tuning.cskt import add_adapters, add_prompts, describe_tuning, frozen, tune
+from model.tuning.adapters import add_adapters
+from model.tuning.description import LoraTuning, Tuning
 from model.tuning.lora import add_lora, base_names, merge_lora, wrapped_names
+from model.tuning.prompts import add_prompts
+from model.tuning.tune import describe_tuning, frozen_names, tune
 from model.vit import VisionShape
 
 VISION = VisionShape(64, 2, 2, patch_size=16, stride=16, image_size=(64, 32))
@@ -72,8 +75,8 @@ def test_it_sits_in_every_block_and_starts_from_nothing(build, towers, targets):
     wrapped = [name for name in clip.state_dict() if ".lora_A." in name]
     assert len(wrapped) == layers * in_a_block
     assert set(base_names(clip.state_dict())) == names
-    told = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": targets, "towers": towers}
-    assert describe_tuning(clip) == {"lora": told}
+    described = LoraTuning(4, 8, 0.0, tuple(targets), tuple(towers))
+    assert describe_tuning(clip) == Tuning(lora=described)
 
 
 @BACKBONES
@@ -83,7 +86,7 @@ def test_merged_weights_give_the_same_features(build):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     start = features(model.clip)
     add_lora(model.clip, rank=4, targets=["attention", "mlp"])
-    freeze(model, frozen(model))
+    freeze(model, frozen_names(model))
     train_a_little(model)
     tuned = features(model.clip)
     frozen_weights = base_names(model.state_dict())
@@ -93,7 +96,7 @@ def test_merged_weights_give_the_same_features(build):
     assert set(plain.state_dict()) == names
     build_again = TBPSCLIP(build())
     build_again.load_state_dict(plain.state_dict())
-    assert describe_tuning(plain.clip) == {}
+    assert describe_tuning(plain.clip) == Tuning()
     for merged, apart, first in zip(features(build_again.clip), tuned, start, strict=True):
         torch.testing.assert_close(merged, apart, rtol=1e-5, atol=1e-5)
         assert not torch.allclose(merged, first, atol=1e-2)
@@ -135,19 +138,19 @@ def test_it_goes_with_prompts_adapters_and_checkpointing(checkpointing):
     text = TextShape(48, 3, 2, context_length=24, vocab_size=300)
     clip = CLIP(VISION, text, 32, gradient_checkpointing=checkpointing)
     add_prompts(clip, n_ctx=2, depth=2)
-    add_adapters(clip.text)
+    add_adapters(clip.text, clip.text.shape.width)
     names = {name for name, p in clip.named_parameters() if "prompts" in name or "adapter" in name}
     add_lora(clip, dropout=0.1, towers=["text"])
     assert {name for name, p in clip.named_parameters() if p.requires_grad} >= names
     model = TBPSCLIP(clip)
-    freeze(model, frozen(model))
+    freeze(model, frozen_names(model))
     trained = {
         name.removeprefix("clip.") for name, p in model.named_parameters() if p.requires_grad
     }
     assert trained == names | {name for name in clip.state_dict() if ".lora_" in name}
     train_a_little(model)
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-    assert describe_tuning(clip)["lora"]["dropout"] == 0.1
+    assert describe_tuning(clip).lora.dropout == 0.1
     again = CLIP(VISION, text, 32)
     tune(again, describe_tuning(clip))
     again.load_state_dict(clip.state_dict())
@@ -171,4 +174,4 @@ def test_a_resnet_has_no_place_for_it():
         add_lora(CLIP(shape, text, 32))
     clip = CLIP(shape, text, 32)
     add_lora(clip, towers=["text"])
-    assert describe_tuning(clip)["lora"]["towers"] == ["text"]
+    assert describe_tuning(clip).lora.towers == ("text",)

@@ -4,7 +4,7 @@ import math
 import os
 import pickle
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,23 +16,27 @@ import main
 import options
 from errors import InputError
 from misc import export
-from misc.runtime.checkpoint import BEST, LAST, read_checkpoint, save_checkpoint
-from misc.tasks.text.build import build_model, describe_architecture
+from misc.runtime.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    open_checkpoint,
+    save_checkpoint,
+)
+from misc.tasks.starting_weights import restore_backbone
+from misc.tasks.text.build import build_tbps_clip, describe
+from model.architecture import TextArchitecture
 from model.clip import CLIP, TextShape
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.tbps_clip import TBPSCLIP
-from model.tuning.cskt import tune
+from model.tuning.description import AdapterTuning, PromptTuning, Tuning
+from model.tuning.tune import describe_tuning, tune
 from model.vit import VisionShape
-from model.weights.published import (
-    HEADS,
-    from_cskt,
-    from_irra,
-    from_tbps_clip,
-    is_published,
-    read_published,
-    to_cskt,
-    to_tbps_clip,
-)
+from model.weights.published.cskt import from_cskt, to_cskt
+from model.weights.published.format import Geometry
+from model.weights.published.irra import from_irra, to_irra
+from model.weights.published.tbps_clip import from_tbps_clip, to_tbps_clip
+from model.weights.published.text_towers import HEADS
 from tests import GOLDEN_FILES
 from tests.conftest import SMALL
 
@@ -40,6 +44,10 @@ GOLDEN = np.load(GOLDEN_FILES / "tbps_step.npz")
 SHAPE = {"image_size": (64, 32), "heads": (2, 2)}  # of the golden model, not told by its weights
 VISION = VisionShape(64, 2, 2, patch_size=16, stride=16, image_size=(64, 32))
 TEXT = TextShape(64, 2, 2, context_length=20, vocab_size=300)
+
+
+def read_published(file: Path, *geometry: object, **named: object) -> Checkpoint:
+    return open_checkpoint(file, geometry=lambda: Geometry(*geometry, **named))
 
 
 def golden(name: str) -> torch.Tensor:
@@ -172,9 +180,8 @@ def test_features_are_those_of_the_published_code(
     assert (b"easydict" in file.read_bytes()) == with_easydict
     monkeypatch.delitem(sys.modules, "easydict")
 
-    assert is_published(file)
     published = read_published(file, **SHAPE)
-    assert published.kind == "TBPS-CLIP"
+    assert published.recipe == "TBPS-CLIP"
     model = full_model()
     model.load_state_dict(published.state)
     assert_golden_features(model.clip)
@@ -188,10 +195,9 @@ def test_features_are_those_of_the_published_code(
 
 def test_irra(irra, write):
     file = write(irra)
-    assert is_published(file)
     published = read_published(file, **SHAPE)
-    assert published.kind == "IRRA"
-    assert published.architecture["identities"] == 6
+    assert published.recipe == "IRRA"
+    assert published.architecture.num_identities == 6
     model = full_model()
     model.simclr_mlp = None
     model.load_state_dict(published.state)
@@ -205,18 +211,16 @@ def test_cskt(write):
     names = [name for name in content.files if name.startswith("weights/")]
     theirs = {name.removeprefix("weights/"): torch.tensor(content[name]) for name in names}
     file = write(theirs)
-    assert is_published(file)
-    assert read_published(file, (64, 32), heads=(1, 1)).kind == "CSKT"
+    assert read_published(file, (64, 32), heads=(1, 1)).recipe == "CSKT"
     published = read_published(write({f"module.{k}": v for k, v in theirs.items()}), (64, 32))
-    assert published.architecture["tuning"] == {
-        "prompts": {"n_ctx": 4, "depth": 3, "direction": "both"},
-        "image_adapters": {"reduction": 8, "scale": 0.1, "blocks": None},
-        "text_adapters": {"reduction": 8, "scale": 4.0, "blocks": None},
-    }
+    architecture = published.architecture
+    assert isinstance(architecture, TextArchitecture)
+    assert architecture.tuning == Tuning(
+        PromptTuning(4, 3, "both"), AdapterTuning(8, 0.1), AdapterTuning(8, 4.0)
+    )
     assert published.state["clip.logit_scale"].exp().item() == pytest.approx(50)
-    vision, text = published.architecture["vision"], published.architecture["text"]
-    clip = CLIP(VisionShape(**vision), TextShape(**text), published.architecture["embed_dim"])
-    tune(clip, published.architecture["tuning"])
+    clip = CLIP(architecture.vision, architecture.text, architecture.embed_dim)
+    tune(clip, architecture.tuning)
     model = TBPSCLIP(clip).eval()
     model.load_state_dict(published.state)
     case = {k.removeprefix("a_nctx4_depth3_layers3/"): content[k] for k in content.files}
@@ -271,7 +275,7 @@ def test_tensors_of_cskt_that_do_not_fit_are_named(write, name, value, told):
 def test_architecture(theirs, write, small_config):
     """It is that of the model, and the builder makes a model of it that the weights fit."""
     published = read_published(write(theirs), **SHAPE)
-    assert published.architecture == describe_architecture(full_model())
+    assert published.architecture == describe_full(full_model())
     config = small_config(
         "data.image_size=[64,32]",
         "model.clip_pretrained=unread.pt",
@@ -283,19 +287,20 @@ def test_architecture(theirs, write, small_config):
         "experiment.mlm=true",
         "experiment.cmt_depth=1",
     )
-    model = build_model(config, architecture=published.architecture)
+    clip = restore_backbone(config, published.architecture)
+    model = build_tbps_clip(config, clip, published.architecture.num_identities)
     model.load_state_dict(published.state)
     assert_golden_features(model.clip)
-    assert describe_architecture(model)["identities"] == 6
+    assert describe(config, model).num_identities == 6
 
     towers = {n: v for n, v in theirs.items() if not n.startswith("classifier.")}
-    assert read_published(write(towers), **SHAPE).architecture["identities"] == 0
+    assert read_published(write(towers), **SHAPE).architecture.num_identities == 0
 
 
 def test_heads_are_64_wide_unless_told(theirs, write):
     architecture = read_published(write(theirs), image_size=(64, 32)).architecture
-    assert architecture["vision"] == asdict(VISION) | {"heads": 1}
-    assert architecture["text"] == asdict(TEXT) | {"heads": 1}
+    assert architecture.vision == replace(VISION, heads=1)
+    assert architecture.text == replace(TEXT, heads=1)
 
 
 def test_round_trips_are_bitwise(theirs, irra):
@@ -312,6 +317,7 @@ def test_round_trips_are_bitwise(theirs, irra):
     left_out = ("simclr_mlp.", "clip.logit_scale")
     rest = {name: value for name, value in ours.items() if not name.startswith(left_out)}
     assert_same_state(from_irra(irra), rest)
+    assert_same_state(to_irra(rest), irra)
 
 
 def test_a_missing_log_scale_is_that_of_the_start(theirs, write):
@@ -324,9 +330,9 @@ def test_a_missing_log_scale_is_that_of_the_start(theirs, write):
 def test_a_square_tells_its_sides(theirs, write):
     theirs["visual.positional_embedding"] = torch.zeros(1 + 9, 64)
     file = write(theirs)
-    assert read_published(file).architecture["vision"]["image_size"] == (48, 48)
-    vision = read_published(file, stride=12).architecture["vision"]
-    assert (vision["image_size"], vision["stride"]) == ((40, 40), 12)
+    assert read_published(file).architecture.vision.image_size == (48, 48)
+    vision = read_published(file, stride=12).architecture.vision
+    assert (vision.image_size, vision.stride) == ((40, 40), 12)
 
 
 def test_the_image_size_must_fit(theirs, write):
@@ -340,8 +346,8 @@ def test_the_image_size_must_fit(theirs, write):
         read_published(file, image_size=(64, 32), stride=8)
     with pytest.raises(InputError, match="no room for a patch"):
         read_published(file, image_size=(8, 8))
-    vision = read_published(file, image_size=(40, 24), stride=8).architecture["vision"]
-    assert (vision["image_size"], vision["stride"]) == ((40, 24), 8)
+    vision = read_published(file, image_size=(40, 24), stride=8).architecture.vision
+    assert (vision.image_size, vision.stride) == ((40, 24), 8)
 
 
 @pytest.mark.parametrize(
@@ -366,16 +372,16 @@ def test_tensors_that_do_not_fit_are_named(theirs, write, name, value, told):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "there is no checkpoint"),
+        (None, "does not exist"),
         (b"", "cannot be read safely"),
         (b"no archive", "cannot be read safely"),
-        (torch.zeros(3), "no weights under `model`"),
-        ({"state_dict": {}}, "no weights under `model`"),
-        ({"model": torch.zeros(3)}, "no weights under `model`"),
-        ({"model": {}}, "neither a checkpoint of TBPS-CLIP"),
+        (torch.zeros(3), "holds a Tensor, not a checkpoint"),
+        ({"state_dict": {}}, "neither a checkpoint of this project"),
+        ({"model": torch.zeros(3)}, "neither a checkpoint of this project"),
+        ({"model": {}}, "nor of a known one .TBPS-CLIP, CSKT, IRRA, CLIP-ReID."),
         ({"model": {"encode_text.token_embedding.weight": "a"}}, "neither a checkpoint"),
-        ({"model": {"clip.text.token_embedding.weight": torch.zeros(3, 4)}}, "nor of IRRA"),
-        ({"model": {"token_embedding.weight": torch.zeros(3, 4)}}, "nor of IRRA"),
+        ({"model": {"clip.text.token_embedding.weight": torch.zeros(3, 4)}}, "nor of a known one"),
+        ({"model": {"token_embedding.weight": torch.zeros(3, 4)}}, "nor of a known one"),
     ],
 )
 def test_files_of_another_kind_are_refused(tmp_path, content, told):
@@ -384,7 +390,6 @@ def test_files_of_another_kind_are_refused(tmp_path, content, told):
         file.write_bytes(content)
     elif content is not None:
         torch.save(content, file)
-    assert not is_published(file)
     with pytest.raises(InputError, match=told) as caught:
         read_published(file)
     assert str(file) in str(caught.value)
@@ -408,7 +413,6 @@ def test_a_pickle_is_not_run(theirs, tmp_path, way):
         file.write_bytes(pickle.dumps(content, protocol=2))
     else:
         torch.save(content, file, _use_new_zipfile_serialization=way == "zip")
-    assert not is_published(file)
     with pytest.raises(InputError, match="cannot be read safely"):
         read_published(file, **SHAPE)
     assert not mark.exists()
@@ -438,8 +442,19 @@ def test_the_allowed_name_is_allowed_here_alone(theirs, easydict, write):
     assert set(torch.serialization.get_safe_globals()) == before
     with pytest.raises(pickle.UnpicklingError, match="EasyDict"):
         torch.load(file, weights_only=True)
-    with pytest.raises(InputError, match="is not a checkpoint that can be read safely"):
-        read_checkpoint(file)
+
+
+def describe_full(model: TBPSCLIP) -> TextArchitecture:
+    clip = model.clip
+    return TextArchitecture(
+        backbone="clip",
+        vision=clip.visual.shape,
+        text=clip.text.shape,
+        embed_dim=clip.embed_dim,
+        activation=clip.activation,
+        num_identities=model.classifier.out_features,
+        tuning=describe_tuning(clip),
+    )
 
 
 @pytest.fixture
@@ -451,7 +466,7 @@ def run_folder(tmp_path) -> Path:
         model = full_model()
         content = {
             "model": model.state_dict(),
-            "architecture": describe_architecture(model),
+            "architecture": describe_full(model).to_tree(),
             "config": {},
             "recipe": "demo",
             "epoch": 1,
@@ -467,9 +482,9 @@ def test_export(run_folder, tmp_path, capsys):
     assert capsys.readouterr().out == f"{run_folder / BEST} -> {output}\n"
     assert torch.load(output, weights_only=True).keys() == {"model"}
     published = read_published(output, **SHAPE)
-    best = read_checkpoint(run_folder / BEST)
-    assert_same_state(published.state, best["model"])
-    assert published.architecture == best["architecture"]
+    best = open_checkpoint(run_folder / BEST)
+    assert_same_state(published.state, best.state)
+    assert published.architecture == best.architecture
 
     before = output.read_bytes()
     assert export.main([str(run_folder / LAST), str(output)]) == 2
@@ -481,8 +496,8 @@ def test_export(run_folder, tmp_path, capsys):
 
     output.unlink()
     assert export.main([str(run_folder / LAST), str(output)]) == 0
-    last = read_checkpoint(run_folder / LAST)
-    assert_same_state(read_published(output, **SHAPE).state, last["model"])
+    last = open_checkpoint(run_folder / LAST)
+    assert_same_state(read_published(output, **SHAPE).state, last.state)
 
 
 def test_a_trained_run_is_exported(places, tmp_path, monkeypatch):
@@ -496,19 +511,19 @@ def test_a_trained_run_is_exported(places, tmp_path, monkeypatch):
     output = tmp_path / "tbps_clip.pth"
     assert export.main(["run", str(output)]) == 0
 
-    checkpoint = read_checkpoint(tmp_path / "run" / BEST)
+    checkpoint = open_checkpoint(tmp_path / "run" / BEST)
     published = read_published(output, image_size=(32, 16), heads=(2, 2))
     assert {name.partition(".")[0] + "." for name in published.state} == {"clip.", *HEADS}
-    assert_same_state(published.state, checkpoint["model"])
-    checkpoint["architecture"]["text"]["dropout"] = 0.0  # of the training, not of the weights
-    assert published.architecture == checkpoint["architecture"]
-    assert published.architecture["identities"] == 20
+    assert_same_state(published.state, checkpoint.state)
+    text = replace(checkpoint.architecture.text, dropout=0.0)  # of the training, not of the weights
+    assert published.architecture == replace(checkpoint.architecture, text=text)
+    assert published.architecture.num_identities == 20
 
 
 def test_what_cannot_be_exported(run_folder, tmp_path, capsys):
     output = tmp_path / "tbps_clip.pth"
     file = run_folder / LAST
-    content = read_checkpoint(file)
+    content = open_checkpoint(file).to_tree()
 
     def refused(place: Path, output: Path = output) -> str:
         assert export.main([str(place), str(output)]) == 2
@@ -518,10 +533,10 @@ def test_what_cannot_be_exported(run_folder, tmp_path, capsys):
         assert not output.is_file()
         return captured.err
 
-    assert "neither" in refused(tmp_path / "nothing")
+    assert "does not exist" in refused(tmp_path / "nothing")
     other = tmp_path / "other.pth"
     torch.save({"model": {}}, other)
-    assert "not a checkpoint of this project" in refused(other)
+    assert "neither a checkpoint of this project" in refused(other)
 
     architecture = content["architecture"] | {"activation": "gelu"}
     save_checkpoint(content | {"architecture": architecture}, other)

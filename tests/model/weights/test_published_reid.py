@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,17 @@ import torch
 from torch import Tensor
 
 from errors import InputError
+from misc.runtime.checkpoint import Checkpoint, open_checkpoint
 from model.clip import CLIP, TextShape
 from model.clip_reid import CLIPReID, from_architecture
 from model.identity_prompts import IdentityPrompts, read_sentence
 from model.resnet import ResNetShape
-from model.weights.published import is_published
-from model.weights.published_reid import (
+from model.weights.published.clip_reid import (
+    fit_side_information,
     from_clip_reid,
-    is_published_reid,
-    read_published_reid,
     to_clip_reid,
 )
+from model.weights.published.format import Geometry, PublishedWeights
 from tests import GOLDEN_FILES
 from text_utils.tokenizer import ClipTokenizer
 
@@ -28,6 +29,10 @@ GOLDEN = np.load(GOLDEN_FILES / "tiny_clipreid_vit.npz")
 SIZE = (64, 32)  # not told by the weights
 NECKS = ("bottleneck.num_batches_tracked", "bottleneck_proj.num_batches_tracked")
 TEXT = TextShape(64, 1, 1, context_length=20, vocab_size=49408)
+
+
+def read_published_reid(file: Path, *geometry: object) -> Checkpoint:
+    return open_checkpoint(file, geometry=lambda: Geometry(*geometry))
 
 
 @pytest.fixture
@@ -74,10 +79,9 @@ def baseline(state: dict[str, Tensor]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_features_are_those_of_the_published_code(theirs, write, prefix):
     file = write({prefix + name: value for name, value in theirs.items()})
-    assert is_published_reid(file)
-    assert not is_published(file)
     published = read_published_reid(file, SIZE)
-    assert published.architecture["cameras"] == 4
+    assert published.recipe == "CLIP-ReID"
+    assert published.architecture.num_cameras == 4
     model = from_architecture(published.architecture)
     model.load_state_dict(published.state)
     assert model.describe() == published.architecture
@@ -94,7 +98,7 @@ def test_round_trips_are_bitwise(theirs):
     halves = {name: value.half() for name, value in theirs.items()}
     for state in (theirs, halves, baseline(theirs)):
         assert_same_state(to_clip_reid(from_clip_reid(state)), state)
-    for model in (small_resnet(), from_architecture(small_resnet().describe() | {"text": None})):
+    for model in (small_resnet(), from_architecture(replace(small_resnet().describe(), text=None))):
         ours = model.state_dict()
         published = to_clip_reid(ours)
         assert_same_state(from_clip_reid(published), ours)
@@ -119,7 +123,7 @@ def test_resnet(write, image_size, with_text):
     assert state["prompt_learner.token_suffix"].shape == (1, 11, 64)
     file = write(state if with_text else baseline(state))
     published = read_published_reid(file, image_size if image_size == (64, 32) else None)
-    assert (published.architecture["text"] is not None) == with_text
+    assert (published.architecture.text is not None) == with_text
     again = from_architecture(published.architecture).eval()
     again.load_state_dict(published.state)
     images = torch.randn(2, 3, *image_size)
@@ -136,8 +140,8 @@ def test_a_resnet_for_another_image_size_is_refused(write):
 def test_overlapping_patches(theirs, write):
     theirs["image_encoder.positional_embedding"] = torch.zeros(1 + 210, 64)
     file = write(theirs)
-    vision = read_published_reid(file, (256, 128), 12).architecture["vision"]
-    assert (vision["image_size"], vision["stride"]) == ((256, 128), 12)
+    vision = read_published_reid(file, (256, 128), 12).architecture.vision
+    assert (vision.image_size, vision.stride) == ((256, 128), 12)
     with pytest.raises(InputError, match=r"210 patches, but .* stride 16 has 16 x 8: .*stride"):
         read_published_reid(file, (256, 128))
 
@@ -147,14 +151,16 @@ def test_side_information_of_views(theirs, write):
     rows = torch.randn(24, 64)
     file = write(theirs | {"cv_embed": rows})
 
-    def read(cameras: int | None, views: int) -> tuple[Tensor, int, int]:
-        published = read_published_reid(file, SIZE, cameras=cameras, views=views)
-        architecture = published.architecture
-        from_architecture(architecture).load_state_dict(published.state)
-        embedding = published.state["side_information.embedding"]
-        return embedding, architecture["cameras"], architecture["views"]
+    def read(cameras: int, views: int) -> tuple[Tensor, int, int]:
+        published = read_published_reid(file, SIZE)
+        assert published.architecture.num_cameras == 24  # the file does not tell
+        weights = PublishedWeights(published.state, published.architecture)
+        state, architecture = fit_side_information(weights, cameras, views)
+        from_architecture(architecture).load_state_dict(state)
+        embedding = state["side_information.embedding"]
+        return embedding, architecture.num_cameras, architecture.num_views
 
-    for known, numbers in (((None, 1), [24, 1]), ((3, 8), [3, 8]), ((24, 8), [24, 1])):
+    for known, numbers in (((3, 8), [3, 8]), ((24, 8), [24, 1])):
         embedding, *found = read(*known)
         assert torch.equal(embedding, rows)
         assert found == numbers
@@ -170,8 +176,10 @@ def test_side_information_of_views(theirs, write):
     for other in ((3, 11), (5, 1)):  # of other data, which the caller sees from the numbers
         assert read(*other)[1:] == (24, 1)
     del theirs["cv_embed"]
-    architecture = read_published_reid(write(theirs), SIZE, cameras=3, views=9).architecture
-    assert (architecture["cameras"], architecture["views"]) == (0, 1)
+    published = read_published_reid(write(theirs), SIZE)
+    weights = PublishedWeights(published.state, published.architecture)
+    architecture = fit_side_information(weights, 3, 9).architecture
+    assert (architecture.num_cameras, architecture.num_views) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -212,11 +220,11 @@ class Trap:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "there is no checkpoint"),
-        (b"no archive", "cannot be read safely, .* that CLIP-ReID wrote"),
-        (torch.zeros(3), "no checkpoint of CLIP-ReID"),
-        ({"model": {"encode_text.token_embedding.weight": torch.zeros(3, 4)}}, "no checkpoint of"),
-        ({"image_encoder.conv1.weight": torch.zeros(3, 4)}, "no checkpoint of CLIP-ReID"),
+        (None, "does not exist"),
+        (b"no archive", "cannot be read safely: it is damaged"),
+        (torch.zeros(3), "holds a Tensor, not a checkpoint"),
+        ({"model": {"encode_text.token_embedding.weight": torch.zeros(3, 4)}}, "missing clip"),
+        ({"image_encoder.conv1.weight": torch.zeros(3, 4)}, "nor of a known one"),
     ],
 )
 def test_files_of_another_kind_are_refused(tmp_path, content, told):
@@ -225,7 +233,6 @@ def test_files_of_another_kind_are_refused(tmp_path, content, told):
         file.write_bytes(content)
     elif content is not None:
         torch.save(content, file)
-    assert not is_published_reid(file)
     with pytest.raises(InputError, match=told):
         read_published_reid(file)
 

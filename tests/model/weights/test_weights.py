@@ -17,15 +17,8 @@ from safetensors.torch import load_file, save_file
 from errors import InputError
 from model.clip import CLIP, TextShape, VisionShape
 from model.transformer import QuickGELU
-from model.weights import (
-    from_huggingface,
-    from_openai,
-    load_clip,
-    resize_position_embedding,
-    resize_text_positions,
-    to_huggingface,
-    to_openai,
-)
+from model.weights import load_clip, resize_position_embedding, resize_text_positions
+from model.weights.key_maps import from_huggingface, from_openai, to_huggingface, to_openai
 from tests import GOLDEN_FILES
 from tests.archives import random_open_clip, write_openai_archive
 

@@ -17,17 +17,12 @@ from model.heads import Classifier, MaskedLanguageDecoder
 from model.interface import TextBatch
 from model.resnet import ResNetShape
 from model.tbps_clip import TBPSCLIP
-from model.tuning.cskt import (
-    add_adapters,
-    add_prompts,
-    describe_tuning,
-    frozen,
-    set_temperature,
-    start_from_words,
-    tune,
-)
+from model.tuning.adapters import add_adapters
+from model.tuning.description import AdapterTuning, PromptTuning, Tuning
+from model.tuning.prompts import add_prompts, start_from_words
+from model.tuning.tune import describe_tuning, frozen_names, tune
 from model.vit import VisionShape
-from model.weights.published import from_cskt, to_cskt
+from model.weights.published.cskt import from_cskt, to_cskt
 from tests import GOLDEN_FILES
 from text_utils.tokenizer import ClipTokenizer
 
@@ -58,10 +53,10 @@ def tuned(tuning: dict, **heads: torch.nn.Module) -> TBPSCLIP:
     """A small model with random weights, what was added among them, of a training."""
     torch.manual_seed(0)
     clip = CLIP(VISION, TEXT, embed_dim=32)
-    tune(clip, tuning)
-    set_temperature(clip)
+    tune(clip, Tuning.from_tree(tuning))
+    clip.set_temperature(0.02)
     model = TBPSCLIP(clip, **heads)
-    freeze(model, frozen(model))
+    freeze(model, frozen_names(model))
     return model
 
 
@@ -158,10 +153,10 @@ def test_the_published_share_trains():
     with torch.device("meta"):
         clip = CLIP(vision, text, embed_dim=512)
         add_prompts(clip)
-        add_adapters(clip.visual)
-        add_adapters(clip.text)
+        add_adapters(clip.visual, clip.visual.shape.width)
+        add_adapters(clip.text, clip.text.shape.width)
         model = TBPSCLIP(clip)
-    freeze(model, frozen(model))
+    freeze(model, frozen_names(model))
     parameters = list(model.parameters())
     assert sum(p.numel() for p in parameters if p.requires_grad) == 12_117_888
     assert sum(p.numel() for p in parameters) == 161_735_553
@@ -234,7 +229,7 @@ def test_adapters_of_one_tower_and_of_some_blocks(tower, blocks, batch):
     clip = tuned({}).clip
     before = clip.encode_image(batch.images[0]), clip.encode_text(batch.tokens)
     adapted = getattr(clip, tower)
-    add_adapters(adapted, reduction=4, scale=20.0, blocks=blocks)
+    add_adapters(adapted, adapted.shape.width, reduction=4, scale=20.0, blocks=blocks)
     has = [block.adapter is not None for block in adapted.transformer.blocks]
     assert has == [blocks is None or i in blocks for i in range(3)]
     after = clip.encode_image(batch.images[0]), clip.encode_text(batch.tokens)
@@ -276,7 +271,7 @@ def test_text_vectors_begin_as_words():
 def test_everything_added_starts_small():
     torch.manual_seed(0)
     clip = CLIP(VISION, TEXT, embed_dim=32)
-    tune(clip, PUBLISHED)
+    tune(clip, Tuning.from_tree(PUBLISHED))
     added = {n: p for n, p in clip.named_parameters() if "adapter" in n or "prompts" in n}
     assert len(added) == 2 * 3 * 6 + 2 + 2 * 3 * 2
     for name, parameter in added.items():
@@ -334,18 +329,18 @@ def test_the_scale_stays_where_it_was_put(published, batch):
     optimizer.step()
     published.constrain()
     assert published.clip.logit_scale.exp().item() == pytest.approx(50)
-    assert "clip.logit_scale" in frozen(published)
-    assert "clip.logit_scale" not in frozen(published, learns_scale=True)
+    assert "clip.logit_scale" in frozen_names(published)
+    assert "clip.logit_scale" not in frozen_names(published, learns_scale=True)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_what_comes_before_the_first_adapter_builds_no_graph(checkpointing, batch):
     torch.manual_seed(0)
     clip = CLIP(VISION, TEXT, embed_dim=32, gradient_checkpointing=checkpointing)
-    add_adapters(clip.visual, blocks=[2])
-    add_adapters(clip.text, blocks=[1])
+    add_adapters(clip.visual, clip.visual.shape.width, blocks=[2])
+    add_adapters(clip.text, clip.text.shape.width, blocks=[1])
     model = TBPSCLIP(clip)
-    freeze(model, frozen(model))
+    freeze(model, frozen_names(model))
     image = clip.visual.ln_pre(clip.visual.embed(batch.images[0]))
     text = clip.text.embed(batch.tokens)
     graphs = [
@@ -359,10 +354,10 @@ def test_checkpointing_and_autocast_go_with_it(batch):
     plain = tuned(PUBLISHED)
     state = plain.state_dict()
     clip = CLIP(VISION, TEXT, embed_dim=32, gradient_checkpointing=True)
-    tune(clip, PUBLISHED)
+    tune(clip, Tuning.from_tree(PUBLISHED))
     again = TBPSCLIP(clip)
     again.load_state_dict(state)
-    freeze(again, frozen(again))
+    freeze(again, frozen_names(again))
     gradients = []
     for model in (plain, again):
         criterion, outputs = TextCriterion({"sdm": 1.0}), model(batch)
@@ -378,7 +373,7 @@ def test_checkpointing_and_autocast_go_with_it(batch):
     torch.testing.assert_close(rounded.image_features.float(), exact, atol=0.1, rtol=0.1)
 
 
-# What is told of it
+# Its description
 
 
 @pytest.mark.parametrize(
@@ -395,7 +390,8 @@ def test_checkpointing_and_autocast_go_with_it(batch):
 )
 def test_a_description_makes_the_like_of_it(tuning):
     clip = tuned(tuning).clip
-    assert describe_tuning(clip) == tuning
+    assert describe_tuning(clip) == Tuning.from_tree(tuning)
+    assert describe_tuning(clip).to_tree() == tuning
     again = CLIP(VISION, TEXT, embed_dim=32)
     tune(again, describe_tuning(clip))
     again.load_state_dict(clip.state_dict())
@@ -413,7 +409,7 @@ def test_a_description_makes_the_like_of_it(tuning):
 )
 def test_what_has_no_place_is_refused(tuning, told):
     with pytest.raises(InputError, match=told):
-        tune(CLIP(VISION, TEXT, embed_dim=32), tuning)
+        tune(CLIP(VISION, TEXT, embed_dim=32), Tuning.from_tree(tuning))
 
 
 def test_a_resnet_has_no_place_for_either():
@@ -422,7 +418,7 @@ def test_a_resnet_has_no_place_for_either():
     with pytest.raises(InputError, match="this image tower is a ResNet"):
         add_prompts(clip, depth=1)
     with pytest.raises(InputError, match="cannot sit in a ResNet"):
-        add_adapters(clip.visual)
+        add_adapters(clip.visual, clip.visual.shape.width)
 
 
 # On AltCLIP
@@ -441,15 +437,14 @@ def test_altclip_has_prompts_in_its_image_tower_and_adapters_in_both(batch):
     text, image = clip.encode_text(tokens), clip.encode_image(images)
     with pytest.raises(InputError, match=r"takes no prompts: set prompts.direction=independent"):
         add_prompts(clip, depth=2)
-    prompts = {"n_ctx": 4, "depth": 3, "direction": "independent"}
-    tune(clip, {"prompts": prompts})
+    tune(clip, Tuning(prompts=PromptTuning(4, 3, "independent")))
     assert torch.equal(clip.encode_text(tokens), text)
     torch.testing.assert_close(clip.encode_image(images)[0], slow_image(clip, images[0]))
     assert not torch.allclose(clip.encode_image(images), image, atol=1e-3)
-    tune(clip, ADAPTERS)
-    assert describe_tuning(clip)["text_adapters"]["blocks"] == [0, 1]
+    tune(clip, Tuning.from_tree(ADAPTERS))
+    assert describe_tuning(clip).text_adapters == AdapterTuning(8, 4.0, (0, 1))
     model = TBPSCLIP(clip)
-    freeze(model, frozen(model))
+    freeze(model, frozen_names(model))
     outputs, criterion = (
         model(TextBatch(batch.images, tokens, batch.ids)),
         TextCriterion({"sdm": 1.0}),
@@ -465,7 +460,7 @@ def test_altclip_has_prompts_in_its_image_tower_and_adapters_in_both(batch):
 @torch.no_grad()
 def test_an_adapter_in_xlm_roberta_stands_beside_the_mlp(batch):
     clip = small_altclip()
-    add_adapters(clip.text, scale=4.0)
+    add_adapters(clip.text, clip.text.shape.width, scale=4.0)
     layer, x = clip.text.encoder.layers[0], torch.randn(2, 5, 64)
     attended = layer.attention(x)
     out = layer.output

@@ -10,8 +10,9 @@ from misc.optim import freeze
 from model.clip import CLIP, TextShape
 from model.heads import Classifier
 from model.tbps_clip import TBPSCLIP
-from model.tuning.cskt import frozen, tune
-from model.tuning.tuned_weights import frozen_hash, load_trained, trained_state
+from model.tuning.description import Tuning
+from model.tuning.trained_weights import frozen_hash, load_trained, trained_state
+from model.tuning.tune import frozen_names, tune
 from model.vit import VisionShape
 
 VISION = VisionShape(64, 2, 2, patch_size=16, stride=16, image_size=(64, 32))
@@ -29,14 +30,14 @@ def build(tuning: dict, base: int = 0, new: int = 0) -> TBPSCLIP:
     torch.manual_seed(base)
     clip = CLIP(VISION, TEXT, embed_dim=32)
     torch.manual_seed(new)
-    tune(clip, tuning)
+    tune(clip, Tuning.from_tree(tuning))
     model = TBPSCLIP(clip, classifier=Classifier(32, 3))
-    freeze(model, frozen(model))
+    freeze(model, frozen_names(model))
     return model
 
 
 def parts(model: TBPSCLIP) -> tuple[dict[str, torch.Tensor], str]:
-    state, names = model.state_dict(), frozen(model)
+    state, names = model.state_dict(), frozen_names(model)
     return trained_state(state, names), frozen_hash(state, names)
 
 
@@ -72,7 +73,7 @@ def test_trained_weights_go_back_beside_the_same_frozen_ones():
     with torch.no_grad():
         model.clip.visual.positional_embedding.add_(1)
     held, told = parts(model)
-    load_trained(again, held, frozen(again), told, FILE)
+    load_trained(again, held, frozen_names(again), told, FILE)
     state = again.state_dict()
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
 
@@ -80,8 +81,8 @@ def test_trained_weights_go_back_beside_the_same_frozen_ones():
 def test_other_frozen_weights_are_refused():
     held, told = parts(build(TUNING))
     other = build(TUNING, base=1)
-    with pytest.raises(InputError, match=r"checkpoint.pt was trained beside other frozen weights"):
-        load_trained(other, held, frozen(other), told, FILE)
+    with pytest.raises(InputError, match=r"checkpoint.pt was trained on different frozen weights"):
+        load_trained(other, held, frozen_names(other), told, FILE)
 
 
 @pytest.mark.parametrize(
@@ -96,5 +97,5 @@ def test_another_tuning_is_refused(change, name):
     held, told = parts(build(TUNING))
     other = build(TUNING | change)
     with pytest.raises(InputError, match="tuned in another way") as error:
-        load_trained(other, held, frozen(other), told, FILE)
+        load_trained(other, held, frozen_names(other), told, FILE)
     assert name in str(error.value)
