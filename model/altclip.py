@@ -34,7 +34,9 @@ class AltTextShape(TextShape):
 
 
 class Output(nn.Module):
-    """How a block of XLM-RoBERTa ends, with a slot: x = LayerNorm(x + mlp(x) + adapter(x)).
+    """The output layer of XLM-RoBERTa's blocks with an adapter slot.
+
+    x = LayerNorm(x + mlp(x) + adapter(x))
 
     Args:
         plain: the same without the slot, whose weights and names these are.

@@ -1,14 +1,15 @@
 """AltCLIP in the registry of backbones; transformers is imported only where it is needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from errors import InputError
 from model.architecture import TextArchitecture
 from model.backbone_loader import BackboneLoader, Preprocessing, TowerOptions
 from model.clip import TextShape
+from model.trees import Tree
 from model.vit import VisionShape
 from model.weights.sources import read_model_type
 from text_utils.tokenizer import AltCLIPTokenizer
@@ -64,7 +65,7 @@ class AltCLIPLoader(BackboneLoader):
             options.gradient_checkpointing,
         )
 
-    def read_text_shape(self, tree: Mapping[str, Any]) -> TextShape:
+    def read_text_shape(self, tree: Tree) -> TextShape:
         from model.altclip import AltTextShape
 
         return AltTextShape(**tree)

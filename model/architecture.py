@@ -1,13 +1,13 @@
 """The architecture of a trained model, as its checkpoint describes it."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from model.backbones import TaskName, find_kind
 from model.clip import TextShape
 from model.resnet import ResNetShape
 from model.transformer import Activation
+from model.trees import Tree
 from model.tuning.description import Tuning
 from model.vit import VisionShape
 
@@ -36,7 +36,7 @@ class Architecture:
 
     task: ClassVar[TaskName]
 
-    def to_tree(self) -> dict[str, Any]:
+    def to_tree(self) -> Tree:
         """The architecture in plain types."""
         return {
             "backbone": self.backbone,
@@ -57,7 +57,7 @@ class TextArchitecture(Architecture):
 
     task = "text_to_image"
 
-    def to_tree(self) -> dict[str, Any]:
+    def to_tree(self) -> Tree:
         tuning = {"tuning": self.tuning.to_tree()} if self.tuning.names else {}
         return super().to_tree() | tuning
 
@@ -75,11 +75,11 @@ class ReIDArchitecture(Architecture):
 
     task = "image_to_image"
 
-    def to_tree(self) -> dict[str, Any]:
+    def to_tree(self) -> Tree:
         return super().to_tree() | {"cameras": self.num_cameras, "views": self.num_views}
 
 
-def read_architecture(tree: Mapping[str, Any]) -> TextArchitecture | ReIDArchitecture:
+def read_architecture(tree: Tree) -> TextArchitecture | ReIDArchitecture:
     """The inverse of `Architecture.to_tree`, for trees of older versions, too."""
     backbone = tree.get("backbone", "clip")  # the only one before there were others
     text = tree["text"] and find_kind(backbone).loader().read_text_shape(tree["text"])
@@ -96,8 +96,8 @@ def read_architecture(tree: Mapping[str, Any]) -> TextArchitecture | ReIDArchite
     return TextArchitecture(**towers, tuning=Tuning.from_tree(tree.get("tuning", {})))
 
 
-def _read_vision_shape(tree: Mapping[str, Any]) -> ImageShape:
-    sizes: dict[str, Any] = {
+def _read_vision_shape(tree: Tree) -> ImageShape:
+    sizes: Tree = {
         name: tuple(size) if isinstance(size, list) else size for name, size in tree.items()
     }
     return VisionShape(**sizes) if "patch_size" in sizes else ResNetShape(**sizes)

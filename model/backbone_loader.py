@@ -1,19 +1,19 @@
-"""How a kind of backbone is recognised, loaded and restored: the interface that each implements."""
+"""The interface of a kind of backbone: how it is recognised, loaded and restored."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from model.architecture import TextArchitecture
 from model.clip import DualEncoder, TextShape
 from model.transformer import Activation
+from model.trees import Tree
 from text_utils.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class TowerOptions:
-    """How a backbone's towers are fitted to a training; None keeps what the weights have.
+    """Sizes and settings of a backbone's towers; None keeps those of the weights.
 
     Args:
         image_size: (rows, columns) in pixels.
@@ -73,7 +73,7 @@ class BackboneLoader(ABC):
         """
 
     @abstractmethod
-    def read_text_shape(self, tree: Mapping[str, Any]) -> TextShape:
+    def read_text_shape(self, tree: Tree) -> TextShape:
         """The shape of the text tower from the plain types of a checkpoint."""
 
     @abstractmethod

@@ -96,7 +96,7 @@ class TextTransformer(nn.Module):
 
 
 class TextTower(Protocol):
-    """What `DualEncoder` asks of a text tower."""
+    """The interface of a text tower, as `DualEncoder` uses it."""
 
     @property
     def shape(self) -> TextShape: ...
@@ -109,7 +109,7 @@ class TextTower(Protocol):
         """Ids (B, L) -> tokens after the last block (B, L, width)."""
 
     def locate(self, tokens: Tensor) -> Tensor:
-        """Which token is the caption's feature: ids (B, L) -> (B,)."""
+        """Index of the token that the caption's feature is read from: ids (B, L) -> (B,)."""
 
     def project(self, x: Tensor) -> Tensor:
         """Tokens (..., width) -> the joint space (..., embed_dim)."""

@@ -1,14 +1,13 @@
 """CLIP in the registry of backbones."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from PIL.Image import Resampling
 
 from model.architecture import TextArchitecture
 from model.backbone_loader import BackboneLoader, Preprocessing, TowerOptions
 from model.clip import CLIP, PIXEL_MEAN, PIXEL_STD, TextShape
+from model.trees import Tree
 from model.weights import load_clip
 from model.weights.sources import read_model_type
 from text_utils.tokenizer import ClipTokenizer
@@ -42,7 +41,7 @@ class CLIPLoader(BackboneLoader):
             options.gradient_checkpointing,
         )
 
-    def read_text_shape(self, tree: Mapping[str, Any]) -> TextShape:
+    def read_text_shape(self, tree: Tree) -> TextShape:
         return TextShape(**tree)
 
     def build_tokenizer(self, source: str | None, cache_dir: str | None) -> ClipTokenizer:

@@ -21,7 +21,7 @@ from model.vit import VisionTransformer
 
 
 class CLIPReID(Method):
-    """A batch in, features and logits out. What is not given is not there.
+    """A batch in, features and logits out. Parts that are not given are left out.
 
     The first stage learns the prompts, from features of `project_image`; the second one the rest,
     from pictures, after `fix_text_features`. A baseline has no prompts and only the latter.
@@ -60,7 +60,7 @@ class CLIPReID(Method):
     @overload
     def forward(self, batch: ReIDBatch) -> ReIDOutputs: ...
     def forward(self, batch: PromptBatch | ReIDBatch) -> PromptOutputs | ReIDOutputs:
-        """What the losses of the batch's stage read."""
+        """Outputs for the losses of the batch's stage."""
         if isinstance(batch, PromptBatch):
             assert self.prompts is not None, "a baseline has nothing to learn in this stage"
             return PromptOutputs(batch.image_features, self.prompts(batch.ids))
@@ -98,7 +98,7 @@ class CLIPReID(Method):
     def encode_image(
         self, images: Tensor, cameras: Tensor | None = None, views: Tensor | None = None
     ) -> Tensor:
-        """What pictures are compared by, un-normalised: the last two features side by side.
+        """Features that pictures are compared by, un-normalised: the last two side by side.
 
         Args:
             images: (N, 3, rows, columns).

@@ -4,8 +4,7 @@ Cao et al., An Empirical Study of CLIP for Text-Based Person Search, AAAI 2024, 
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Literal, Protocol, overload
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.interface import Method, TextBatch, TextOutputs
 
 LARGEST_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
-# Beginnings of the names of parameters that start from nothing and train at a multiple of the rate.
+# Beginnings of the names of parameters without pretraining, which train at a multiple of the rate.
 NEW_PARAMETERS = (
     "classifier.",
     "mlm_decoder.cross_attn.",
@@ -24,8 +23,17 @@ NEW_PARAMETERS = (
 )
 
 
+class Encoder(Protocol):
+    """`DualEncoder.encode_image` or `encode_text`."""
+
+    @overload
+    def __call__(self, inputs: Tensor, /) -> Tensor: ...
+    @overload
+    def __call__(self, inputs: Tensor, /, dense: Literal[True]) -> tuple[Tensor, Tensor]: ...
+
+
 class TBPSCLIP(Method):
-    """A batch in, features and logits out; a head that is not given is not there.
+    """A batch in, features and logits out; heads that are not given are left out.
 
     Args:
         clip: the backbone.
@@ -88,7 +96,7 @@ class TBPSCLIP(Method):
         features = features.unflatten(0, (-1, len(batch)))  # (all views, B, D)
         return features[: len(batch.images)], features[len(batch.images) :], tokens
 
-    def _encode(self, encode: Callable[..., Any], inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _encode(self, encode: Encoder, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features and, where the decoder needs them, every token's."""
         if self.mlm_decoder is None:
             return encode(inputs), None
@@ -104,7 +112,7 @@ class TBPSCLIP(Method):
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Bring the parameters back to where they may be; called after each optimizer step.
+        """Clamp the parameters that have bounds; called after each optimizer step.
 
         The logit scale itself is clamped, not its value in the forward pass: there the gradient
         would push the parameter on beyond the clamp, or stop for good.

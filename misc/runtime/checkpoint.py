@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from torch.serialization import safe_globals
 
 from errors import InputError
 from model.architecture import Architecture, read_architecture
+from model.trees import Tree
 from model.weights.published import FORMATS, find_format
 from model.weights.published.format import Geometry, PublishedFormat
 from model.weights.sources import State
@@ -46,8 +46,8 @@ class TrainingState:
     """
 
     position: Position
-    optimizer: dict[str, Any]
-    scaler: dict[str, Any]
+    optimizer: Tree
+    scaler: Tree
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class Checkpoint:
     recipe: str
     epoch: int = 0
     published: PublishedFormat | None = None
-    config: Mapping[str, Any] | None = None
+    config: Tree | None = None
     frozen_hash: str | None = None
     training: TrainingState | None = None
 
-    def to_tree(self) -> dict[str, Any]:
+    def to_tree(self) -> Tree:
         """The content of a file of this project: tensors and plain types."""
-        tree: dict[str, Any] = {
+        tree: Tree = {
             "config": self.config,
             "recipe": self.recipe,
             "architecture": self.architecture.to_tree(),
@@ -93,7 +93,7 @@ class Checkpoint:
         return tree
 
     @classmethod
-    def from_tree(cls, file: Path, tree: Mapping[str, Any]) -> "Checkpoint":
+    def from_tree(cls, file: Path, tree: Tree) -> "Checkpoint":
         """The inverse of `to_tree`, for the files of older versions, too."""
         training = None
         if "position" in tree:
@@ -115,7 +115,7 @@ class Checkpoint:
 class RunIdentity:
     """The parts that all checkpoints of one run have in common, as in `Checkpoint`."""
 
-    config: Mapping[str, Any]
+    config: Tree
     recipe: str
     architecture: Architecture
     frozen_hash: str | None = None
@@ -188,7 +188,7 @@ def _read_published(
     raise fault
 
 
-def _load(file: Path) -> Mapping[str, Any]:
+def _load(file: Path) -> Tree:
     """The content of a file, on the CPU, if that is tensors and plain types by name."""
     try:
         with safe_globals([EASYDICT]):
@@ -200,12 +200,12 @@ def _load(file: Path) -> Mapping[str, Any]:
             f"{file} cannot be read safely: it is damaged, no checkpoint, or holds more than "
             "tensors and plain types"
         ) from error
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         raise InputError(f"{file} holds a {type(content).__name__}, not a checkpoint")
     return content
 
 
-def _select_tensors(content: Mapping[Any, Any]) -> State:
+def _select_tensors(content: Mapping[str, object]) -> State:
     """The tensors among the values, without the `module.` that DDP writes in front of all names."""
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if all(name.startswith("module.") for name in state):
@@ -213,7 +213,7 @@ def _select_tensors(content: Mapping[Any, Any]) -> State:
     return state
 
 
-def save_checkpoint(content: Mapping[str, Any], file: Path) -> None:
+def save_checkpoint(content: Tree, file: Path) -> None:
     """Write under a temporary name, then rename: there is always the old file or the new one."""
     partial = file.with_name(file.name + ".partial")
     torch.save(content, partial)

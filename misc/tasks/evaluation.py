@@ -8,7 +8,7 @@ from options import Config
 
 
 def build_loading(config: Config) -> Loading:
-    """How the items of a split are loaded and encoded."""
+    """The settings by which the items of a split are loaded and encoded."""
     return Loading(config.data.test_batch_size, config.data.num_workers, config.evaluation.chunk)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from model.batch_norm import BatchNorm, share_statistics
 from model.criteria.base import Criterion
 from model.gather import Gather
 from model.interface import Batch, Method, Tensors
+from model.trees import Tree
 
 Losses = dict[str, Tensor]
 
@@ -84,7 +84,7 @@ class Trainer:
         """Number of values that the optimizer changes."""
         return sum(parameter.numel() for parameter in self.trained)
 
-    def restore(self, optimizer: dict[str, Any], scaler: dict[str, Any]) -> None:
+    def restore(self, optimizer: Tree, scaler: Tree) -> None:
         """Load the states of a checkpoint; the settings stay this stage's own.
 
         Raises:

@@ -1,8 +1,9 @@
 """Description of how a frozen backbone is tuned, as a checkpoint holds it."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Literal
+
+from model.trees import Tree
 
 Tower = Literal["image", "text"]
 Direction = Literal["both", "text_to_image", "image_to_text", "independent"]
@@ -67,12 +68,12 @@ class Tuning:
         """The kinds that are there; empty for a backbone that is not tuned."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
 
-    def to_tree(self) -> dict[str, Any]:
+    def to_tree(self) -> Tree:
         """The kinds that are there in plain types, tuples as lists."""
         return {name: _plain(asdict(getattr(self, name))) for name in self.names}
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> "Tuning":
+    def from_tree(cls, tree: Tree) -> "Tuning":
         """The inverse of `to_tree`."""
         kinds = {
             "prompts": PromptTuning,
@@ -83,9 +84,9 @@ class Tuning:
         return cls(**{name: kinds[name](**_frozen(fields)) for name, fields in tree.items()})
 
 
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(fields: Tree) -> Tree:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
-def _frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _frozen(fields: Tree) -> Tree:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

@@ -73,7 +73,7 @@ def is_resnet(state: Collection[str]) -> bool:
 
 
 def position_names(state: Collection[str]) -> tuple[str, str]:
-    """What the position embeddings of image and text are called among these names of ours."""
+    """Names of the image and the text position embeddings among these names of ours."""
     return RESNET_POSITIONS if is_resnet(state) else POSITIONS
 
 

@@ -1,4 +1,4 @@
-"""Where CLIP's weights come from: files, folders, the Hugging Face hub, open_clip.
+"""Sources of CLIP's weights: files, folders, the Hugging Face hub, open_clip.
 
 Nothing is unpickled but tensors and plain types; OpenAI's TorchScript archives, which
 `torch.load(weights_only=True)` refuses, are read by `torch.jit.load`, and only their tensors kept.
@@ -16,17 +16,18 @@ from torch import Tensor
 
 from errors import InputError
 from model.transformer import Activation
+from model.trees import Tree
 from text_utils.hub import find_model, find_snapshot
 
 State = dict[str, Tensor]
-# What archives keep among the weights: OpenAI's three numbers, and the causal mask once traced.
+# Beside the weights in archives: OpenAI's three numbers, and the causal mask once traced.
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model.bin")  # of a folder, the best first
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a source holds, under the names of its format; what it does not tell is None."""
+    """The tensors of a source in the names of its format, and what else it tells, or None."""
 
     state: State
     format: Literal["openai", "huggingface"] = "openai"
@@ -78,8 +79,8 @@ def _is_torchscript(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    """What one weight file holds."""
+def _load(path: Path) -> Tree:
+    """The content of one weight file."""
     with path.open("rb") as file:
         head = file.read(512).lstrip().lower()
     if head.startswith(b"version https://git-lfs"):
@@ -100,7 +101,7 @@ def _load(path: Path) -> Mapping[str, Any]:
             f"{path} cannot be read as weights, it is damaged or holds more than tensors and plain "
             "types: give a TorchScript archive, a state dict or safetensors"
         ) from error
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}: give a file with a state dict")
     return content
 
@@ -127,7 +128,7 @@ def read_model_type(folder: str | Path) -> str | None:
 
 
 def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
-    """What a Hugging Face folder's config.json says, as transformers' object.
+    """The config.json of a Hugging Face folder, as transformers' object.
 
     Raises:
         InputError: there is none, or it describes a model of another kind.

@@ -58,7 +58,7 @@ def test_a_run_trains_and_tests_on_several_datasets(places, tmp_path, capsys):
     results = json.loads((tmp_path / "run" / "results.json").read_text())["results"]
     assert results.keys() == {"CUHK-PEDES test", "ICFG test"}
     saved = open_checkpoint(tmp_path / "run" / LAST)
-    assert saved["architecture"]["identities"] == 20 + 4
+    assert saved.architecture.num_identities == 20 + 4
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_resume_auto_without_a_run_begins_one(train):
 def test_a_run_is_not_overwritten(train):
     folder = train("schedule.epoch=1")
     before = (folder / LAST).read_bytes()
-    with pytest.raises(InputError, match=r"--output run holds a run already.*--resume auto"):
+    with pytest.raises(InputError, match=r"--output run already contains a run.*--resume auto"):
         train("schedule.epoch=1")
     assert (folder / LAST).read_bytes() == before
 
@@ -124,7 +124,7 @@ def test_a_run_goes_on_in_its_own_folder_from_its_last_checkpoint(train, tmp_pat
     folder = train("schedule.epoch=1")
     with pytest.raises(InputError, match=r"--output other is not the folder of run/"):
         train("--resume", "run", output="other")
-    with pytest.raises(InputError, match=r"checkpoint_best.pt holds weights alone"):
+    with pytest.raises(InputError, match=r"checkpoint_best.pt holds only weights"):
         train("--resume", f"run/{BEST}")
     train("--resume", "run", "schedule.epoch=2", output=str(tmp_path / "run"))
     (folder / BEST).unlink()
@@ -135,7 +135,7 @@ def test_a_run_goes_on_in_its_own_folder_from_its_last_checkpoint(train, tmp_pat
 def test_other_batches_than_the_checkpoint_was_trained_with_are_refused(train):
     train("schedule.epoch=1")
     with pytest.raises(
-        InputError, match=r"the checkpoint stands at step \d+, which is not in epoch"
+        InputError, match=r"the checkpoint was saved at step \d+, which is not in epoch"
     ):
         train("--resume", "auto", "schedule.epoch=2", "data.batch_size=5")
 
@@ -156,7 +156,7 @@ def test_changed_settings_of_the_optimizer_hold_after_a_resumption(train, monkey
 
 def test_a_resumption_that_trains_other_parameters_is_refused(train):
     train("schedule.epoch=1")
-    with pytest.raises(InputError, match=r"the checkpoint has trained other parameters"):
+    with pytest.raises(InputError, match=r"the checkpoint trained other parameters"):
         train("schedule.epoch=2", "model.freeze=[visual]", "--resume", "auto")
 
 
@@ -189,7 +189,7 @@ def test_stages_follow_each_other_with_their_own_schedule_and_parameters(train):
     )
     assert {row["epoch"] for row in steps if row["stage"] == "both"} == {2, 3}
     log = (folder / "log.txt").read_text()
-    assert log.index("stage text: 1 epochs") < log.index("stage both: 2 epochs")
+    assert log.index("Stage text: 1 epoch x") < log.index("Stage both: 2 epochs x")
 
 
 def test_a_frozen_tower_keeps_its_weights(train):

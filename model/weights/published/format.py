@@ -14,7 +14,7 @@ from model.weights.sources import State
 
 
 class Geometry(NamedTuple):
-    """What the weights of a published checkpoint do not tell.
+    """Sizes that the weights of a published checkpoint do not tell.
 
     Args:
         image_size: (rows, columns) in pixels; None: a square.
