@@ -27,6 +27,7 @@ class BackboneKind:
         processor: whether pictures can be prepared by its own processor
             (`experiment.use_altclip_processor`).
         resizes_text: whether its text positions are interpolated to `experiment.text_length`.
+        has_resnets: whether its image tower may be a ResNet (`model.last_stride`).
     """
 
     name: str
@@ -38,6 +39,7 @@ class BackboneKind:
     masks_words: bool = False
     processor: bool = False
     resizes_text: bool = False
+    has_resnets: bool = False
 
 
 KINDS: dict[str, BackboneKind] = {}
@@ -68,6 +70,7 @@ register(
         from_scratch=True,
         masks_words=True,
         resizes_text=True,
+        has_resnets=True,
     )
 )
 register(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 import options
 from errors import InputError
 from misc.settings.yaml12 import read_yaml
+from model.backbones import KINDS, BackboneKind
 from tests import ROOT
 
 
@@ -163,8 +164,63 @@ def test_several_bases_lie_one_over_the_other_and_what_they_share_once(write, de
 def test_simplified_goes_with_text_alone():
     recipe = str(ROOT / "config" / "clipreid_vit.yaml")
     assert refusal("--config", recipe, "--simplified") == (
-        "--simplified is of task text_to_image, and the recipe is of image_to_image: leave it out"
+        "--simplified needs task text_to_image, but the recipe is for image_to_image: leave it out"
     )
+
+
+def test_further_losses_are_switched_on_by_their_weights():
+    weights = configure("--simplified", "experiment.losses.tal=2").experiment.loss_weights()
+    assert weights == {"nitc": 1.0, "ritc": 1.0, "tal": 2.0}
+    off = ("--simplified", "experiment.nitc=false", "experiment.ritc=false")
+    config = configure(*off, "experiment.losses={tal: 2}", "experiment.losses.trl=0.5")
+    assert config.experiment.loss_weights() == {"tal": 2.0, "trl": 0.5}
+    assert "no loss is left to train" in refusal(*off, "experiment.losses.tal=0")
+
+
+def test_captions_are_cleaned_unless_the_recipe_says_otherwise():
+    assert configure().experiment.clean_captions
+    cskt = str(ROOT / "config/cskt.yaml")
+    assert not configure("--config", cskt).experiment.clean_captions
+
+
+@pytest.fixture
+def made_up(monkeypatch, write):
+    """A backbone that only this test registers, with a recipe of its own."""
+    recipe = write("made_up.yaml", "data: {normalize: half}\nmodel: {embed_dim: 768}")
+    kind = BackboneKind("made-up", "nowhere", source_key="init_from", recipe=recipe)
+    monkeypatch.setitem(KINDS, kind.name, kind)
+    return kind
+
+
+@pytest.mark.parametrize("choice", [("--backbone", "made-up"), ("model.backbone=made-up",)])
+def test_a_registered_backbone_is_accepted(made_up, choice):
+    words = (*choice, "--simplified", "model.init_from=weights.pt", "data.batch_size=4")
+    config = configure(*words)
+    assert (config.model.kind, config.model.source) == (made_up, "weights.pt")
+    assert (config.data.normalize, config.model.embed_dim) == ("half", 768)
+    assert not config.model.from_scratch
+    assert configure(*words, "data.normalize=clip").data.normalize == "clip"
+    assert configure(*words, "model.tokenizer_type=made-up").model.tokenizer_type == "made-up"
+
+
+def test_a_registered_backbone_is_checked_by_what_it_can_do(made_up):
+    words = ("--backbone", "made-up", "--simplified")
+    assert refusal(*words) == (
+        "command line: model: init_from is not set, but backbone made-up needs pretrained weights: "
+        "name them there"
+    )
+    words += ("model.init_from=weights.pt",)
+    assert "last_stride is 1, but the image tower is a ViT" in refusal(
+        *words, "model.last_stride=1"
+    )
+    assert "needs model.backbone altclip, but that is made-up" in refusal(
+        *words, "experiment.use_altclip_processor=true"
+    )
+    reid = str(ROOT / "config/clipreid_vit.yaml")
+    assert "made-up cannot be trained for task image_to_image, only for text_to_image" in refusal(
+        "--config", reid, *(word for word in words if word != "--simplified")
+    )
+    assert "did you mean made-up? (clip, altclip, made-up)" in refusal("--backbone", "madeup")
 
 
 # ---- YAML 1.2 ------------------------------------------------------------------------------------
@@ -218,7 +274,9 @@ def test_duplicate_key_names_key_and_line(write):
         ("schedule.batch_size", "data.batch_size"),
         ("batch_size", "data.batch_size"),
         ("model.vision.widht", "model.vision.width"),
-        ("shedule.lr", "schedule"),
+        ("shedule.lr", "schedule.lr"),
+        ("lr", "schedule.lr"),
+        ("vision.width", "model.vision.width"),
         ("experiment.lr", "schedule.lr"),
     ],
 )
@@ -267,9 +325,9 @@ def test_unknown_key_names_its_file(write, default):
         ("schedule.epoch=0", "schedule.epoch is 0, expected at least 1"),
         ("model.freeze=conv1", 'model.freeze is "conv1", expected a list in [ ]'),
         ("model.vision.heads=7", "model.vision: width 768 cannot be divided among 7 heads"),
-        ("model.vision.layers=0", "model.vision.layers: 0 is neither the number of a ViT's blocks"),
-        ("model.vision.layers=[3, 4]", "[3, 4] is neither the number of a ViT's blocks nor a list"),
-        ("model.vision.layers=[3, 4, 6, true]", "[3, 4, 6, true] is neither the number of a ViT's"),
+        ("model.vision.layers=0", "model.vision.layers: 0 is neither a ViT's number of blocks"),
+        ("model.vision.layers=[3, 4]", "[3, 4] is neither a ViT's number of blocks nor a list"),
+        ("model.vision.layers=[3, 4, 6, true]", "[3, 4, 6, true] is neither a ViT's number"),
         ("model.vision.layers=[3, 4, 6, 3]", "layers [3, 4, 6, 3] and patch_size 16 do not go"),
         ("model.vision.patch_size=null", "layers 12 and patch_size null do not go together"),
         (
@@ -281,15 +339,21 @@ def test_unknown_key_names_its_file(write, default):
             "model={clip_pretrained: null, last_stride: 1}",
             "model: last_stride is 1, but the image tower is a ViT",
         ),
-        ("model.backbone=siglip", "model.backbone is \"siglip\", expected 'clip' or 'altclip'"),
-        ("model.backbone=vgg", "model.backbone is \"vgg\", expected 'clip'"),
+        ("model.backbone=siglib", "model.backbone: unknown backbone 'siglib': did you mean clip?"),
+        ("model.backbone=alt", "model.backbone: unknown backbone 'alt': did you mean altclip?"),
+        ("model.backbone=[clip]", 'model.backbone is ["clip"], expected text'),
+        ("model.tokenizer_type=altclip", "model: tokenizer_type is altclip, but backbone is clip"),
+        ("experiment.losses=3", "experiment.losses is 3, expected a section of keys"),
+        ("experiment.losses.tal=-1", "experiment.losses.tal is -1, expected at least 0"),
+        ("experiment.losses={itc: 1}", "experiment.losses: itc has a switch of its own: set exper"),
+        ("evaluation.rerank.k1=9", "evaluation.rerank.k2 and evaluation.rerank.weight are missing"),
         ("distributed.backend=mpi", "is \"mpi\", expected 'auto', 'nccl' or 'gloo'"),
         ("misc.seed=-1", "misc.seed is -1, expected at least 0"),
         ("stages=[]", "stages: there is no stage to train, name one"),
         ("stages=[{}]", "stages[0].name is missing"),
         ("stages=[{name: a}, {name: a}]", "stages: two stages have the same name"),
         ("stages=[{name: a, schedule: {lr: no}}]", 'stages[0].schedule.lr is "no", expected'),
-        ("stages=[{name: a, schedule: {lrr: 1}}]", "did you mean schedule.lr?"),
+        ("stages=[{name: a, schedule: {lrr: 1}}]", "did you mean stages.schedule.lr?"),
         ("stages=[{name: a, freez: []}]", "did you mean stages.freeze?"),
         ("stages=[{name: a, schedule: {epoch_warmup: 6}}]", "stages[0].schedule: epoch_warmup 6"),
     ],
@@ -312,7 +376,7 @@ def test_nothing_to_train():
 def test_image_below_a_patch_only_matters_from_scratch():
     assert configure("data.image_size=8").data.image_size == (8, 8)
     message = refusal("data.image_size=[32, 8]", "model.clip_pretrained=null")
-    assert "data.image_size: [32, 8] has no room for model.vision.patch_size 16" in message
+    assert "data.image_size: [32, 8] is too small for model.vision.patch_size 16" in message
 
 
 RN50 = (
@@ -329,7 +393,7 @@ def test_a_resnet_from_scratch():
         "command line: model: stride is 16, but vision is a ResNet, which has no patches: leave it "
         "null"
     )
-    assert "[30, 64] has no room for a ResNet's cell of 31" in refusal(
+    assert "[30, 64] is too small for a ResNet, whose cells have 31 pixels" in refusal(
         *RN50, "data.image_size=[30, 64]"
     )
     assert configure(*RN50, "data.image_size=[30, 64]", "model.last_stride=1")
@@ -342,18 +406,71 @@ def test_a_resnet_from_scratch():
 def test_all_mistakes_are_told_at_once_each_with_its_place(write, default):
     path = write("wrong.yaml", default + "data: {batch_size: four, num_workers: -1}")
     assert refusal("--config", path, "data.num_workers=2.5", "log.period=1").splitlines() == [
+        "command line: there is no key log.period, did you mean evaluation.period?",
         f'{path}: data.batch_size is "four", expected a whole number',
         "command line: data.num_workers is 2.5, expected a whole number",
-        "command line: there is no key log.period, did you mean evaluation.period?",
     ]
+
+
+MISPLACED = [
+    ("data=5", "data is 5, expected a section of keys"),
+    ("data.batch_size.x=1", "data.batch_size.x: data.batch_size takes a value and has no keys"),
+    ("data.image_size={x: 1, y: 2}", "data.image_size: data.image_size takes a value and has no"),
+    (
+        "experiment.model.embed_dim=256",
+        "there is no key experiment.model.embed_dim: model is a section of its own, write "
+        "model.embed_dim",
+    ),
+    (
+        "schedule={data: {batch_size: 3}}",
+        "there is no key schedule.data.batch_size: data is a section of its own, write "
+        "data.batch_size",
+    ),
+    (
+        "schedule.data={batch_size: 3, image_root: here}",
+        "there is no section schedule.data: data is a section of its own, move it out of schedule",
+    ),
+    ("stages.train.data.batch_size=3", "there is no key stages[0].data.batch_size: data is a sec"),
+    ("stages.train.schedule=3", "stages[0].schedule is 3, expected a section of keys"),
+    ("stages.train.schedule.lr.x=3", "stages[0].schedule.lr takes a value and has no keys"),
+    ("model.prompts.nctx=4", "prompts is a section of its own, write prompts.n_ctx"),
+    ("model.vision=3", "model.vision is 3, expected a section of keys"),
+    ("evaluation.rerank=20", "evaluation.rerank is 20, expected a section of keys"),
+]
+
+
+@pytest.mark.parametrize(("setting", "cause"), MISPLACED)
+def test_a_misplaced_key_is_one_sentence_whatever_follows_from_it(setting, cause):
+    for words in ((setting,), (setting, "data.batch_size=3"), ("schedule.epoch_warmup=9", setting)):
+        message = refusal(*words)
+        assert message.startswith("command line: ")
+        assert cause in message
+        assert "\n" not in message
+
+
+def test_a_key_with_dots_in_a_recipe_is_told_to_nest(write, default):
+    path = write("dots.yaml", default + "model.vision.width: 3")
+    assert refusal("--config", path) == (
+        f"{path}: model.vision.width is one word with dots, nest it in the file: "
+        "model: {vision: {width: ...}}"
+    )
+
+
+def test_a_list_that_is_replaced_is_blamed_on_the_layer_that_replaces_it(write, default):
+    path = write("one.yaml", default + "stages: [{name: a, freeze: [text]}]")
+    message = refusal("--config", path, "stages=[{name: b, freeze: 3}]")
+    assert message == "command line: stages[0].freeze is 3, expected a list in [ ]"
 
 
 def test_recipe_without_base_must_be_whole(write):
     path = write("short.yaml", "misc: {seed: 1}")
-    message = refusal("--config", path, "data.batch_size=1")
-    assert f"{path}: schedule is missing, begin the recipe with `base: config.yaml`" in message
-    assert f"{path}: data.image_root is missing" in message
-    assert "schedule is missing" in refusal("--config", write("empty.yaml", "# nothing\n"))
+    assert refusal("--config", path, "data.batch_size=1") == (
+        f"{path}: task, data.annotation_file, data.image_root and 22 more keys are missing, begin "
+        "the recipe with `base: config.yaml`"
+    )
+    assert "task, data, model and 11 more" in refusal("--config", write("empty.yaml", "# none\n"))
+    whole = options.dump(configure()).replace("task: text_to_image\n", "")
+    assert "whole.yaml: task is missing, begin" in refusal("--config", write("whole.yaml", whole))
 
 
 def test_recipe_that_cannot_be_read(write, tmp_path):
@@ -372,8 +489,8 @@ def test_recipe_that_cannot_be_read(write, tmp_path):
 def test_bases_that_go_round_are_refused(write):
     one = write("one.yaml", "base: two.yaml")
     write("two.yaml", "base: one.yaml")
-    assert "leads back to this recipe" in refusal("--config", one)
-    assert "leads back to this recipe" in refusal("--config", write("own.yaml", "base: own.yaml"))
+    assert "is its own base" in refusal("--config", one)
+    assert "is its own base" in refusal("--config", write("own.yaml", "base: own.yaml"))
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -419,8 +536,13 @@ def test_options_and_settings_may_come_in_any_order():
         (["--evaluate", "a", "--resume", "b"], "do not go together"),
         (["--save-features", "a"], "--save-features goes with one --evaluate"),
         (["model.freeze=[a"], "command line: model.freeze=[a, line 1: "),
-        (["--backbone", "siglip"], "model.backbone is \"siglip\", expected 'clip' or 'altclip'"),
-        (["--backbone", ""], 'model.backbone is ""'),
+        (["--backbone", "siglib"], "unknown backbone 'siglib': did you mean clip? (clip, altclip"),
+        (["--backbone", ""], "model.backbone: unknown backbone ''"),
+        (
+            ["--config", "a.yaml", "--config", "b.yaml"],
+            "--config is given several times (a.yaml and b.yaml): give one recipe, which may name "
+            "several bases by `base: [A, B]`",
+        ),
     ],
 )
 def test_wrong_words(words, complaint):
@@ -442,7 +564,9 @@ def test_saved_configuration_takes_the_recipes_place_unless_one_is_named():
     assert resume("--backbone", "clip") == configure()
     assert resume("--config", str(ROOT / "config/s.config.yaml")).misc.seed == 0
     assert repr(saved) == before
-    del saved["misc"], saved["data"]["languages"]  # keys that have come since
+    for key in ("losses", "clean_captions"):  # keys that have come since
+        del saved["experiment"][key]
+    del saved["misc"], saved["data"]["languages"]
     assert resume() == configure("data.batch_size=3")
     saved["data"]["batch_size"] = "3"
     with pytest.raises(InputError, match=r"saved with the run: data\.batch_size"):

@@ -20,10 +20,10 @@ from misc.retrieval.base import Loading, Rerank, Retrieval
 from misc.runtime.checkpoint import Start
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.settings.sections import Config, ScheduleSettings
 from misc.tasks.text.build import Architecture
 from misc.training.trainer import Stage
 from model.interface import Method
-from options import Config, Schedule
 
 
 class Task(ABC):
@@ -108,7 +108,7 @@ def share_batch(config: Config, processes: Processes, whole: int | None = None) 
     return whole // world_size
 
 
-def build_curve(schedule: Schedule, steps: int) -> Callable[[int], float]:
+def build_curve(schedule: ScheduleSettings, steps: int) -> Callable[[int], float]:
     """The learning rate by the step of a stage.
 
     Args:
@@ -132,7 +132,7 @@ def build_curve(schedule: Schedule, steps: int) -> Callable[[int], float]:
 
 
 def prepare(
-    model: torch.nn.Module, schedule: Schedule, fast: tuple[str, ...]
+    model: torch.nn.Module, schedule: ScheduleSettings, fast: tuple[str, ...]
 ) -> torch.optim.Optimizer:
     """The optimizer of what is not frozen.
 

@@ -295,7 +295,7 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("data.languages=[en]",), r"data\.languages: goes with task text_to_image"),
+        (("data.languages=[en]",), r"data\.languages: needs task text_to_image"),
         (("reid.i2t=false",), r"stages\[0\]: learns prompts that nothing reads"),
         (
             ("reid.train_sets=[{dataset: market1501, root: FOLDER}]",),
@@ -314,7 +314,7 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
         (("model.freeze=[prompts]", "stages.images.skip=true"), r"freezes every parameter"),
         (
             ("model.backbone=altclip", "model.projection_dim=16"),
-            r"task image_to_image trains clip alone",
+            r"altclip cannot be trained for task image_to_image",
         ),
         (
             ("stages.image.skip=true",),

@@ -29,6 +29,9 @@ from misc.runtime.checkpoint import (
 )
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.settings.base import Tree
+from misc.settings.recipes import to_tree
+from misc.settings.sections import Config, ScheduleSettings, StageSettings
 from misc.tasks.base import (
     Task,
     build_curve,
@@ -53,8 +56,6 @@ from model.clip_reid import CLIPReID
 from model.tuning.cskt import describe_tuning
 from model.weights.published_reid import is_published_reid, read_published_reid
 from model.weights.sources import State
-from options import Config, Schedule, Tree, to_tree
-from options import Stage as StageConfig
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ class ReIDTask(Task):
         return stages
 
     def _learn_prompts(
-        self, stage: StageConfig, model: CLIPReID, processes: Processes, precision: Precision
+        self, stage: StageSettings, model: CLIPReID, processes: Processes, precision: Precision
     ) -> Stage:
         """The words of the identities, from features of the pictures that are encoded once."""
         config, pictures = self.config, self.training.pictures
@@ -287,7 +288,7 @@ class ReIDTask(Task):
         )
 
     def _learn_pictures(
-        self, stage: StageConfig, model: CLIPReID, processes: Processes, precision: Precision
+        self, stage: StageSettings, model: CLIPReID, processes: Processes, precision: Precision
     ) -> Stage:
         """The image tower, from pictures of some identities at a time."""
         config, data = self.config, self.config.data
@@ -326,7 +327,9 @@ class ReIDTask(Task):
             schedule.clip_grad,
         )
 
-    def _settings(self, stage: StageConfig, model: CLIPReID) -> tuple[Schedule, tuple[str, ...]]:
+    def _settings(
+        self, stage: StageSettings, model: CLIPReID
+    ) -> tuple[ScheduleSettings, tuple[str, ...]]:
         """A stage's schedule, and what it freezes."""
         own = model.frozen(learns_prompts=stage.learns == "prompts")
         frozen = (*own, *self.config.model.freeze, *stage.freeze)
@@ -350,7 +353,7 @@ def _sets(config: Tree) -> list[str]:
 
 
 def _prepare(
-    model: CLIPReID, first: Any, frozen: tuple[str, ...], schedule: Schedule
+    model: CLIPReID, first: Any, frozen: tuple[str, ...], schedule: ScheduleSettings
 ) -> torch.optim.Optimizer:
     first(model)
     freeze_named(model, model, frozen)

@@ -31,6 +31,7 @@ from misc.retrieval.text import TextRetrieval
 from misc.runtime.checkpoint import Start
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.settings.sections import Config, ScheduleSettings
 from misc.tasks.base import (
     Task,
     build_curve,
@@ -50,7 +51,6 @@ from misc.tasks.text.build import (
 from misc.tasks.text.model import new_model, restored_model
 from misc.training.trainer import Stage
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
-from options import Config, Schedule
 from text_utils.augment import (
     random_deletion,
     random_insertion,
@@ -259,7 +259,9 @@ def build_stages(
     return stages
 
 
-def _prepare(model: TBPSCLIP, frozen: tuple[str, ...], schedule: Schedule) -> torch.optim.Optimizer:
+def _prepare(
+    model: TBPSCLIP, frozen: tuple[str, ...], schedule: ScheduleSettings
+) -> torch.optim.Optimizer:
     """Freeze what the stage freezes, and make its optimizer over the rest."""
     freeze_named(model, model.clip, frozen)
     return prepare(model, schedule, NEW_PARAMETERS)
