@@ -93,6 +93,14 @@ def test_upward_imports_are_caught(tmp_path):
     ]
 
 
+def test_the_configuration_stops_at_the_builders():
+    for source in sources(ROOT):
+        path = source.relative_to(ROOT)
+        if path.is_relative_to("misc") and not path.is_relative_to("misc/settings"):
+            knows = "misc.settings" in source.read_text(encoding="utf-8")
+            assert not knows or path.as_posix() in READERS, f"{path} imports misc.settings"
+
+
 def leaves(tree: dict, prefix: str = "") -> Iterator[str]:
     for key, value in tree.items():
         if isinstance(value, dict) and value:

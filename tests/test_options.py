@@ -465,7 +465,7 @@ def test_a_list_that_is_replaced_is_blamed_on_the_layer_that_replaces_it(write, 
 def test_recipe_without_base_must_be_whole(write):
     path = write("short.yaml", "misc: {seed: 1}")
     assert refusal("--config", path, "data.batch_size=1") == (
-        f"{path}: task, data.annotation_file, data.image_root and 22 more keys are missing, begin "
+        f"{path}: task, data.annotation_file, data.image_root and 20 more keys are missing, begin "
         "the recipe with `base: config.yaml`"
     )
     assert "task, data, model and 11 more" in refusal("--config", write("empty.yaml", "# none\n"))

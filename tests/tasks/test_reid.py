@@ -138,7 +138,7 @@ def test_the_second_stage_alone_begins_with_the_prompts_of_the_first(run):
 
 
 def test_prompts_that_nothing_has_learnt_are_not_compared_with(run, folder):
-    with pytest.raises(InputError, match=r"reid\.i2t: compares with prompts that no stage learns"):
+    with pytest.raises(InputError, match=r"reid\.i2t: needs prompts, but no stage learns them"):
         run("stages.prompts.skip=true")
     baseline = run("stages.prompts.skip=true", "reid.i2t=false", output="baseline")
     with pytest.raises(InputError, match="holds no prompts of these 6 identities"):
