@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from misc.settings import wording
 from misc.settings.base import Section, Tree
-from misc.settings.keys import content_of
+from misc.settings.keys import Content, content_of
 from misc.settings.sections import Config
 from misc.settings.wording import Location
 
@@ -53,26 +53,29 @@ class Merging:
             if key not in section.model_fields:
                 self._refuse(layer, wording.unknown_key(location, value))
                 continue
-            kind, below, optional = content_of(section.model_fields[key])
-            here = Layer(value, layer.source) if isinstance(value, Mapping) else None
-            if kind == "value" and here:
-                self._refuse(layer, wording.no_value(location, here.tree))
-                continue
-            if kind in ("section", "mapping") and not here and not (optional and value is None):
-                self._refuse(layer, wording.no_section(location, value))
+            content = content_of(section.model_fields[key])
+            if (fault := wording.misfit(location, content, value)) is not None:
+                self._refuse(layer, fault)
                 continue
             self._sources[location] = layer.source
-            if here and kind == "section":
-                tree[key] = tree.get(key) or {}
-                self._lay(tree[key], below, here, location)
-            elif here and kind == "mapping":
-                tree[key] = {**tree.get(key, {}), **copy.deepcopy(value)}
-            elif here:
-                self._change_entries(tree.setdefault(key, []), below, here, location)
-            elif kind == "entries" and isinstance(value, list):
-                tree[key] = self._replace_entries(value, below, layer.source, location)
+            if isinstance(value, Mapping):
+                self._lay_below(tree, content, Layer(value, layer.source), location)
+            elif content.kind == "entries":
+                tree[key] = self._replace_entries(value, content.section, layer.source, location)
             else:
                 tree[key] = copy.deepcopy(value)
+
+    def _lay_below(self, tree: Tree, content: Content, layer: Layer, location: Location) -> None:
+        """Lay keys over what one key of `tree` holds: a section, a list of them, or a mapping."""
+        key = str(location[-1])
+        if content.kind == "section":
+            tree[key] = tree.get(key) or {}
+            self._lay(tree[key], content.section, layer, location)
+        elif content.kind == "entries":
+            entries = tree.setdefault(key, [])
+            self._change_entries(entries, content.section, layer, location)
+        else:
+            tree[key] = {**tree.get(key, {}), **copy.deepcopy(layer.tree)}
 
     def _change_entries(
         self, entries: list[Any], section: type[Section], layer: Layer, parent: Location

@@ -1,7 +1,7 @@
 """Recipes: YAML files, each a delta on the files that its `base:` names."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -75,7 +75,7 @@ def _read_file(path: Path, named_by: str) -> Layer:
 def chosen_backbone(layer: Layer) -> str | None:
     """The backbone that a layer chooses, if it does."""
     model = layer.tree.get("model")
-    name = model.get("backbone") if isinstance(model, dict) else None
+    name = model.get("backbone") if isinstance(model, Mapping) else None
     return name if isinstance(name, str) else None
 
 

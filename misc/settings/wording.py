@@ -3,11 +3,10 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from misc.settings.keys import content_at, known_keys, nearest_key
+from misc.settings.keys import Content, content_at, known_keys, nearest_key
 from misc.settings.sections import Config
 
 Location = tuple[str | int, ...]  # of a key, as in ("stages", 0, "schedule", "lr")
@@ -44,15 +43,19 @@ def wrong_value(problem: ErrorDetails) -> str:
     return f"{key} is {_quote(problem['input'])}, expected {expected.format(**limits)}"
 
 
-def no_section(location: Location, value: object) -> str:
-    """The sentence for a value in the place of a section."""
-    return f"{spell(location)} is {_quote(value)}, expected a section of keys"
-
-
-def no_value(location: Location, keys: Mapping[str, Any]) -> str:
-    """The sentence for keys below one that holds a value."""
-    key = spell(location)
-    return f"{_descend(key, keys)}: {key} takes a value and has no keys of its own"
+def misfit(location: Location, content: Content, value: object) -> str | None:
+    """The sentence for a value in the place of keys, or keys in that of a value, if it is one."""
+    key, (kind, _, optional) = spell(location), content
+    if isinstance(value, Mapping):
+        below = _descend(key, value)
+        where = "" if below == key else f"{below}: "
+        return f"{where}{key} takes a value and has no keys of its own" if kind == "value" else None
+    if kind == "value" or (optional and value is None):
+        return None
+    if kind == "entries":
+        is_list = isinstance(value, list)
+        return None if is_list else f"{key} is {_quote(value)}, expected a list in [ ]"
+    return f"{key} is {_quote(value)}, expected a section of keys"
 
 
 def no_entry(location: Location, names: Sequence[str]) -> str:

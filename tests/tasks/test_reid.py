@@ -296,7 +296,7 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
     ("words", "sentence"),
     [
         (("data.languages=[en]",), r"data\.languages: needs task text_to_image"),
-        (("reid.i2t=false",), r"stages\[0\]: learns prompts that nothing reads"),
+        (("reid.i2t=false",), r"stages\[0\]: learns prompts that are not used"),
         (
             ("reid.train_sets=[{dataset: market1501, root: FOLDER}]",),
             r"reid\.train_sets: market1501 in .* is given twice",
@@ -320,8 +320,11 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
             ("stages.image.skip=true",),
             r"stages\.image: expected .* by its name \(prompts, images\)",
         ),
-        (("stages.images.learns=prompts",), r"stages: expected stages that learn prompts, if any"),
-        (("schedule.milestones=[5, 2]",), r"schedule\.milestones: \[5, 2\] are not epochs one"),
+        (
+            ("stages.images.learns=prompts",),
+            r"stages: expected any number of stages that learn prompts",
+        ),
+        (("schedule.milestones=[5, 2]",), r"schedule\.milestones: \[5, 2\] do not rise"),
     ],
 )
 def test_a_mistake_is_one_sentence(run, folder, words, sentence, tmp_path):
