@@ -34,7 +34,12 @@ def main() -> None:
 def run(command: options.Command) -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
     checkpoints = open_checkpoints(command)
-    configs = [command.configure(checkpoint.config if checkpoint else None) for checkpoint in checkpoints]
+    configs = [
+        command.configure(checkpoint.config, checkpoint.project_settings)
+        if checkpoint
+        else command.configure()
+        for checkpoint in checkpoints
+    ]
 
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
     from misc.job import Job, evaluate

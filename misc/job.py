@@ -26,13 +26,14 @@ from misc.runtime.precision import Precision
 from misc.runtime.recorder import CLOSING, Recorder, log
 from misc.runtime.run_folder import folder_of_new_run, folder_of_resumed_run, new_folder
 from misc.runtime.seeding import Purpose, seed_torch
+from misc.settings.recipes import dump, to_tree
+from misc.settings.sections import Config
 from misc.tasks.base import Task
 from misc.tasks.evaluation import build_rerank
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.text.task import TextTask
 from misc.training.engine import Engine, EngineSettings, Selection
 from model.tuning.trained_weights import frozen_hash
-from options import Config, dump, to_tree
 
 TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReIDTask}
 
@@ -279,10 +280,10 @@ def write_tables(
             f"compared: give {data_keys} and evaluation.rerank for all of them"
         )
     if evaluations[0]:
-        recorder.write_text("results.md", to_markdown(evaluations))
-        recorder.write_text("results.json", to_json(evaluations))
+        recorder.write_text("results.md", to_markdown(evaluations, names))
+        recorder.write_text("results.json", to_json(evaluations, names))
     if len(evaluations) > 1:
-        log.info("%s", to_markdown(evaluations).rstrip())
+        log.info("%s", to_markdown(evaluations, names).rstrip())
     if recorder.active:
         files = sorted(file.name for file in recorder.folder.iterdir())
         log.info("Written to %s: %s", recorder.folder, ", ".join(files))

@@ -33,6 +33,7 @@ class BackboneKind:
         masks_words: whether its vocabulary is CLIP's, which masked-word prediction needs.
         processor: whether it has a processor of its own (`experiment.use_altclip_processor`).
         resizes_text: whether its text positions are interpolated to `experiment.text_length`.
+        has_resnets: whether its image tower may be a ResNet (`model.last_stride`).
     """
 
     name: str
@@ -44,6 +45,7 @@ class BackboneKind:
     masks_words: bool = False
     processor: bool = False
     resizes_text: bool = False
+    has_resnets: bool = False
 
     def loader(self) -> "BackboneLoader":
         """The implementation, imported when it is asked for."""
@@ -79,6 +81,7 @@ register(
         from_scratch=True,
         masks_words=True,
         resizes_text=True,
+        has_resnets=True,
     )
 )
 register(

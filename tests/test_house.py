@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import options
+from misc.settings.sections import ReIDLossSwitches, TextLossSwitches
 from tests import ROOT
 
 FLOORS = {"errors": 0, "text_utils": 1, "model": 2, "misc": 3, "options": 4, "main": 5, "search": 5}
@@ -92,6 +93,14 @@ def test_upward_imports_are_caught(tmp_path):
     ]
 
 
+def test_the_configuration_stops_at_the_builders():
+    for source in sources(ROOT):
+        path = source.relative_to(ROOT)
+        if path.is_relative_to("misc") and not path.is_relative_to("misc/settings"):
+            knows = "misc.settings" in source.read_text(encoding="utf-8")
+            assert not knows or path.as_posix() in READERS, f"{path} imports misc.settings"
+
+
 def leaves(tree: dict, prefix: str = "") -> Iterator[str]:
     for key, value in tree.items():
         if isinstance(value, dict) and value:
@@ -127,11 +136,11 @@ def test_every_key_is_read():
     readers = [ROOT / name for name in READERS if (ROOT / name).exists()]
     codes = [reader.read_text(encoding="utf-8") for reader in readers]
     tree = options.to_tree(options.parse([]).configure())
-    for name in options.Losses.model_fields:  # `loss_weights` reads these by their names
+    for name in (*TextLossSwitches.model_fields, "losses"):  # by their names in `loss_weights`
         del tree["experiment"][name]
-    for name in options.ReIDLosses.model_fields:
+    for name in ReIDLossSwitches.model_fields:
         del tree["reid"][name]
-    for name in ("projection_dim", "tokenizer_type"):  # compared with other keys, in options
+    for name in ("projection_dim", "tokenizer_type"):  # compared with other keys, in misc/settings
         del tree["model"][name]
     assert unread_keys(tree, codes) == []
 

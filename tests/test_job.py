@@ -199,5 +199,7 @@ def test_a_training_begins_from_a_published_checkpoint(published, run, size):
 
 def test_a_start_that_is_no_checkpoint_is_refused(run, tmp_path):
     (tmp_path / "page.pth").write_text("<html>")
-    with pytest.raises(InputError, match=r"page.pth cannot be read safely: it is damaged, no checkpoint"):
+    with pytest.raises(
+        InputError, match=r"page.pth cannot be read safely: it is damaged, no checkpoint"
+    ):
         run("model.init_from=page.pth")

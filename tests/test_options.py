@@ -1,382 +1,15 @@
-"""The configuration: what resolves to what, and what every mistake is answered with."""
+"""The command line: options, settings, and the name of the recipe."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from pydantic import ValidationError
 
 import options
 from errors import InputError
-from misc.settings.yaml12 import read_yaml
 from tests import ROOT
-
-
-def configure(*words: str) -> options.Config:
-    return options.parse(words).configure()
-
-
-def refusal(*words: str) -> str:
-    with pytest.raises(InputError) as caught:
-        configure(*words)
-    return str(caught.value)
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a recipe, gives its path as a word of the command line."""
-
-    def write_recipe(name: str, text: str) -> str:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write_recipe
-
-
-@pytest.fixture
-def default() -> str:
-    return f"base: {ROOT / 'config/config.yaml'}\n"
-
-
-# ---- what resolves to what -----------------------------------------------------------------------
-
-
-def test_default_is_the_published_recipe():
-    config = configure()
-    assert config.data.image_size == (224, 224)
-    assert config.data.batch_size == 80
-    assert config.schedule.lr == 1e-4
-    assert config.schedule.betas == (0.9, 0.98)
-    assert config.model.freeze == ("visual.conv1",)
-    assert config.experiment.mvs_image
-    assert [stage.name for stage in config.stages] == ["train"]
-
-
-def test_config_is_frozen():
-    config = configure()
-    with pytest.raises(ValidationError):
-        config.misc.seed = 2
-    with pytest.raises(ValidationError):
-        config.misc = config.misc
-
-
-def test_default_is_found_from_any_folder(tmp_path, monkeypatch):
-    here = configure("--simplified")
-    monkeypatch.chdir(tmp_path)
-    assert configure("--simplified") == here
-
-
-def test_simplified_lies_over_the_recipe_and_under_overrides(write, default):
-    recipe = write("mine.yaml", default + "experiment: {mvs_image: true, text_length: 40}")
-    config = configure("--config", recipe, "--simplified", "misc.seed=7")
-    assert not config.experiment.mvs_image
-    assert config.experiment.text_length == 40
-    assert config.misc.seed == 7
-    assert configure("--simplified") == configure("--config", str(ROOT / "config/s.config.yaml"))
-
-
-def test_overrides_reach_nested_keys_and_replace_lists():
-    config = configure(
-        "model.vision.width=96",
-        "--backbone",
-        "clip",
-        "model.text={width: 64, heads: 4}",
-        "model.freeze=[]",
-        "data.image_size=[384, 128]",
-        "schedule.lr=1",
-        "data.batch_size=4",
-        "data.batch_size=5",
-    )
-    assert (config.model.vision.width, config.model.vision.heads) == (96, 12)
-    assert (config.model.text.width, config.model.text.layers) == (64, 12)
-    assert config.model.freeze == ()
-    assert config.data.image_size == (384, 128)
-    assert config.schedule.lr == 1.0
-    assert config.data.batch_size == 5
-
-
-def test_one_number_is_a_square():
-    assert configure("data.image_size=128").data.image_size == (128, 128)
-
-
-def test_base_is_relative_to_the_recipe_and_chains(write, default, tmp_path, monkeypatch):
-    write("below/first.yaml", default + "misc: {seed: 5}\ndata: {batch_size: 3, num_workers: 1}")
-    write("below/second.yaml", "base: first.yaml\ndata: {batch_size: 2}")
-    third = write("third.yaml", "base: below/second.yaml")
-    monkeypatch.chdir(tmp_path / "below")
-    config = configure("--config", third)
-    assert (config.misc.seed, config.data.batch_size, config.data.num_workers) == (5, 2, 1)
-    assert configure("--config", "first.yaml").data.batch_size == 3
-
-
-def test_stages_override_the_schedule():
-    config = configure("stages=[{name: a, schedule: {lr: 2, epoch: 9}, freeze: [text]}, {name: b}]")
-    first, second = config.stages
-    assert config.stage_schedule(second) == config.schedule
-    assert config.stage_schedule(first) == config.schedule.model_copy(
-        update={"lr": 2.0, "epoch": 9}
-    )
-    assert first.freeze == ("text",)
-    assert second.freeze == ()
-
-
-TWO = "stages=[{name: a, schedule: {lr: 2, epoch: 9}}, {name: b, freeze: [text]}]"
-
-
-def test_a_stage_is_changed_by_its_name(write, default):
-    config = configure(TWO, "stages.a.schedule.lr=3", "stages.b={skip: true, freeze: [visual]}")
-    first, second = config.stages
-    assert first.schedule == {"lr": 3, "epoch": 9}
-    assert (second.skip, second.freeze) == (True, ("visual",))
-    recipe = write("named.yaml", default + "stages: {train: {schedule: {epoch: 7}}}")
-    assert configure("--config", recipe).stages[0].schedule == {"epoch": 7}
-    assert configure("--config", recipe, TWO).stages[0].name == "a"
-
-
-def test_a_stage_that_is_not_there_is_named():
-    assert refusal("stages.first.skip=true") == (
-        "command line: stages.first: expected a section of keys for an entry of stages by its name "
-        "(train), or a whole list"
-    )
-    assert "stages.a: expected a section" in refusal(TWO, "stages.a=3")
-    assert refusal(TWO, "stages.b.skipped=true") == (
-        "command line: there is no key stages[1].skipped, did you mean stages.skip?"
-    )
-    assert "name one that is not skipped" in refusal("stages.train.skip=true")
-
-
-def test_several_bases_lie_one_over_the_other_and_what_they_share_once(write, default):
-    write("common.yaml", default + "misc: {seed: 5}\ndata: {batch_size: 3}")
-    write("first.yaml", "base: common.yaml\ndata: {batch_size: 4, num_workers: 7}")
-    write("second.yaml", "base: common.yaml\ndata: {num_workers: 8}")
-    both = write("both.yaml", "base: [first.yaml, second.yaml]\nmisc: {seed: 6}")
-    config = configure("--config", both)
-    assert (config.misc.seed, config.data.batch_size, config.data.num_workers) == (6, 4, 8)
-    bad = write("bad.yaml", "base: [first.yaml, 3]")
-    assert "expected the name of a YAML file" in refusal("--config", bad)
-
-
-def test_simplified_goes_with_text_alone():
-    recipe = str(ROOT / "config" / "clipreid_vit.yaml")
-    assert refusal("--config", recipe, "--simplified") == (
-        "--simplified is of task text_to_image, and the recipe is of image_to_image: leave it out"
-    )
-
-
-# ---- YAML 1.2 ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e-5", 1e-5),
-        ("1E3", 1000.0),
-        (".5", 0.5),
-        ("-2.", -2.0),
-        ("012", 12),
-        ("0o17", 15),
-        ("0x1F", 31),
-        ("-7", -7),
-        ("true", True),
-        ("FALSE", False),
-        ("~", None),
-        ("", None),
-        *((word, word) for word in ("no", "yes", "on", "Off", "y", "1_000", "0b1", "1:30", "<<")),
-        ("2020-01-01", "2020-01-01"),
-        ("'4'", "4"),
-        ("-.inf", float("-inf")),
-    ],
-)
-def test_scalars_of_the_core_schema(text, value):
-    read = read_yaml(text, "here")
-    assert read == value
-    assert type(read) is type(value)
-
-
-@pytest.mark.parametrize("text", ["a: [1", "a: 1\nb:\n  a: 1\n  a: 2", "{1: 2}", "&a [*a]", "!x 1"])
-def test_broken_yaml_names_its_line(write, text):
-    path = write("broken.yaml", text)
-    assert f"{path}, line " in refusal("--config", path)
-
-
-def test_duplicate_key_names_key_and_line(write):
-    path = write("twice.yaml", "data:\n  batch_size: 1\n  batch_size: 2\n")
-    assert refusal("--config", path) == f"{path}, line 3: key batch_size comes twice"
-
-
-# ---- what mistakes are answered with -------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("given", "nearest"),
-    [
-        ("data.batchsize", "data.batch_size"),
-        ("schedule.batch_size", "data.batch_size"),
-        ("batch_size", "data.batch_size"),
-        ("model.vision.widht", "model.vision.width"),
-        ("shedule.lr", "schedule"),
-        ("experiment.lr", "schedule.lr"),
-    ],
-)
-def test_unknown_key_names_the_nearest(given, nearest):
-    message = refusal(f"{given}=4")
-    assert message.startswith("command line: there is no key ")
-    assert message.endswith(f", did you mean {nearest}?")
-
-
-def test_unknown_key_names_its_file(write, default):
-    wrong = write("wrong.yaml", default + "data: {batchsize: 4}")
-    over = write("over.yaml", f"base: {wrong}\nmisc: {{seed: 3}}")
-    assert refusal("--config", over) == (
-        f"{wrong}: there is no key data.batchsize, did you mean data.batch_size?"
-    )
-
-
-@pytest.mark.parametrize(
-    ("setting", "complaint"),
-    [
-        ("data.batch_size='4'", 'data.batch_size is "4", expected a whole number'),
-        ("data.batch_size=true", "data.batch_size is true, expected a whole number"),
-        ("data.batch_size=4.0", "data.batch_size is 4.0, expected a whole number"),
-        ("data.batch_size=0", "data.batch_size is 0, expected at least 1"),
-        ("data=4", "data is 4, expected a section of keys"),
-        ("data=", "data is null, expected a section of keys"),
-        ("data.image_root=12", "data.image_root is 12, expected text (a number is text in quotes)"),
-        ("data.image_root=''", 'data.image_root is "", expected text that is not empty'),
-        ("data.image_size=[1]", "data.image_size[1] is missing"),
-        ("data.image_size=[1, 2, 3]", "data.image_size is [1, 2, 3], expected at most 2 values"),
-        ("data.image_size=true", "data.image_size is true, expected a list in [ ]"),
-        ("experiment.nitc=no", 'experiment.nitc is "no", expected true or false'),
-        ("experiment.nitc=1", "experiment.nitc is 1, expected true or false"),
-        ("experiment.dropout=1", "experiment.dropout is 1, expected below 1"),
-        ("experiment.eda_alpha=1.5", "experiment.eda_alpha is 1.5, expected at most 1"),
-        ("experiment.text_length=78", "experiment.text_length is 78, expected at most 77"),
-        ("experiment.text_length=2", "experiment.text_length is 2, expected at least 3"),
-        ("experiment.itc=null", "experiment.itc is null, expected true or false"),
-        ("schedule.lr=true", "schedule.lr is true, expected a number"),
-        ("schedule.lr=0", "schedule.lr is 0, expected above 0"),
-        ("schedule.lr=.nan", "schedule.lr is NaN, expected a finite number"),
-        ("schedule.lr=1e400", "schedule.lr is Infinity, expected a finite number"),
-        ("schedule.clip_grad=-1", "schedule.clip_grad is -1, expected above 0"),
-        ("schedule.betas=0.9", "schedule.betas is 0.9, expected a list in [ ]"),
-        ("schedule.epoch_warmup=9", "schedule: epoch_warmup 9 is more than epoch 5"),
-        ("schedule.epoch=0", "schedule.epoch is 0, expected at least 1"),
-        ("model.freeze=conv1", 'model.freeze is "conv1", expected a list in [ ]'),
-        ("model.vision.heads=7", "model.vision: width 768 cannot be divided among 7 heads"),
-        ("model.vision.layers=0", "model.vision.layers: 0 is neither the number of a ViT's blocks"),
-        ("model.vision.layers=[3, 4]", "[3, 4] is neither the number of a ViT's blocks nor a list"),
-        ("model.vision.layers=[3, 4, 6, true]", "[3, 4, 6, true] is neither the number of a ViT's"),
-        ("model.vision.layers=[3, 4, 6, 3]", "layers [3, 4, 6, 3] and patch_size 16 do not go"),
-        ("model.vision.patch_size=null", "layers 12 and patch_size null do not go together"),
-        (
-            "model.vision={width: 6, layers: [1, 1, 1, 1], heads: 5, patch_size: null}",
-            "model.vision: width 192 cannot be divided among 5 heads",
-        ),
-        ("model.last_stride=3", "model.last_stride is 3, expected 1 or 2"),
-        (
-            "model={clip_pretrained: null, last_stride: 1}",
-            "model: last_stride is 1, but the image tower is a ViT",
-        ),
-        ("model.backbone=siglip", "model.backbone is \"siglip\", expected 'clip' or 'altclip'"),
-        ("model.backbone=vgg", "model.backbone is \"vgg\", expected 'clip'"),
-        ("distributed.backend=mpi", "is \"mpi\", expected 'auto', 'nccl' or 'gloo'"),
-        ("misc.seed=-1", "misc.seed is -1, expected at least 0"),
-        ("stages=[]", "stages: there is no stage to train, name one"),
-        ("stages=[{}]", "stages[0].name is missing"),
-        ("stages=[{name: a}, {name: a}]", "stages: two stages have the same name"),
-        ("stages=[{name: a, schedule: {lr: no}}]", 'stages[0].schedule.lr is "no", expected'),
-        ("stages=[{name: a, schedule: {lrr: 1}}]", "did you mean schedule.lr?"),
-        ("stages=[{name: a, freez: []}]", "did you mean stages.freeze?"),
-        ("stages=[{name: a, schedule: {epoch_warmup: 6}}]", "stages[0].schedule: epoch_warmup 6"),
-    ],
-)
-def test_wrong_value_names_place_key_value_and_expectation(setting, complaint):
-    message = refusal(setting)
-    assert message.startswith("command line: ")
-    assert complaint in message
-    assert "pydantic" not in message
-    assert "\n" not in message
-
-
-def test_nothing_to_train():
-    complaint = "command line: experiment: no loss is left to train"
-    assert complaint in refusal("--simplified", "experiment.nitc=false", "experiment.ritc=false")
-    assert complaint in refusal("--simplified", "experiment.nitc=false", "experiment.ritc_ratio=0")
-    assert configure("experiment.nitc=false", "experiment.ritc=false", "experiment.itc=true")
-
-
-def test_image_below_a_patch_only_matters_from_scratch():
-    assert configure("data.image_size=8").data.image_size == (8, 8)
-    message = refusal("data.image_size=[32, 8]", "model.clip_pretrained=null")
-    assert "data.image_size: [32, 8] has no room for model.vision.patch_size 16" in message
-
-
-RN50 = (
-    "model.clip_pretrained=null",
-    "model.vision={width: 64, layers: [3, 4, 6, 3], heads: 32, patch_size: null}",
-)
-
-
-def test_a_resnet_from_scratch():
-    config = configure(*RN50, "model.last_stride=1")
-    assert (config.model.vision.layers, config.model.vision.patch_size) == ((3, 4, 6, 3), None)
-    message = refusal(*RN50, "model.stride=16")
-    assert message == (
-        "command line: model: stride is 16, but vision is a ResNet, which has no patches: leave it "
-        "null"
-    )
-    assert "[30, 64] has no room for a ResNet's cell of 31" in refusal(
-        *RN50, "data.image_size=[30, 64]"
-    )
-    assert configure(*RN50, "data.image_size=[30, 64]", "model.last_stride=1")
-    assert configure("model.last_stride=1").model.last_stride == 1  # of weights not yet read
-    assert "but the image tower is a ViT" in refusal(
-        "--backbone", "altclip", "model.altclip_pretrained=x", "model.last_stride=1"
-    )
-
-
-def test_all_mistakes_are_told_at_once_each_with_its_place(write, default):
-    path = write("wrong.yaml", default + "data: {batch_size: four, num_workers: -1}")
-    assert refusal("--config", path, "data.num_workers=2.5", "log.period=1").splitlines() == [
-        f'{path}: data.batch_size is "four", expected a whole number',
-        "command line: data.num_workers is 2.5, expected a whole number",
-        "command line: there is no key log.period, did you mean evaluation.period?",
-    ]
-
-
-def test_recipe_without_base_must_be_whole(write):
-    path = write("short.yaml", "misc: {seed: 1}")
-    message = refusal("--config", path, "data.batch_size=1")
-    assert f"{path}: schedule is missing, begin the recipe with `base: config.yaml`" in message
-    assert f"{path}: data.image_root is missing" in message
-    assert "schedule is missing" in refusal("--config", write("empty.yaml", "# nothing\n"))
-
-
-def test_recipe_that_cannot_be_read(write, tmp_path):
-    assert "cannot read nowhere.yaml" in refusal("--config", "nowhere.yaml")
-    assert "cannot read" in refusal("--config", str(tmp_path))
-    path = write("lost.yaml", "base: nowhere.yaml")
-    assert f"{path}: base: cannot read {tmp_path / 'nowhere.yaml'}" in refusal("--config", path)
-    assert "base is 3, expected the name of a YAML file" in refusal(
-        "--config", write("three.yaml", "base: 3")
-    )
-    assert "a recipe is sections of keys" in refusal("--config", write("list.yaml", "[1]"))
-    (tmp_path / "latin.yaml").write_bytes(b"data: {image_root: caf\xe9}")
-    assert "not a text file in UTF-8" in refusal("--config", str(tmp_path / "latin.yaml"))
-
-
-def test_bases_that_go_round_are_refused(write):
-    one = write("one.yaml", "base: two.yaml")
-    write("two.yaml", "base: one.yaml")
-    assert "leads back to this recipe" in refusal("--config", one)
-    assert "leads back to this recipe" in refusal("--config", write("own.yaml", "base: own.yaml"))
-
-
-# ---- command line --------------------------------------------------------------------------------
+from tests.command_line import configure, refusal
 
 
 def test_command():
@@ -419,8 +52,13 @@ def test_options_and_settings_may_come_in_any_order():
         (["--evaluate", "a", "--resume", "b"], "do not go together"),
         (["--save-features", "a"], "--save-features goes with one --evaluate"),
         (["model.freeze=[a"], "command line: model.freeze=[a, line 1: "),
-        (["--backbone", "siglip"], "model.backbone is \"siglip\", expected 'clip' or 'altclip'"),
-        (["--backbone", ""], 'model.backbone is ""'),
+        (["--backbone", "siglib"], "unknown backbone 'siglib': did you mean clip? (clip, altclip"),
+        (["--backbone", ""], "model.backbone: unknown backbone ''"),
+        (
+            ["--config", "a.yaml", "--config", "b.yaml"],
+            "--config is given several times (a.yaml and b.yaml): give one recipe, which may name "
+            "several bases by `base: [A, B]`",
+        ),
     ],
 )
 def test_wrong_words(words, complaint):
@@ -442,7 +80,9 @@ def test_saved_configuration_takes_the_recipes_place_unless_one_is_named():
     assert resume("--backbone", "clip") == configure()
     assert resume("--config", str(ROOT / "config/s.config.yaml")).misc.seed == 0
     assert repr(saved) == before
-    del saved["misc"], saved["data"]["languages"]  # keys that have come since
+    for key in ("losses", "clean_captions"):  # keys that have come since
+        del saved["experiment"][key]
+    del saved["misc"], saved["data"]["languages"]
     assert resume() == configure("data.batch_size=3")
     saved["data"]["batch_size"] = "3"
     with pytest.raises(InputError, match=r"saved with the run: data\.batch_size"):
@@ -462,43 +102,6 @@ def test_help_loads_nothing_heavy():
     for word in ("--config", "--simplified", "--backbone", "--evaluate", "--resume", "--output"):
         assert word in done.stdout
     assert "section.key=value" in done.stdout
-
-
-# ---- written and read again ----------------------------------------------------------------------
-
-
-def test_dump_reads_back_equal(tmp_path):
-    config = configure(
-        "schedule.lr=1.25e-17",
-        "schedule.lr_end=0.1",
-        "data.image_root='012'",
-        "data.annotation_file='1e-5'",
-        "model.clip_pretrained='no: #1 ünï'",
-        "model.freeze=['true', '~', '0o7', b]",
-        "stages=[{name: 'null', schedule: {betas: [0.5, 1e-3]}, freeze: [a]}, {name: yes}]",
-    )
-    path = tmp_path / "config.yaml"
-    path.write_text(options.dump(config), encoding="utf-8")
-    assert configure("--config", str(path)) == config
-    assert options.parse([]).configure(options.to_tree(config)) == config
-    assert "image_size: [224, 224]" in path.read_text(encoding="utf-8")
-
-
-def test_dump_is_read_alike_by_a_yaml_1_1_reader():
-    """Numbers carry a point, so that other tools see numbers too."""
-    config = configure()
-    assert yaml.safe_load(options.dump(config)) == options.to_tree(config)
-
-
-def test_tree_is_of_plain_types():
-    def kinds(tree: object) -> set[type]:
-        if isinstance(tree, dict):
-            return {dict}.union(*map(kinds, tree.values()))
-        if isinstance(tree, list):
-            return {list}.union(*map(kinds, tree))
-        return {type(tree)}
-
-    assert kinds(options.to_tree(configure())) <= {dict, list, str, int, float, bool, type(None)}
 
 
 @pytest.mark.parametrize(

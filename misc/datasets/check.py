@@ -33,6 +33,7 @@ from misc.datasets.text_person import find_image_root, read_text_person
 from misc.datasets.text_published import count
 from misc.datasets.text_recognition import identify
 from misc.runtime.script import run_script
+from misc.settings.sections import DataSettings, ReIDSettings
 from text_utils.captions import clean_caption
 from text_utils.scripts import main_script
 
@@ -226,7 +227,7 @@ def _run(asked: argparse.Namespace) -> int:
     return 1 if any(report["findings"] for report in reports.values()) else 0
 
 
-def _reid_checks(reid: options.ReID) -> Checks:
+def _reid_checks(reid: ReIDSettings) -> Checks:
     if reid.root is None:
         raise InputError(f"name a dataset: give reid.dataset={reid.dataset} reid.root=FOLDER")
     places = [(reid.dataset, reid.root)]
@@ -234,7 +235,7 @@ def _reid_checks(reid: options.ReID) -> Checks:
     return {f"{name}, {root}": partial(check_reid, name, root) for name, root in places}
 
 
-def _text_checks(data: options.Data) -> Checks:
+def _text_checks(data: DataSettings) -> Checks:
     if data.annotation_file is None or data.image_root is None:
         raise InputError(
             "name a dataset: give --config, or data.annotation_file=FILE_OR_FOLDER "

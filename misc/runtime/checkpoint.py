@@ -74,6 +74,13 @@ class Checkpoint:
     frozen_hash: str | None = None
     training: TrainingState | None = None
 
+    @property
+    def project_settings(self) -> Tree:
+        """The settings of a configuration that a published file is read with."""
+        if self.published is None:
+            return {}
+        return {"experiment": {"clean_captions": self.published.cleans_captions}}
+
     def to_tree(self) -> Tree:
         """The content of a file of this project: tensors and plain types."""
         tree: Tree = {

@@ -10,12 +10,11 @@ from misc.retrieval.base import Retrieval
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.settings.sections import Config, StageSettings
 from misc.tasks.stages import StagePlan, build_stage
 from misc.training.trainer import Stage
 from model.architecture import Architecture
 from model.interface import Method
-from options import Config
-from options import Stage as StageSettings
 
 M = TypeVar("M", bound=Method)
 

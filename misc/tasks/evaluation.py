@@ -4,7 +4,7 @@ from functools import partial
 
 from misc.reranking import k_reciprocal
 from misc.retrieval.base import Loading, Rerank
-from options import Config
+from misc.settings.sections import Config
 
 
 def build_loading(config: Config) -> Loading:

@@ -16,11 +16,10 @@ from misc.optim import (
     warmup_then_cosine,
 )
 from misc.runtime.distributed import Processes
+from misc.settings.sections import Config, ScheduleSettings
 from misc.training.trainer import Stage
 from model.criteria.base import Criterion
 from model.interface import Method
-from options import Config
-from options import Schedule as ScheduleSettings
 
 
 @dataclass(frozen=True, kw_only=True)

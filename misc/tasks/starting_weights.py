@@ -6,6 +6,7 @@ from pathlib import Path
 
 from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
+from misc.settings.sections import Config
 from model.architecture import Architecture, ImageShape, TextArchitecture
 from model.backbone_loader import TowerOptions
 from model.backbones import BackboneKind, find_kind
@@ -13,7 +14,6 @@ from model.clip import DualEncoder, TextShape
 from model.resnet import ResNetShape
 from model.vit import VisionShape
 from model.weights.published.format import Geometry
-from options import Config
 from text_utils.tokenizer import Tokenizer
 
 

@@ -6,14 +6,14 @@ import torch
 from PIL import Image
 
 from errors import InputError
-from misc.data.text_collate import Collate, Mixing
-from misc.data.text import CaptionDataset, PictureDataset, TextAugmentation
 from misc.data.loader import evaluation_loader, train_loader
+from misc.data.samplers import GlobalBatchSampler
+from misc.data.text import CaptionDataset, PictureDataset, TextAugmentation
+from misc.data.text_collate import Collate, Mixing
+from misc.data.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from misc.datasets.pictures import read_picture
 from misc.datasets.text_annotations import TextPicture
 from misc.datasets.text_person import join_training, read_text_person
-from misc.data.samplers import GlobalBatchSampler
-from misc.data.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from model.interface import TextBatch
 from text_utils.augment import random_deletion
 from text_utils.tokenizer import ClipTokenizer

@@ -9,7 +9,7 @@ from errors import InputError
 from model.backbones import KINDS, find_kind, load_backbone
 from model.clip import CLIP
 from tests.altclip_folders import write_altclip_folder
-from tests.archives import random_open_clip, write_openai_archive
+from tests.archives import write_openai_archive
 from text_utils.tokenizer import AltCLIPTokenizer, ClipTokenizer
 
 

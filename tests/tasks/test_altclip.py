@@ -216,5 +216,5 @@ def test_a_recipe_that_chooses_altclip_keeps_its_own_keys(tmp_path):
 
 
 def test_the_processor_of_clip_is_refused():
-    with pytest.raises(InputError, match="use_altclip_processor: goes with"):
+    with pytest.raises(InputError, match=r"use_altclip_processor: needs model\.backbone altclip"):
         options.parse(["experiment.use_altclip_processor=true"]).configure()

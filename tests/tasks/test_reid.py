@@ -138,7 +138,7 @@ def test_the_second_stage_alone_begins_with_the_prompts_of_the_first(run):
 
 
 def test_prompts_that_nothing_has_learnt_are_not_compared_with(run, folder):
-    with pytest.raises(InputError, match=r"reid\.i2t: compares with prompts that no stage learns"):
+    with pytest.raises(InputError, match=r"reid\.i2t: needs prompts, but no stage learns them"):
         run("stages.prompts.skip=true")
     baseline = run("stages.prompts.skip=true", "reid.i2t=false", output="baseline")
     with pytest.raises(InputError, match="holds no prompts of these 6 identities"):
@@ -295,8 +295,8 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("data.languages=[en]",), r"data\.languages: goes with task text_to_image"),
-        (("reid.i2t=false",), r"stages\[0\]: learns prompts that nothing reads"),
+        (("data.languages=[en]",), r"data\.languages: needs task text_to_image"),
+        (("reid.i2t=false",), r"stages\[0\]: learns prompts that are not used"),
         (
             ("reid.train_sets=[{dataset: market1501, root: FOLDER}]",),
             r"reid\.train_sets: market1501 in .* is given twice",
@@ -314,14 +314,17 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
         (("model.freeze=[prompts]", "stages.images.skip=true"), r"freezes every parameter"),
         (
             ("model.backbone=altclip", "model.projection_dim=16"),
-            r"task image_to_image trains clip alone",
+            r"altclip cannot be trained for task image_to_image",
         ),
         (
             ("stages.image.skip=true",),
             r"stages\.image: expected .* by its name \(prompts, images\)",
         ),
-        (("stages.images.learns=prompts",), r"stages: expected stages that learn prompts, if any"),
-        (("schedule.milestones=[5, 2]",), r"schedule\.milestones: \[5, 2\] are not epochs one"),
+        (
+            ("stages.images.learns=prompts",),
+            r"stages: expected any number of stages that learn prompts",
+        ),
+        (("schedule.milestones=[5, 2]",), r"schedule\.milestones: \[5, 2\] do not rise"),
     ],
 )
 def test_a_mistake_is_one_sentence(run, folder, words, sentence, tmp_path):

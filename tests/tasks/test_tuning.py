@@ -244,7 +244,7 @@ def test_altclip_is_tuned_in_its_own_way(places, tmp_path, monkeypatch):
         (("adapters.blocks=[]",), r"adapters\.blocks"),
         (("prompts={init: words, n_ctx: 0}",), r"prompts: init is words, but n_ctx is 0"),
         (("model.temperature=0.005",), r"model\.temperature is 0\.005, expected at least 0\.01"),
-        (("task=image_to_image", "reid.i2t=false"), r"prompts: goes with task text_to_image alone"),
+        (("task=image_to_image", "reid.i2t=false"), r"prompts: needs task text_to_image"),
     ],
 )
 def test_a_mistake_is_one_sentence(train, words, sentence, tmp_path):

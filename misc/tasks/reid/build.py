@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from errors import InputError
+from misc.settings.sections import Config
 from misc.tasks.starting_weights import build_backbone, compare_image_towers, refuse_differences
 from model.architecture import ReIDArchitecture
 from model.clip import DualEncoder, TextTransformer
@@ -11,7 +12,6 @@ from model.criteria.reid import ReIDCriterion, ReIDLossSettings
 from model.identity_prompts import IdentityPrompts, read_sentence
 from model.resnet import ModifiedResNet
 from model.side_information import SideInformation
-from options import Config
 from text_utils.tokenizer import ClipTokenizer
 
 

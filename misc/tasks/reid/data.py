@@ -5,7 +5,7 @@ from pathlib import Path
 
 from errors import InputError
 from misc.datasets.reid import ReIDDataset, ReIDTraining, join_reid_training, read_reid
-from options import Config
+from misc.settings.sections import Config
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from errors import InputError
 from misc.runtime.checkpoint import Checkpoint, load_weights
+from misc.settings.recipes import to_tree
+from misc.settings.sections import Config
 from misc.tasks.reid.build import (
     TrainingCounts,
     build_clip_reid,
@@ -16,13 +18,13 @@ from misc.tasks.starting_weights import refuse_differences
 from misc.tasks.text.model import new_model as new_text_model
 from model.architecture import ReIDArchitecture, TextArchitecture
 from model.clip_reid import CLIPReID
+from model.trees import Tree
 from model.tuning.tune import describe_tuning
 from model.weights import resize_position_embedding
 from model.weights.published.clip_reid import fit_side_information
 from model.weights.published.format import PublishedWeights
 from model.weights.shapes import position_names, set_stride
 from model.weights.sources import State
-from options import Config, Tree, to_tree
 
 WORDS = "prompts.words"
 

@@ -15,6 +15,7 @@ from misc.retrieval.image import ImageRetrieval
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import Task
 from misc.tasks.evaluation import build_loading
 from misc.tasks.reid.build import TrainingCounts, build_image_criterion, build_prompt_criterion
@@ -30,8 +31,6 @@ from misc.tasks.stages import StagePlan, share_batch
 from misc.tasks.starting_weights import open_init_from
 from model.architecture import ReIDArchitecture
 from model.clip_reid import CLIPReID
-from options import Config
-from options import Stage as StageSettings
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """The parts of a text-to-image model, from a configuration."""
 
 from errors import InputError
+from misc.settings.sections import Config
 from misc.tasks.starting_weights import build_tokenizer
 from model.architecture import TextArchitecture
 from model.backbones import find_kind
@@ -11,7 +12,6 @@ from model.tbps_clip import TBPSCLIP
 from model.tuning.description import AdapterTuning, LoraTuning, PromptTuning, Tuning
 from model.tuning.prompts import start_from_words
 from model.tuning.tune import describe_tuning, frozen_names, tune
-from options import Config
 
 
 def without_masked_words(config: Config) -> tuple[Config, str]:

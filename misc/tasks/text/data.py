@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from errors import InputError
 from misc.datasets.text_person import Told, join_training, read_text_person
-from options import Config
+from misc.settings.sections import Config
 
 
 @dataclass(frozen=True)

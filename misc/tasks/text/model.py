@@ -9,6 +9,7 @@ from torch import Tensor
 
 from errors import InputError
 from misc.runtime.checkpoint import Checkpoint, load_weights
+from misc.settings.sections import Config
 from misc.tasks.starting_weights import (
     build_backbone,
     kind_and_source,
@@ -24,7 +25,6 @@ from model.tuning.tune import tune
 from model.weights import resize_position_embedding, resize_text_positions
 from model.weights.shapes import position_names, set_stride
 from model.weights.sources import State
-from options import Config
 
 log = logging.getLogger(__name__)
 

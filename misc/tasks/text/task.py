@@ -13,6 +13,7 @@ from misc.retrieval.text import TextRetrieval
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import Task
 from misc.tasks.evaluation import build_loading
 from misc.tasks.stages import StagePlan, share_batch
@@ -29,8 +30,6 @@ from misc.tasks.text.transforms import (
 )
 from model.architecture import TextArchitecture
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
-from options import Config
-from options import Stage as StageSettings
 
 
 class TextTask(Task[TBPSCLIP]):
@@ -119,4 +118,5 @@ class TextTask(Task[TBPSCLIP]):
             self.tokenizer,
             text_length=self.config.experiment.text_length,
             loading=build_loading(self.config),
+            clean_captions=self.config.experiment.clean_captions,
         )

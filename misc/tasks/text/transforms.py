@@ -20,9 +20,9 @@ from misc.data.transforms import (
     SimCLRTransform,
     TrainTransform,
 )
+from misc.settings.sections import Config
 from misc.tasks.starting_weights import kind_and_source
 from model.backbone_loader import Preprocessing
-from options import Config
 from text_utils.augment import (
     random_deletion,
     random_insertion,
@@ -64,6 +64,7 @@ def build_text_augmentation(config: Config) -> TextAugmentation:
         backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
         change=TEXT_CHANGES[experiment.text_augment](),
         strength=experiment.eda_alpha,
+        clean=experiment.clean_captions,
     )
 
 

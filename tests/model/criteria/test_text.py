@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import options
+from misc.settings.sections import TextLossSwitches
 from misc.tasks.text.build import build_criterion
 from model.criteria.text import LOSSES, TextCriterion, TextLossSettings
 from model.interface import TextBatch, TextOutputs
@@ -25,7 +26,7 @@ def batch() -> TextBatch:
 
 
 def test_every_loss_has_a_switch_and_a_weight():
-    assert set(options.Losses.model_fields) == {*LOSSES, *(f"{name}_ratio" for name in LOSSES)}
+    assert set(TextLossSwitches.model_fields) == {*LOSSES, *(f"{name}_ratio" for name in LOSSES)}
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -1,0 +1,110 @@
+"""Checks of sections against one another."""
+
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from misc.settings.sections import Config
+from model.backbones import KINDS
+
+
+def disagreements(config: Config) -> Iterator[ErrorDetails]:
+    """Conflicts between sections that are each valid, in the form of pydantic's errors."""
+    yield from _check_backbone(config)
+    if config.task == "image_to_image":
+        yield from _check_reid(config)
+        yield from _check_reid_stages(config)
+    else:
+        yield from _check_text(config)
+    vision, size = config.model.vision, config.data.image_size
+    least = vision.patch_size or 16 * config.model.last_stride - 1
+    if config.model.from_scratch and min(size) < least:
+        cell = f"a ResNet, whose cells have {least} pixels"
+        if vision.patch_size:
+            cell = f"model.vision.patch_size {vision.patch_size}"
+        yield _problem(f"{list(size)} is too small for {cell}", "data", "image_size")
+    for index, stage in enumerate(config.stages):
+        try:
+            config.stage_schedule(stage)
+        except ValidationError as error:
+            for problem in error.errors():
+                yield {**problem, "loc": ("stages", index, "schedule", *problem["loc"])}
+
+
+def _check_backbone(config: Config) -> Iterator[ErrorDetails]:
+    kind = config.model.kind
+    if config.task not in kind.tasks:
+        tasks = " and ".join(kind.tasks)
+        fault = f"{kind.name} cannot be trained for task {config.task}, only for {tasks}"
+        yield _problem(fault, "model", "backbone")
+    if config.experiment.use_altclip_processor and not kind.processor:
+        having = " or ".join(name for name, other in KINDS.items() if other.processor)
+        fault = f"needs model.backbone {having}, but that is {kind.name}: set it to false"
+        yield _problem(fault, "experiment", "use_altclip_processor")
+
+
+def _check_text(config: Config) -> Iterator[ErrorDetails]:
+    width, widths = config.model.embed_dim, config.experiment.simclr_mlp
+    if config.experiment.ss and widths[0] != width:
+        yield _problem(
+            f"begins with {widths[0]}, but the head reads features of model.embed_dim {width}: "
+            "give the same width",
+            "experiment",
+            "simclr_mlp",
+        )
+    for index, stage in enumerate(config.stages):
+        if stage.learns == "prompts":
+            yield _problem("prompts needs task image_to_image", "stages", index, "learns")
+    for key in ("root", "train_sets", "test_sets"):
+        if getattr(config.reid, key):
+            yield _problem(
+                "needs task image_to_image, but this recipe is for text_to_image: choose another "
+                "one, as in --config config/clipreid_vit.yaml",
+                "reid",
+                key,
+            )
+
+
+def _check_reid(config: Config) -> Iterator[ErrorDetails]:
+    for section in config.tunes:
+        yield _problem("needs task text_to_image", section)
+    if config.model.temperature is not None:
+        yield _problem("needs task text_to_image", "model", "temperature")
+    for key in ("annotation_file", "image_root", "train_sets", "test_sets", "languages"):
+        if getattr(config.data, key):
+            yield _problem(
+                "needs task text_to_image; for image_to_image set reid.dataset and reid.root, "
+                "reid.train_sets and reid.test_sets",
+                "data",
+                key,
+            )
+
+
+def _check_reid_stages(config: Config) -> Iterator[ErrorDetails]:
+    *before, last = [stage.learns for stage in config.stages]
+    if last != "model" or {*before} - {"prompts"}:
+        fault = "expected any number of stages that learn prompts, then one that learns the model"
+        yield _problem(fault, "stages")
+    learnt = any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
+    if config.reid.i2t and not (learnt or config.model.init_from):
+        yield _problem(
+            "needs prompts, but no stage learns them: take the stages of clipreid_vit.yaml, or "
+            "set i2t to false",
+            "reid",
+            "i2t",
+        )
+    for index, stage in enumerate(config.stages[:-1]):
+        if not (config.reid.i2t or stage.skip or config.stages[-1].skip):
+            fault = "learns prompts that are not used with reid.i2t=false: set skip to true"
+            yield _problem(fault, "stages", index)
+
+
+def _problem(fault: str, *location: str | int) -> ErrorDetails:
+    return {
+        "type": "value_error",
+        "loc": location,
+        "msg": fault,
+        "input": None,
+        "ctx": {"error": ValueError(fault)},
+    }

@@ -1,0 +1,139 @@
+"""Recipes: YAML files, each a delta on the files that its `base:` names."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from errors import InputError
+from misc.settings.base import Section
+from misc.settings.checks import disagreements
+from misc.settings.keys import content_at
+from misc.settings.merging import Layer, Merging
+from misc.settings.sections import Config
+from misc.settings.wording import Location, missing_keys, wrong_value
+from misc.settings.yaml12 import read_yaml, write_yaml
+from model.backbones import KINDS
+from model.trees import Tree
+
+RECIPES = Path(__file__).resolve().parents[2] / "config"
+
+
+def to_tree(config: Section) -> Tree:
+    """The configuration as plain dicts, lists and scalars, as a checkpoint holds it."""
+    return config.model_dump(mode="json")
+
+
+def dump(config: Config) -> str:
+    """The configuration as YAML that `--config` reads back to an equal one."""
+    return write_yaml(to_tree(config))
+
+
+def read_recipe(path: Path, named_by: str, above: tuple[Path, ...] = ()) -> list[Layer]:
+    """The layers of a recipe, its deepest base first.
+
+    Several bases lie one over another, the first one lowest; files that they share come once.
+
+    Args:
+        named_by: the option or file that names this recipe, for error messages.
+        above: recipes that led here.
+
+    Raises:
+        InputError: a file cannot be read, or is its own base.
+    """
+    if path.resolve() in above:
+        raise InputError(f"{named_by}: {path} is its own base, take one `base:` out")
+    tree, source = _read_file(path, named_by)
+    delta = {key: value for key, value in tree.items() if key != "base"}
+    base = tree.get("base", [])
+    bases = [base] if isinstance(base, str) else base
+    if not isinstance(bases, list) or not all(isinstance(name, str) for name in bases):
+        raise InputError(f"{source}: base is {json.dumps(base)}, expected the name of a YAML file")
+    layers: list[Layer] = []
+    for name in bases:
+        below = read_recipe(path.parent / name, f"{source}: base", (*above, path.resolve()))
+        layers += [layer for layer in below if layer not in layers]
+    return [*layers, Layer(delta, source)]
+
+
+def _read_file(path: Path, named_by: str) -> Layer:
+    source = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        why = f"cannot read {source} ({error.strerror})"
+        raise InputError(f"{named_by}: {why}, give the path of a YAML recipe") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{named_by}: {source} is not a text file in UTF-8") from None
+    tree = read_yaml(text, source)
+    if not isinstance(tree, dict | None):
+        raise InputError(f"{source}: a recipe is sections of keys, not {json.dumps(tree)[:40]}")
+    return Layer(tree or {}, source)
+
+
+def chosen_backbone(layer: Layer) -> str | None:
+    """The backbone that a layer chooses, if it does."""
+    model = layer.tree.get("model")
+    name = model.get("backbone") if isinstance(model, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def with_backbones(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """The layers, with the recipe of a backbone, if any, below each layer that turns to it."""
+    current = None
+    for layer in layers:
+        before, current = current, chosen_backbone(layer) or current
+        if current in KINDS and current != before and (recipe := KINDS[current].recipe):
+            yield read_recipe(RECIPES / recipe, current)[-1]
+        yield layer
+
+
+def resolve(layers: Sequence[Layer]) -> Config:
+    """The configuration that layers amount to, the first one lowest.
+
+    Raises:
+        InputError: a line for each mistake, with its source.
+    """
+    merging = Merging(layers)
+    config, problems = _validate(merging.tree)
+    if merging.faults:  # what is missing, or fits no other key, may be their consequence
+        problems = [problem for problem in problems if not _is_about_several_keys(problem)]
+    elif config is not None:
+        problems = [*disagreements(config)]
+    sentences = [*merging.faults, *_missing(problems, merging)]
+    for problem in problems:
+        if problem["type"] != "missing":
+            sentences.append(f"{merging.source(problem['loc'])}: {wrong_value(problem)}")
+    if sentences:
+        raise InputError("\n".join(sentences))
+    assert config is not None
+    return config
+
+
+def _validate(tree: Tree) -> tuple[Config | None, list[ErrorDetails]]:
+    try:
+        # Through JSON, because from there pydantic's strict mode takes a list for a tuple.
+        return Config.model_validate_json(json.dumps(tree)), []
+    except ValidationError as error:
+        return None, error.errors()
+
+
+def _missing(problems: Sequence[ErrorDetails], merging: Merging) -> Iterator[str]:
+    """One sentence for all keys that a base would bring, and one for each section without it."""
+    locations: dict[Location, list[Location]] = {}
+    for problem in problems:
+        if problem["type"] == "missing":
+            *parent, _ = problem["loc"]
+            in_list = any(isinstance(part, int) for part in problem["loc"])
+            is_own = in_list or content_at(parent).optional
+            locations.setdefault(tuple(parent) if is_own else (), []).append(problem["loc"])
+    for section, missing in locations.items():
+        advice = "" if section else ", begin the recipe with `base: config.yaml`"
+        yield f"{merging.source(section)}: {missing_keys(missing)}{advice}"
+
+
+def _is_about_several_keys(problem: ErrorDetails) -> bool:
+    inside = content_at(problem["loc"]).kind in ("section", "entries")
+    return problem["type"] == "missing" or (problem["type"] == "value_error" and inside)

@@ -1,0 +1,333 @@
+"""The typed sections of a configuration, and `Config`, which holds them.
+
+`config/config.yaml` is the only place of the default values; the classes say which keys exist and
+what they may hold.
+"""
+
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from misc.settings.base import (
+    BelowOne,
+    Count,
+    Natural,
+    NonNegative,
+    PartOf,
+    Positive,
+    Probability,
+    Section,
+    Text,
+)
+from misc.settings.model_sections import (
+    AdapterSettings,
+    LoraSettings,
+    ModelSettings,
+    PromptSettings,
+)
+from model.trees import Tree
+
+
+class TextDatasetSettings(Section):
+    """A further dataset to train on."""
+
+    name: Text
+    annotation_file: Text
+    image_root: Text
+
+
+class TextTestSetSettings(TextDatasetSettings):
+    """A further dataset to test on, whose captions may be in other languages."""
+
+    languages: tuple[Text, ...] | None = None
+
+
+def _square(size: object) -> object:
+    """One number is a square; YAML's lists become tuples."""
+    if isinstance(size, list):
+        return tuple(size)
+    return (size, size) if type(size) is int else size
+
+
+class DataSettings(Section):
+    """Datasets of images with captions, and how images of any dataset are read."""
+
+    annotation_file: Text | None
+    image_root: Text | None
+    train_sets: tuple[TextDatasetSettings, ...]
+    test_sets: tuple[TextTestSetSettings, ...]
+    languages: tuple[Text, ...]
+    image_size: Annotated[tuple[Count, Count], BeforeValidator(_square)]  # rows, columns
+    batch_size: Count
+    global_batch_size: Count | None
+    test_batch_size: Count
+    test_resampling: Literal["bicubic", "bilinear"]
+    num_workers: Natural
+    normalize: Literal["imagenet", "clip", "half"]
+
+    @field_validator("languages")
+    @classmethod
+    def _refuse_repetition(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if len({*languages}) < len(languages):
+            raise ValueError(f"{', '.join(languages)}: give each language once")
+        return languages
+
+
+class TextLossSwitches(Section):
+    """Switch and weight of each loss between images and captions, and nothing else."""
+
+    nitc: bool
+    nitc_ratio: NonNegative
+    ritc: bool
+    ritc_ratio: NonNegative
+    citc: bool
+    citc_ratio: NonNegative
+    ss: bool
+    ss_ratio: NonNegative
+    id: bool
+    id_ratio: NonNegative
+    mlm: bool
+    mlm_ratio: NonNegative
+    itc: bool
+    itc_ratio: NonNegative
+    sdm: bool
+    sdm_ratio: NonNegative
+    cmpm: bool
+    cmpm_ratio: NonNegative
+
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each loss that is switched on."""
+        return _switched_on(self, TextLossSwitches)
+
+    @model_validator(mode="after")
+    def _train_something(self) -> Self:
+        if not any(self.loss_weights().values()):
+            raise ValueError("no loss is left to train, set nitc, ritc or another one to true")
+        return self
+
+
+def _switches(losses: type[Section]) -> list[str]:
+    return [name for name in losses.model_fields if not name.endswith("_ratio")]
+
+
+def _switched_on(section: Section, losses: type[Section]) -> dict[str, float]:
+    names = [name for name in _switches(losses) if getattr(section, name)]
+    return {name: getattr(section, f"{name}_ratio") for name in names}
+
+
+class ExperimentSettings(TextLossSwitches):
+    """The method of text-to-image search: losses, augmentation, precision, model selection."""
+
+    losses: dict[str, NonNegative]
+    ritc_eps: Positive
+    citc_lambda1: NonNegative
+    citc_lambda2: NonNegative
+    simclr_mlp: Annotated[tuple[Count, ...], Field(min_length=2)]
+    simclr_temperature: Positive
+    cmt_depth: Count
+    soft_pass: Literal["reuse", "fresh"]
+    mvs_image: bool
+    mixgen: bool
+    mixgen_type: Literal["cat", "ori"]
+    mixgen_p: Probability
+    mixgen_ratio: Annotated[float, Field(ge=0, le=0.5)]
+    mixgen_rows: Count
+    augment_image: bool
+    image_augment: Literal["pool", "erase"]
+    clean_captions: bool
+    back_trans: bool
+    backtrans_p: Probability
+    text_augment: Literal["deletion", "swap", "insertion", "replacement"]
+    eda_alpha: Probability
+    text_length: Annotated[int, Field(ge=3, le=77)]
+    dropout: BelowOne
+    use_altclip_processor: bool
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    select_on: Literal["val", "test", "last"]
+
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each loss that is switched on, or named in `losses`."""
+        return {**super().loss_weights(), **self.losses}
+
+    @field_validator("losses")
+    @classmethod
+    def _refuse_switches(cls, losses: dict[str, float]) -> dict[str, float]:
+        for name in losses:
+            if name in _switches(TextLossSwitches):
+                raise ValueError(
+                    f"{name} has a switch of its own: set experiment.{name} and "
+                    f"experiment.{name}_ratio"
+                )
+        return losses
+
+
+class ReIDDatasetSettings(Section):
+    """A further dataset of image re-identification."""
+
+    dataset: Text
+    root: Text
+
+
+class ReIDLossSwitches(Section):
+    """Switch and weight of each loss of image re-identification, and nothing else."""
+
+    id: bool
+    id_ratio: NonNegative
+    triplet: bool
+    triplet_ratio: NonNegative
+    i2t: bool
+    i2t_ratio: NonNegative
+
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each loss that is switched on."""
+        return _switched_on(self, ReIDLossSwitches)
+
+    @model_validator(mode="after")
+    def _train_something(self) -> Self:
+        if not any(self.loss_weights().values()):
+            raise ValueError("no loss is left to train, set id, triplet or i2t to true")
+        return self
+
+
+class ReIDSettings(ReIDLossSwitches):
+    """Data and method of image re-identification."""
+
+    dataset: Text
+    root: Text | None
+    train_sets: tuple[ReIDDatasetSettings, ...]
+    test_sets: tuple[ReIDDatasetSettings, ...]
+    images_per_identity: Count
+    noun: Literal["person", "vehicle"]
+    sie: Literal["none", "camera", "view", "both"]
+    sie_coe: Positive
+    smoothing: BelowOne
+    margin: NonNegative | None
+    after_necks: bool
+    flip: bool
+
+
+class ScheduleSettings(Section):
+    """The optimizer and the learning rate over the epochs."""
+
+    optimizer: Literal["adamw", "adam"]
+    curve: Literal["cosine", "epoch_cosine", "epoch_steps"]
+    lr: Positive
+    lr_start: NonNegative
+    lr_end: NonNegative
+    epoch: Count
+    epoch_warmup: Natural
+    warmup_factor: BelowOne
+    weight_decay: NonNegative
+    betas: tuple[BelowOne, BelowOne]
+    eps: Positive
+    decayed: Literal["matrices", "weights", "all"]
+    bias_factor: Positive
+    ratio_factor: Positive
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    clip_grad: Positive | None
+    milestones: tuple[Count, ...]
+    gamma: Positive
+
+    @field_validator("milestones")
+    @classmethod
+    def _rise(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
+        if list(milestones) != sorted({*milestones}):
+            raise ValueError(f"{list(milestones)} do not rise: sort them, and give each epoch once")
+        return milestones
+
+    @model_validator(mode="after")
+    def _end_warmup(self) -> Self:
+        if self.epoch_warmup > self.epoch:
+            raise ValueError(f"epoch_warmup {self.epoch_warmup} is more than epoch {self.epoch}")
+        return self
+
+
+class StageSettings(Section):
+    """A stage of training: overrides of `schedule` and `data`, additions to `model.freeze`."""
+
+    name: Text
+    skip: bool = False
+    learns: Literal["model", "prompts"] = "model"
+    global_batch_size: Count | None = None
+    schedule: Annotated[Tree, PartOf(ScheduleSettings)] = Field(default_factory=dict)
+    freeze: tuple[Text, ...] = ()
+
+
+class RerankSettings(Section):
+    """k-reciprocal re-ranking."""
+
+    k1: Count
+    k2: Count
+    weight: Probability
+
+
+class EvaluationSettings(Section):
+    """When and how a split is evaluated."""
+
+    period: Count
+    chunk: Count
+    ranked_lists: Natural
+    rerank: RerankSettings | None
+
+
+class LogSettings(Section):
+    """Intervals, in steps."""
+
+    print_period: Count
+    save_period: Natural
+
+
+class DistributedSettings(Section):
+    """Communication between processes."""
+
+    backend: Literal["auto", "nccl", "gloo"]
+
+
+class MiscSettings(Section):
+    """Settings that belong nowhere else."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Config(Section):
+    """The resolved configuration: one attribute per section of `config/config.yaml`."""
+
+    task: Literal["text_to_image", "image_to_image"]
+    data: DataSettings
+    model: ModelSettings
+    prompts: PromptSettings
+    adapters: AdapterSettings
+    lora: LoraSettings
+    experiment: ExperimentSettings
+    reid: ReIDSettings
+    stages: tuple[StageSettings, ...]
+    schedule: ScheduleSettings
+    evaluation: EvaluationSettings
+    log: LogSettings
+    distributed: DistributedSettings
+    misc: MiscSettings
+
+    @property
+    def tunes(self) -> tuple[str, ...]:
+        """The sections whose modules are added to a frozen backbone."""
+        added = {
+            "prompts": self.prompts.n_ctx,
+            "adapters": self.adapters.towers,
+            "lora": self.lora.rank,
+        }
+        return tuple(name for name, value in added.items() if value)
+
+    @field_validator("stages")
+    @classmethod
+    def _name_stages_apart(cls, stages: tuple[StageSettings, ...]) -> tuple[StageSettings, ...]:
+        if all(stage.skip for stage in stages):
+            raise ValueError("there is no stage to train, name one that is not skipped")
+        if len({stage.name for stage in stages}) < len(stages):
+            raise ValueError("two stages have the same name, give each its own")
+        return stages
+
+    def stage_schedule(self, stage: StageSettings) -> ScheduleSettings:
+        """The schedule of a stage: the configuration's, with the stage's own keys laid over it."""
+        tree = self.schedule.model_dump(mode="json") | stage.schedule
+        return ScheduleSettings.model_validate_json(json.dumps(tree))

@@ -1,0 +1,92 @@
+"""Recipe files: read, based on one another, and written."""
+
+import yaml
+
+import options
+from tests.command_line import configure, refusal
+
+
+def test_base_is_relative_to_the_recipe_and_chains(write, default, tmp_path, monkeypatch):
+    write("below/first.yaml", default + "misc: {seed: 5}\ndata: {batch_size: 3, num_workers: 1}")
+    write("below/second.yaml", "base: first.yaml\ndata: {batch_size: 2}")
+    third = write("third.yaml", "base: below/second.yaml")
+    monkeypatch.chdir(tmp_path / "below")
+    config = configure("--config", third)
+    assert (config.misc.seed, config.data.batch_size, config.data.num_workers) == (5, 2, 1)
+    assert configure("--config", "first.yaml").data.batch_size == 3
+
+
+def test_several_bases_lie_one_over_the_other_and_what_they_share_once(write, default):
+    write("common.yaml", default + "misc: {seed: 5}\ndata: {batch_size: 3}")
+    write("first.yaml", "base: common.yaml\ndata: {batch_size: 4, num_workers: 7}")
+    write("second.yaml", "base: common.yaml\ndata: {num_workers: 8}")
+    both = write("both.yaml", "base: [first.yaml, second.yaml]\nmisc: {seed: 6}")
+    config = configure("--config", both)
+    assert (config.misc.seed, config.data.batch_size, config.data.num_workers) == (6, 4, 8)
+    bad = write("bad.yaml", "base: [first.yaml, 3]")
+    assert "expected the name of a YAML file" in refusal("--config", bad)
+
+
+def test_recipe_without_base_must_be_whole(write):
+    path = write("short.yaml", "misc: {seed: 1}")
+    assert refusal("--config", path, "data.batch_size=1") == (
+        f"{path}: task, data.annotation_file, data.image_root and 20 more keys are missing, begin "
+        "the recipe with `base: config.yaml`"
+    )
+    assert "task, data, model and 11 more" in refusal("--config", write("empty.yaml", "# none\n"))
+    whole = options.dump(configure()).replace("task: text_to_image\n", "")
+    assert "whole.yaml: task is missing, begin" in refusal("--config", write("whole.yaml", whole))
+
+
+def test_recipe_that_cannot_be_read(write, tmp_path):
+    assert "cannot read nowhere.yaml" in refusal("--config", "nowhere.yaml")
+    assert "cannot read" in refusal("--config", str(tmp_path))
+    path = write("lost.yaml", "base: nowhere.yaml")
+    assert f"{path}: base: cannot read {tmp_path / 'nowhere.yaml'}" in refusal("--config", path)
+    assert "base is 3, expected the name of a YAML file" in refusal(
+        "--config", write("three.yaml", "base: 3")
+    )
+    assert "a recipe is sections of keys" in refusal("--config", write("list.yaml", "[1]"))
+    (tmp_path / "latin.yaml").write_bytes(b"data: {image_root: caf\xe9}")
+    assert "not a text file in UTF-8" in refusal("--config", str(tmp_path / "latin.yaml"))
+
+
+def test_bases_that_go_round_are_refused(write):
+    one = write("one.yaml", "base: two.yaml")
+    write("two.yaml", "base: one.yaml")
+    assert "is its own base" in refusal("--config", one)
+    assert "is its own base" in refusal("--config", write("own.yaml", "base: own.yaml"))
+
+
+def test_dump_reads_back_equal(tmp_path):
+    config = configure(
+        "schedule.lr=1.25e-17",
+        "schedule.lr_end=0.1",
+        "data.image_root='012'",
+        "data.annotation_file='1e-5'",
+        "model.clip_pretrained='no: #1 ünï'",
+        "model.freeze=['true', '~', '0o7', b]",
+        "stages=[{name: 'null', schedule: {betas: [0.5, 1e-3]}, freeze: [a]}, {name: yes}]",
+    )
+    path = tmp_path / "config.yaml"
+    path.write_text(options.dump(config), encoding="utf-8")
+    assert configure("--config", str(path)) == config
+    assert options.parse([]).configure(options.to_tree(config)) == config
+    assert "image_size: [224, 224]" in path.read_text(encoding="utf-8")
+
+
+def test_dump_is_read_alike_by_a_yaml_1_1_reader():
+    """Numbers carry a point, so that other tools see numbers too."""
+    config = configure()
+    assert yaml.safe_load(options.dump(config)) == options.to_tree(config)
+
+
+def test_tree_is_of_plain_types():
+    def kinds(tree: object) -> set[type]:
+        if isinstance(tree, dict):
+            return {dict}.union(*map(kinds, tree.values()))
+        if isinstance(tree, list):
+            return {list}.union(*map(kinds, tree))
+        return {type(tree)}
+
+    assert kinds(options.to_tree(configure())) <= {dict, list, str, int, float, bool, type(None)}
