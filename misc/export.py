@@ -21,7 +21,7 @@ from misc.runtime.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from misc.runtime.script import run_script
+from misc.runtime.script import Parser, run_script
 from misc.tasks.text.model import restored_model
 from model.tuning.lora import merge_lora
 from model.weights.published import HEADS, to_tbps_clip
@@ -75,12 +75,11 @@ def _whole(source: Path, checkpoint: Checkpoint, words: list[str]) -> Mapping[st
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    asked = _parser().parse_intermixed_args(arguments)
-    return run_script(lambda: _run(asked.checkpoint, asked.output, asked.overrides))
+    return run_script(_parser(), _run, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m misc.export",
         description="Write a trained checkpoint in the names of TBPS-CLIP's code.",
     )
@@ -95,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(place: Path, output: Path, words: list[str]) -> None:
-    source = find_checkpoint(place, BEST, LAST)
+def _run(asked: argparse.Namespace) -> None:
+    source = find_checkpoint(asked.checkpoint, BEST, LAST)
     checkpoint = read_checkpoint(source)
     backbone = checkpoint["architecture"].get("backbone", "clip")
     if backbone != "clip":
@@ -115,8 +114,8 @@ def _run(place: Path, output: Path, words: list[str]) -> None:
             "only: its features would differ, export a model that was trained with "
             "model.activation=quickgelu"
         )
-    write_published(_whole(source, checkpoint, words), output)
-    print(f"{source} -> {output}")
+    write_published(_whole(source, checkpoint, asked.overrides), asked.output)
+    print(f"{source} -> {asked.output}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 all.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from errors import InputError
+from misc.runtime.atomic import atomic_write
 
 LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
 PARTS = {
@@ -34,10 +34,9 @@ class Start:
 
 
 def save_checkpoint(content: Checkpoint, file: Path) -> None:
-    """Write under a temporary name, then rename: there is always the old file or the new one."""
-    partial = file.with_name(file.name + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, file)
+    """Write a checkpoint file, atomically."""
+    with atomic_write(file) as partial:
+        torch.save(content, partial)
 
 
 def read_checkpoint(file: Path) -> Checkpoint:

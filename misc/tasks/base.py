@@ -74,7 +74,11 @@ class Task(ABC):
 
 def build_loading(config: Config) -> Loading:
     """How a split is read and encoded."""
-    return Loading(config.data.test_batch_size, config.data.num_workers, config.evaluation.chunk)
+    return Loading(
+        batch_size=config.data.test_batch_size,
+        num_workers=config.data.num_workers,
+        chunk=config.evaluation.chunk,
+    )
 
 
 def build_rerank(config: Config) -> Rerank | None:
@@ -142,15 +146,15 @@ def prepare(
     return build_optimizer(
         model,
         schedule.optimizer,
-        schedule.lr,
-        schedule.betas,
-        schedule.eps,
-        schedule.weight_decay,
-        schedule.decayed,
-        schedule.bias_factor,
-        fast,
-        schedule.ratio_factor,
-        schedule.layer_decay,
+        lr=schedule.lr,
+        betas=schedule.betas,
+        eps=schedule.eps,
+        weight_decay=schedule.weight_decay,
+        decayed=schedule.decayed,
+        bias_factor=schedule.bias_factor,
+        fast=fast,
+        factor=schedule.ratio_factor,
+        layer_decay=schedule.layer_decay,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from errors import InputError
-from misc.data.loader import train_loader
+from misc.data.loader import TrainLoader
 from misc.data.reid import FeatureDataset, ReIDItems, ReIDTrainSet, collate_pictures
 from misc.data.samplers import GlobalBatchSampler, IdentitySampler
 from misc.data.transforms import RESAMPLING, EvaluationTransform, ReIDTransform
@@ -216,10 +216,10 @@ class ReIDTask(Task):
         return ImageRetrieval(
             dataset,
             self._test_transform(),
-            build_loading(self.config),
-            self.knows_cameras and is_trained,
-            self.config.reid.flip,
-            self.config.misc.seed,
+            loading=build_loading(self.config),
+            knows_cameras=self.knows_cameras and is_trained,
+            flip=self.config.reid.flip,
+            seed=self.config.misc.seed,
         )
 
     def _test_transform(self) -> EvaluationTransform:
@@ -255,9 +255,9 @@ class ReIDTask(Task):
         sampler = GlobalBatchSampler(
             len(features),
             share_batch(config, processes, stage.global_batch_size),
-            processes.rank,
-            processes.world_size,
-            config.misc.seed,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            seed=config.misc.seed,
         )
 
         def encode(model: CLIPReID) -> None:
@@ -266,13 +266,13 @@ class ReIDTask(Task):
             features.features = encode_items(
                 items,
                 lambda batch: model.project_image(batch.images),
-                processes,
-                precision,
-                build_loading(config),
+                processes=processes,
+                precision=precision,
+                loading=build_loading(config),
             )
 
         on_gpu = processes.device.type == "cuda"
-        loader = train_loader(features, features.collate, sampler, 0, pin_memory=on_gpu)
+        loader = TrainLoader(features, features.collate, sampler, num_workers=0, pin_memory=on_gpu)
         schedule, frozen = self._settings(stage, model)
         return Stage(
             stage.name,
@@ -302,14 +302,16 @@ class ReIDTask(Task):
         dataset = ReIDTrainSet(self.training.pictures, transform, config.misc.seed)
         sampler = IdentitySampler(
             [picture.identity for picture in dataset.pictures],
-            whole // each,
-            each,
-            processes.rank,
-            processes.world_size,
-            config.misc.seed,
+            identities_per_batch=whole // each,
+            images_per_identity=each,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            seed=config.misc.seed,
         )
         on_gpu = processes.device.type == "cuda"
-        loader = train_loader(dataset, collate_pictures, sampler, data.num_workers, on_gpu)
+        loader = TrainLoader(
+            dataset, collate_pictures, sampler, num_workers=data.num_workers, pin_memory=on_gpu
+        )
 
         def fix_text_features(model: CLIPReID) -> None:
             if config.reid.i2t:

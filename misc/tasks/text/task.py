@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from errors import InputError
-from misc.data.loader import train_loader
+from misc.data.loader import TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset, TextAugmentation
 from misc.data.text_collate import Collate, Mixing
@@ -150,8 +150,8 @@ def build_retrieval(config: Config, told: Told, tokenizer: Tokenizer) -> TextRet
         told,
         _build_evaluation_transform(config),
         tokenizer,
-        config.experiment.text_length,
-        build_loading(config),
+        text_length=config.experiment.text_length,
+        loading=build_loading(config),
     )
 
 
@@ -216,10 +216,10 @@ def build_stages(
         tokenizer,
         min(experiment.text_length, model.clip.text.room),
         mixing=Mixing(
-            experiment.mixgen_type,
-            experiment.mixgen_p,
-            experiment.mixgen_ratio,
-            experiment.mixgen_rows,
+            kind=experiment.mixgen_type,
+            p=experiment.mixgen_p,
+            ratio=experiment.mixgen_ratio,
+            rows=experiment.mixgen_rows,
         )
         if experiment.mixgen
         else None,
@@ -238,9 +238,15 @@ def build_stages(
                 "captions that a process has in a step: give one that does"
             )
         sampler = GlobalBatchSampler(
-            len(dataset), batch_size, processes.rank, processes.world_size, config.misc.seed
+            len(dataset),
+            batch_size,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            seed=config.misc.seed,
         )
-        loader = train_loader(dataset, collate, sampler, config.data.num_workers, on_gpu)
+        loader = TrainLoader(
+            dataset, collate, sampler, num_workers=config.data.num_workers, pin_memory=on_gpu
+        )
         schedule = config.stage_schedule(stage)
         added = (name.removeprefix("clip.") for name in kept_frozen(config, model))
         frozen = (*added, *config.model.freeze, *stage.freeze)
@@ -271,7 +277,7 @@ def _build_augmentation(config: Config, normalize: Normalize) -> Augmentation:
     if experiment.image_augment == "pool" or not experiment.augment_image:
         return TrainTransform(size, normalize, experiment.augment_image)
     mean = STATISTICS["clip"][0]  # of the pixels; the rectangle is erased after the normalisation
-    return ReIDTransform(size, normalize, Image.Resampling.BILINEAR, (0.02, 0.4), mean)
+    return ReIDTransform(size, normalize, Image.Resampling.BILINEAR, erased=(0.02, 0.4), fill=mean)
 
 
 def _build_text_change(name: str) -> Callable[[str, float, Generator], str]:
