@@ -1,12 +1,14 @@
-"""Many runs of `main.py` in folders of their own, several at a time; a run that is there already is
-not made again, and one that was interrupted goes on.
+"""Sweeps: the runs of `main.py` that make up a table, several at a time.
+
+A run that has ended is not repeated, and one that was interrupted is resumed.
 """
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,25 +17,26 @@ from tqdm import tqdm
 
 import options
 from errors import InputError
-from misc.retrieval.report import Evaluation
+from misc.retrieval.report import Evaluation, summarise
+from misc.runtime.script import Parser, positive
 from misc.synthetic.writing import WrittenDataset
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG, RESULTS, CONSOLE = "config.yaml", "results.json", "console.txt"
 
 
-def places(dataset: WrittenDataset) -> tuple[str, str]:
-    """Where a dataset lies, as the command line says it."""
-    return (
-        f"data.annotation_file={dataset.processed.resolve()}",
-        f"data.image_root={dataset.image_root.resolve()}",
-    )
+SMALL = str(ROOT / "benchmarks" / "small.yaml")
+LOSSES_OFF = dict.fromkeys(("itc", "nitc", "ritc", "citc", "ss", "mvs_image"), "false")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of `main.py`: the folder of its record, its command line but for `--output`, and the
-    number of its processes.
+    """A run of `main.py`.
+
+    Args:
+        folder: its `--output`.
+        arguments: the rest of its command line.
+        processes: the number of its processes.
     """
 
     folder: Path
@@ -42,30 +45,31 @@ class Run:
 
     @property
     def done(self) -> bool:
+        """Whether it has ended, and its closing tables are written."""
         return (self.folder / RESULTS).is_file()
 
     def check(self) -> None:
-        """Refuse a folder that holds a run of another configuration.
+        """Check that its folder is new or has a run of the same configuration.
 
         Raises:
-            InputError: it does.
+            InputError: it is not.
         """
         config = self.folder / CONFIG
         wanted = options.dump(options.parse(self.arguments).configure())
         if config.is_file() and config.read_text(encoding="utf-8") != wanted:
             raise InputError(
-                f"{self.folder} holds a run with other settings: delete it, or give another "
-                "--output"
+                f"{self.folder} already contains a run with other settings; delete it, or choose "
+                "another --output"
             )
 
     def make(self, threads: int) -> None:
-        """Run it in processes of its own, to its end.
+        """Run it to its end, in processes of its own.
 
         Args:
-            threads: of all of them.
+            threads: the number of threads of all its processes together.
 
         Raises:
-            InputError: it failed; what it printed is in its folder.
+            InputError: it failed; its output is in its folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable]
@@ -82,10 +86,10 @@ class Run:
                 command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
             ).returncode
         if status:
-            raise InputError(f"a run ended with status {status}: see the end of {console}")
+            raise InputError(f"a run failed with exit status {status}; see the end of {console}")
 
     def results(self) -> Evaluation:
-        """Its closing tables: dataset -> direction -> metric -> percent."""
+        """The closing tables: dataset -> direction -> metric -> percent."""
         tables = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))["results"]
         return {
             dataset: {
@@ -100,11 +104,11 @@ class Run:
 
 
 def make_all(runs: Sequence[Run], jobs: int = 1) -> None:
-    """Make the runs that are not there yet, `jobs` at a time, each with its share of the cores.
+    """Make the runs that have not ended, `jobs` at a time, each with its share of the cores.
 
     Raises:
-        InputError: a folder holds a run of another configuration (nothing is run then), or a run
-            failed (those under way end first).
+        InputError: a folder has a run of another configuration (then nothing is run), or a run
+            failed (the runs under way end first).
     """
     for run in runs:
         run.check()
@@ -119,9 +123,107 @@ def make_all(runs: Sequence[Run], jobs: int = 1) -> None:
             future.add_done_callback(lambda _: bar.update())
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
-        finally:  # after an interruption, too
+        finally:  # also after Ctrl-C
             for future in futures:
                 future.cancel()
     for future in futures:
         if not future.cancelled():
             future.result()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a table: the pretraining that the rows start from, and each row's, by seed."""
+
+    starts: Sequence[Run]
+    rows: Mapping[str, Sequence[Run]]
+
+
+def sweep_parser(module: str, description: str, name: str) -> Parser:
+    """A command line with the options of every sweep.
+
+    Args:
+        module: in `benchmarks`.
+        name: of the table, and of the folder of its runs unless `--output` is given.
+    """
+    parser = Parser(prog=f"python -m benchmarks.{module}", description=description)
+    parser.set_defaults(name=name, jobs=1)
+    add = parser.add_argument
+    add("--output", type=Path, default=Path("runs", name), metavar="DIR", help="of all runs")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
+    return parser
+
+
+def add_jobs(parser: Parser) -> None:
+    """Add the option of making several runs at a time."""
+    about = "runs at a time (default: 1)"
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help=about)
+
+
+def run_sweep(
+    asked: argparse.Namespace,
+    plan: Callable[[argparse.Namespace], Plan],
+    to_table: Callable[[Plan], str],
+) -> None:
+    """Make the runs of a table; print it, and write it beside them.
+
+    Args:
+        asked: the options of `sweep_parser`.
+        plan: draws the data, and lists the runs.
+        to_table: the markdown table of runs that have ended.
+    """
+    if len({*asked.seeds}) < len(asked.seeds):
+        raise InputError("--seeds: give each seed once")
+    asked.output = asked.output.resolve()
+    planned = plan(asked)
+    make_all(planned.starts)
+    make_all([run for row in planned.rows.values() for run in row], asked.jobs)
+    table = to_table(planned)
+    (asked.output / f"{asked.name}.md").write_text(table, encoding="utf-8")
+    print(table, end="")
+
+
+def data_settings(dataset: WrittenDataset) -> tuple[str, str]:
+    """The settings of the command line that name a dataset."""
+    return (
+        f"data.annotation_file={dataset.processed.resolve()}",
+        f"data.image_root={dataset.image_root.resolve()}",
+    )
+
+
+def experiment_settings(experiment: Mapping[str, str]) -> tuple[str, ...]:
+    """The settings of the command line for keys of `experiment`."""
+    return tuple(f"experiment.{key}={value}" for key, value in experiment.items())
+
+
+def pretraining(
+    folder: Path, dataset: WrittenDataset, device: str, *settings: str, processes: int = 1
+) -> Run:
+    """A training of a small CLIP with plain contrast."""
+    contrast = experiment_settings(LOSSES_OFF | {"itc": "true"})
+    common = ("--config", SMALL, "--device", device, *contrast, *data_settings(dataset))
+    return Run(folder, (*common, *settings), processes)
+
+
+def of_seeds(
+    folder: Path, seeds: Iterable[int], arguments: Sequence[str], processes: int = 1
+) -> list[Run]:
+    """The same run with each seed, in `FOLDER-SEED`."""
+    return [
+        Run(folder.with_name(f"{folder.name}-{seed}"), (*arguments, f"misc.seed={seed}"), processes)
+        for seed in seeds
+    ]
+
+
+def summarise_runs(runs: Sequence[Run], direction: str, metrics: Sequence[str]) -> list[str]:
+    """The cells of a row: mean ± deviation of metrics on the runs' first dataset."""
+    found = [next(iter(run.results().values()))[direction] for run in runs]
+    return [str(summarise([results[metric] for results in found])) for metric in metrics]
+
+
+def format_markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A markdown table; the first column has the rows' names and no title."""
+    lines = [f"| | {' | '.join(titles)} |", f"|---|{'---:|' * len(titles)}"]
+    lines += [f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in row)}|" for row in rows]
+    return "\n".join(lines) + "\n"

@@ -1,28 +1,38 @@
-"""What tuning a part of a small CLIP brings on other people, and what it costs; the table of
+"""Ways of tuning a small CLIP, their gain on other people and their cost: the table of
 docs/tuning.md.
 
 python -m benchmarks.transfer --output runs/transfer --jobs 2
 
-A small CLIP is trained with plain contrast on one synthetic dataset. Then it is fine-tuned whole,
-by LoRA, by prompts, by adapters and by both (CSKT) on another, harder one. Given the same --output
-again, the runs that are there are not repeated.
+A small CLIP is pretrained with plain contrast on one synthetic dataset. Then it is fine-tuned as a
+whole, by LoRA, by prompts, by adapters and by both (CSKT) on another, harder one. Given the same
+--output again, runs that have ended are not repeated.
 """
 
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from benchmarks.ablation import OFF, write_data
-from benchmarks.sweep import ROOT, Run, make_all, places
-from errors import InputError
+from benchmarks.pedestrians import draw_easy, draw_hard
+from benchmarks.sweep import (
+    ROOT,
+    Plan,
+    Run,
+    add_jobs,
+    data_settings,
+    format_markdown,
+    of_seeds,
+    pretraining,
+    run_sweep,
+    summarise_runs,
+    sweep_parser,
+)
 from misc.retrieval.report import summarise
-from misc.runtime.script import run_script
+from misc.runtime.script import Parser, run_script
 
-SMALL = str(ROOT / "benchmarks" / "small.yaml")
 RECIPE = str(ROOT / "benchmarks" / "tuned.yaml")
 NONE = ("prompts.n_ctx=0", "adapters.towers=[]")
 ADAMW = "schedule={optimizer: adamw, eps: 1e-8, decayed: matrices, bias_factor: 1}"
+METRICS = ("R1", "mAP")
 ROWS = {
     "full fine-tuning": (*NONE, ADAMW, "schedule.lr=3e-4"),
     "LoRA": (*NONE, "lora={rank: 8, targets: [attention, mlp]}", ADAMW, "schedule.lr=1e-3"),
@@ -34,90 +44,64 @@ ROWS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    asked = _parser().parse_args(arguments)
-    return run_script(lambda: _run(asked))
+    return run_script(_parser(), _run, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.transfer", description="Ways of tuning a small CLIP."
-    )
-    add = parser.add_argument
-    add("--output", type=Path, default=Path("runs/transfer"), metavar="DIR", help="of all runs")
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
+def _parser() -> Parser:
+    parser = sweep_parser("transfer", "Ways of tuning a small CLIP.", "transfer")
+    add_jobs(parser)
     return parser
 
 
 def _run(asked: argparse.Namespace) -> None:
-    if asked.jobs < 1 or len({*asked.seeds}) < len(asked.seeds):
-        raise InputError("give at least one of --jobs, and each of --seeds once")
-    start, runs = plan(asked.output.resolve(), asked.seeds, asked.device)
-    make_all([start])
-    make_all([run for row in runs.values() for run in row], asked.jobs)
-    table = to_table(start, runs)
-    (asked.output / "transfer.md").write_text(table, encoding="utf-8")
-    print(table, end="")
+    run_sweep(asked, plan, to_table)
 
 
-def plan(output: Path, seeds: list[int], device: str) -> tuple[Run, dict[str, list[Run]]]:
-    """Draws the data; the pretraining, which is tested on the new data, too, and all rows' runs."""
-    known, new = write_data(output / "data")
-    contrast = (f"experiment.{key}={value}" for key, value in (OFF | {"itc": "true"}).items())
-    annotations, root = (place.partition("=")[2] for place in places(new))
+def plan(asked: argparse.Namespace) -> Plan:
+    """Draw the data; the pretraining, which is tested on the new data, too, and each way's runs."""
+    output = asked.output
+    easy, hard = draw_easy(output / "data", 3000), draw_hard(output / "data")
+    annotations, root = hard.processed.resolve(), hard.image_root.resolve()
     there = f"data.test_sets=[{{name: new, annotation_file: {annotations}, image_root: {root}}}]"
-    start = Run(
-        output / "start",
-        (
-            *("--config", SMALL, "--device", device, "data.normalize=clip", "schedule.epoch=5"),
-            *(*contrast, *places(known), there),
-        ),
+    start = pretraining(
+        output / "start", easy, asked.device, "data.normalize=clip", "schedule.epoch=5", there
     )
-    runs = {
-        name: [
-            Run(
-                output / f"{row}-{seed}",
-                (
-                    *("--config", RECIPE, "--device", device, *places(new), *words),
-                    *(f"model.init_from={start.folder}", f"misc.seed={seed}"),
-                ),
-            )
-            for seed in seeds
-        ]
-        for row, (name, words) in enumerate(ROWS.items())
+    common = ("--config", RECIPE, "--device", asked.device, *data_settings(hard))
+    init = f"model.init_from={start.folder}"
+    rows = {
+        name: of_seeds(output / str(number), asked.seeds, (*common, *settings, init))
+        for number, (name, settings) in enumerate(ROWS.items())
     }
-    return start, runs
+    return Plan([start], rows)
 
 
-def to_table(start: Run, runs: dict[str, list[Run]]) -> str:
-    """A markdown table, text to image, mean ± deviation; speed and memory as shares of the first
-    row's.
+def to_table(planned: Plan) -> str:
+    """A markdown table, text to image, mean ± deviation; speed and memory also as a share of full
+    fine-tuning's.
     """
+    (start,) = planned.starts
     before = list(start.results().values())[-1]["text to image"]
-    lines = [
-        "| | R1 | mAP | trained parameters | samples/s | peak memory |",
-        "|---|---:|---:|---:|---:|---:|",
-        f"| before | {before['R1']:.2f} | {before['mAP']:.2f} | | | |",
-    ]
-    whole: tuple[float, float] | None = None
-    for name, row in runs.items():
-        found = [next(iter(run.results().values()))["text to image"] for run in row]
-        scores = [
-            str(summarise([metrics[metric] for metrics in found])) for metric in ("R1", "mAP")
-        ]
-        costs = [_costs(run) for run in row]
+    rows = [["before", *(f"{before[metric]:.2f}" for metric in METRICS), "", "", ""]]
+    full: tuple[float, float] | None = None
+    for name, runs in planned.rows.items():
+        costs = [_costs(run) for run in runs]
         speed, memory = (summarise([cost[i] for cost in costs]).mean for i in (1, 2))
-        whole = whole or (speed, memory)
-        lines.append(
-            f"| {name} | {' | '.join(scores)} | {costs[0][0]:,} | {speed:.0f} "
-            f"({speed / whole[0]:.2f}) | {memory:.2f} GiB ({memory / whole[1]:.2f}) |"
+        full = full or (speed, memory)
+        rows.append(
+            [
+                name,
+                *summarise_runs(runs, "text to image", METRICS),
+                f"{costs[0][0]:,}",
+                f"{speed:.0f} ({speed / full[0]:.2f})",
+                f"{memory:.2f} GiB ({memory / full[1]:.2f})",
+            ]
         )
-    return "\n".join(lines) + "\n"
+    titles = (*METRICS, "trained parameters", "samples/s", "peak memory")
+    return format_markdown(titles, rows)
 
 
 def _costs(run: Run) -> tuple[int, float, float]:
-    """Trained parameters, samples a second and GiB at most, as the run has recorded them."""
+    """Trained parameters, median samples/s and peak GiB, from the run's record."""
     rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").open(encoding="utf-8")]
     steps = [row for row in rows if "loss" in row]
     speed = sorted(row["samples_per_second"] for row in steps)[len(steps) // 2]

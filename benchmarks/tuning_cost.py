@@ -1,9 +1,9 @@
-"""What a training step of CLIP costs by the ways of tuning it; the second table of docs/tuning.md.
+"""The cost of a training step of CLIP by way of tuning: the second table of docs/tuning.md.
 
 python -m benchmarks.tuning_cost --device cpu --batch 4
 
-Random weights of full size (ViT-B/16 at 384 x 128 and CLIP's text tower), the same batch for all,
-one way after the other in the same process.
+All ways run one after another in one process, with random weights of full size (ViT-B/16 at 384 x
+128 and CLIP's text tower) and the same batch.
 """
 
 import argparse
@@ -11,19 +11,23 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor
 
 import options
-from errors import InputError
 from misc.optim import freeze
 from misc.runtime.distributed import processes
 from misc.runtime.precision import Precision
-from misc.runtime.script import run_script
-from misc.tasks.base import prepare
-from misc.tasks.text.build import add_tuning, build_criterion, build_model, kept_frozen
+from misc.runtime.script import Parser, positive, run_script
+from misc.tasks.stages import optimizer_of
+from misc.tasks.starting_weights import build_backbone
+from misc.tasks.text.build import (
+    add_tuning,
+    always_frozen,
+    build_criterion,
+    build_tbps_clip,
+)
 from model.interface import TextBatch
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 
@@ -41,25 +45,22 @@ WAYS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    asked = _parser().parse_args(arguments)
-    return run_script(lambda: _run(asked))
+    return run_script(_parser(), _run, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m benchmarks.tuning_cost", description="Cost of a step, by way of tuning."
     )
     add = parser.add_argument
-    add("--batch", type=int, default=4, metavar="N", help="pairs (default: 4)")
-    add("--steps", type=int, default=3, metavar="N", help="that are timed (default: 3)")
+    add("--batch", type=positive, default=4, metavar="N", help="pairs (default: 4)")
+    add("--steps", type=positive, default=3, metavar="N", help="timed steps (default: 3)")
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     add("overrides", nargs="*", metavar="section.key=value", help="settings for all ways")
     return parser
 
 
 def _run(asked: argparse.Namespace) -> None:
-    if min(asked.batch, asked.steps) < 1:
-        raise InputError("give at least one of --batch and of --steps")
     with processes(asked.device) as own:
         costs = {name: measure(words, asked, own.device) for name, words in WAYS.items()}
     print(to_table(costs), end="")
@@ -68,15 +69,15 @@ def _run(asked: argparse.Namespace) -> None:
 def measure(
     words: tuple[str, ...], asked: argparse.Namespace, device: torch.device
 ) -> Mapping[str, float]:
-    """Trained parameters and their share, bytes kept for the backward, seconds of a step."""
+    """Trained parameters and their share; by sample, bytes kept for the backward and seconds."""
     overrides = ("model.clip_pretrained=null", *words, *asked.overrides)
     config = options.parse(["--config", RECIPE, *overrides]).configure()
     torch.manual_seed(0)
-    model = build_model(config)
+    model = build_tbps_clip(config, build_backbone(config), num_identities=0)
     add_tuning(config, model.clip)
-    freeze(model, kept_frozen(config, model))
+    freeze(model, always_frozen(config, model))
     model.to(device).train()
-    optimizer = prepare(model, config.schedule, NEW_PARAMETERS)
+    optimizer = optimizer_of(model, config.schedule, NEW_PARAMETERS)
     criterion, precision = build_criterion(config), Precision(config.experiment.precision, device)
     batch = draw_batch(config, asked.batch).to(device)
 
@@ -101,7 +102,7 @@ def measure(
 
 
 def draw_batch(config: options.Config, size: int) -> TextBatch:
-    """Noise, with captions of 64 tokens."""
+    """A batch of noise, with captions of 64 tokens."""
     rng = torch.Generator().manual_seed(0)
     tokens = torch.randint(1, 49000, (size, 64), generator=rng)
     tokens[:, -1] = 49407  # the end of the text
@@ -111,7 +112,7 @@ def draw_batch(config: options.Config, size: int) -> TextBatch:
 
 
 def kept_bytes(model: TBPSCLIP, forward: Callable[[], Tensor]) -> int:
-    """What a forward keeps in memory for the backward, beside the parameters."""
+    """Bytes that a forward keeps for the backward, in addition to the parameters."""
     known = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
     sizes: dict[int, int] = {}
 
@@ -121,7 +122,7 @@ def kept_bytes(model: TBPSCLIP, forward: Callable[[], Tensor]) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def give(tensor: Any) -> Any:
+    def give(tensor: Tensor) -> Tensor:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(remember, give):
@@ -139,7 +140,7 @@ def _time(step: Callable[[], None], device: torch.device) -> float:
 
 
 def to_table(costs: Mapping[str, Mapping[str, float]]) -> str:
-    """A markdown table; in brackets the share of the first row's."""
+    """A markdown table; in brackets the share of full fine-tuning's."""
     whole = next(iter(costs.values()))
     lines = [
         "| | trained parameters | kept for the backward, a pair | seconds, a pair |",

@@ -1,6 +1,4 @@
-"""Retrieval, measured: ranks, mean average precision and inverse negative penalty, in bounded
-memory.
-"""
+"""Retrieval metrics in bounded memory: rank-k accuracy, mAP and mINP."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,29 +11,30 @@ from torch import Tensor
 
 from errors import InputError
 
-MOST_PAIRS = 2**24  # similarities ranked at once, some 50 bytes each
+MAX_PAIRS = 2**24  # similarities ranked at once, about 50 bytes each
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How the gallery came out for each query, (Q,) each; a query without a match has `matches` 0
-    and no meaning else.
-    """
+    """The outcome of each query, (Q,) each; without a match only `matches`, 0, is meaningful."""
 
-    matches: Tensor  # gallery items that show the query's identity
+    matches: Tensor  # number of gallery items that show the query's identity
     first: Tensor  # rank of the first match, from 1
     average_precision: Tensor  # mean precision at the matches
-    inverse_negative_penalty: (
-        Tensor  # matches / rank of the last match (Ye et al. 2021, arXiv 2001.04193)
-    )
+    # matches / rank of the last match (Ye et al. 2021, arXiv 2001.04193)
+    inverse_negative_penalty: Tensor
 
     def metrics(self, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-        """Percentages over the queries that have a match; the others are counted in `unmatched`."""
+        """Percentages over the queries that have a match; `unmatched` is the number of others.
+
+        Raises:
+            InputError: if no query has a match.
+        """
         matched = self.matches > 0
         if not matched.any():
             raise InputError(
-                f"none of the {len(matched)} queries has a match in the gallery: their identities "
-                "do not meet; check that both come from the same split"
+                f"none of the {len(matched)} queries has a match in the gallery; check that both "
+                "come from the same split"
             )
         first = self.first[matched]
         metrics = {f"R{rank}": 100 * int((first <= rank).sum()) / len(first) for rank in ranks}
@@ -53,15 +52,15 @@ def retrieval_metrics(
     gallery_cams: Tensor | None = None,
     ranks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, float]:
-    """R1 R5 R10 mAP mINP in percent, and the number of `unmatched` queries, which are left out of
-    them.
+    """R1, R5, R10, mAP and mINP in percent, and the number of `unmatched` queries, which are
+    excluded.
 
     Args:
-        similarity: (Q, G), larger is nearer; ties go to the lower gallery index.
+        similarity: (Q, G), higher is nearer; ties go to the lower gallery index.
         query_ids: (Q,), int64.
         gallery_ids: (G,), int64.
-        query_cams, gallery_cams: (Q,), (G,); when given, a gallery item with the query's identity
-            and camera is not counted (Zheng et al. 2015, the protocol of Market-1501).
+        query_cams, gallery_cams: (Q,), (G,); when given, gallery items with the query's identity
+            and camera are excluded (Zheng et al. 2015, the protocol of Market-1501).
 
     Raises:
         ValueError: if a similarity is not a number.
@@ -78,12 +77,12 @@ def rank_features(
     gallery_ids: Tensor,
     query_cams: Tensor | None = None,
     gallery_cams: Tensor | None = None,
+    *,
     chunk: int = 1024,
 ) -> Ranking:
     """Rank the gallery by cosine similarity, a few queries at a time.
 
-    The whole matrix never exists: neither more than `chunk` queries nor more than `MOST_PAIRS`
-    similarities are looked at together.
+    The whole matrix is never held: at most `chunk` queries and `MAX_PAIRS` similarities at once.
 
     Args:
         query: (Q, D), L2-normalised.
@@ -108,15 +107,16 @@ def nearest(
     gallery_ids: Tensor,
     query_cams: Tensor | None = None,
     gallery_cams: Tensor | None = None,
+    *,
     count: int = 10,
 ) -> tuple[Tensor, Tensor]:
-    """The gallery items that `rank_features` counts first, in the same bounded memory.
+    """The gallery items that `rank_features` ranks first, in the same bounded memory.
 
     The arguments and the errors are those of `rank_features`.
 
     Returns:
-        Gallery indices, int64, and similarities, (Q, min(count, G)) each, nearest first. Where a
-        query has fewer items that count, the rest of its row is -1 and -inf.
+        Gallery indices, int64, and similarities, (Q, min(count, G)) each, nearest first. If a query
+        has fewer items that are not excluded, the rest of its row is -1 and -inf.
     """
     blocks = _order_blocks(
         lambda rows: query[rows] @ gallery.T, query_ids, gallery_ids, query_cams, gallery_cams
@@ -126,8 +126,8 @@ def nearest(
 
 
 def choose_queries(ranking: Ranking, count: int, rng: Generator) -> tuple[list[int], list[int]]:
-    """Up to `count` queries drawn at random, in order, and as many of the lowest average precision,
-    the lowest first and ties to the lower index; all of them have a match.
+    """Up to `count` queries drawn at random, in order, and as many of lowest average precision, the
+    lowest first and ties to the lower index. Queries without a match are excluded.
     """
     matched = ranking.matches.nonzero().flatten()
     sample = rng.choice(len(matched), min(count, len(matched)), replace=False)
@@ -136,20 +136,20 @@ def choose_queries(ranking: Ranking, count: int, rng: Generator) -> tuple[list[i
 
 
 class _Ordered(NamedTuple):
-    """Gallery items by falling similarity to a few queries, (Q, G) each."""
+    """Gallery items by descending similarity to a few queries, (Q, G) each."""
 
     gallery: Tensor  # indices
     similarity: Tensor
-    counted: Tensor
+    counted: Tensor  # not excluded by its camera
     match: Tensor  # counted, and of the query's identity
 
     def first(self, count: int) -> tuple[Tensor, Tensor]:
-        """Indices and similarities of the first that count, as `nearest` returns them."""
-        places = self.counted.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
-        missing = ~self.counted.gather(1, places)
+        """Indices and similarities of the first counted items, as `nearest` returns them."""
+        positions = self.counted.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
+        missing = ~self.counted.gather(1, positions)
         return (
-            self.gallery.gather(1, places).masked_fill(missing, -1),
-            self.similarity.gather(1, places).masked_fill(missing, -torch.inf),
+            self.gallery.gather(1, positions).masked_fill(missing, -1),
+            self.similarity.gather(1, positions).masked_fill(missing, -torch.inf),
         )
 
     def rank(self) -> Ranking:
@@ -172,7 +172,7 @@ def _rank(
     gallery_ids: Tensor,
     query_cams: Tensor | None,
     gallery_cams: Tensor | None,
-    chunk: int = MOST_PAIRS,
+    chunk: int = MAX_PAIRS,
 ) -> Ranking:
     blocks = _order_blocks(similarity_of, query_ids, gallery_ids, query_cams, gallery_cams, chunk)
     columns = zip(*(vars(part).values() for part in map(_Ordered.rank, blocks)), strict=True)
@@ -185,14 +185,14 @@ def _order_blocks(
     gallery_ids: Tensor,
     query_cams: Tensor | None,
     gallery_cams: Tensor | None,
-    chunk: int = MOST_PAIRS,
+    chunk: int = MAX_PAIRS,
 ) -> Iterator[_Ordered]:
-    """Order by blocks of rows of a similarity matrix, which `similarity_of` gives.
+    """Ordered blocks of the rows of a similarity matrix, which `similarity_of` computes.
 
-    A block is not kept here: `map` over them holds one at a time.
+    One block at a time is held, if the caller maps over them.
     """
-    step = max(1, min(chunk, MOST_PAIRS // max(1, len(gallery_ids))))
-    for first in range(0, max(1, len(query_ids)), step):  # no queries: a block of no rows
+    step = max(1, min(chunk, MAX_PAIRS // max(1, len(gallery_ids))))
+    for first in range(0, max(1, len(query_ids)), step):  # without queries: one empty block
         rows = slice(first, first + step)
         cams = None if query_cams is None else query_cams[rows]
         yield _order(similarity_of(rows), query_ids[rows], gallery_ids, cams, gallery_cams)
@@ -206,7 +206,7 @@ def _order(
     gallery_cams: Tensor | None,
 ) -> _Ordered:
     if similarity.isnan().any():
-        raise ValueError("a similarity is not a number: the features hold NaN")
+        raise ValueError("a similarity is NaN: the features contain NaN")
     similarity, order = similarity.sort(dim=1, descending=True, stable=True)
     same_identity = query_ids[:, None] == gallery_ids[None, :]
     counted = torch.ones_like(same_identity)

@@ -13,7 +13,7 @@ from torch import Tensor
 import options
 from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint, save_checkpoint
-from misc.runtime.script import run_script
+from misc.runtime.script import Parser, run_script
 from misc.tasks.text.model import restored_model, text_architecture
 from model.resnet import ResNetShape
 from model.tuning.lora import merge_lora
@@ -69,12 +69,11 @@ def _whole_state(checkpoint: Checkpoint, words: list[str]) -> Mapping[str, Tenso
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    asked = _parser().parse_intermixed_args(arguments)
-    return run_script(lambda: _run(asked.checkpoint, asked.output, asked.overrides))
+    return run_script(_parser(), _run, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m misc.export",
         description="Write a trained checkpoint in the names of TBPS-CLIP's code.",
     )
@@ -89,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(place: Path, output: Path, words: list[str]) -> None:
-    checkpoint = open_checkpoint(place, BEST, LAST)
+def _run(asked: argparse.Namespace) -> None:
+    checkpoint = open_checkpoint(asked.checkpoint, BEST, LAST)
     file, architecture = checkpoint.file, text_architecture(checkpoint)
     if architecture.backbone != "clip":  # the only one that TBPS-CLIP has
         raise InputError(
@@ -107,8 +106,8 @@ def _run(place: Path, output: Path, words: list[str]) -> None:
             "QuickGELU only: its features would differ, export a model that was trained with "
             "model.activation=quickgelu"
         )
-    write_published(_whole_state(checkpoint, words), output)
-    print(f"{file} -> {output}")
+    write_published(_whole_state(checkpoint, asked.overrides), asked.output)
+    print(f"{file} -> {asked.output}")
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ class Job:
         count, seed = self.config.evaluation.ranked_lists, self.config.misc.seed
         if count and ranked.ranking is not None:
             device = self.processes.device
-            found = retrieval.ranked_lists(encoded, ranked.ranking, device, count, seed)
+            found = retrieval.ranked_lists(encoded, ranked.ranking, device, count=count, seed=seed)
             write_ranked_lists(lists, found)
         return ranked.results
 

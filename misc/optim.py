@@ -1,4 +1,4 @@
-"""The optimizers and their schedules."""
+"""Optimizers and learning-rate schedules."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-# A tower's block, or what comes before its first; a ResNet's are its four stages.
+# Parameters of a block, or below the first block, of a tower; a ResNet's blocks are its stages.
 _LAYER = re.compile(
     r"(clip\.)?(?P<tower>visual|text)\."
     r"((transformer\.blocks\.|encoder\.layers?\.|layer)(?P<block>\d+)\."
@@ -20,15 +20,14 @@ _LAYER = re.compile(
 def warmup_cosine(
     step: int, total: int, warmup: int, base: float, start: float, end: float
 ) -> float:
-    """Learning rate of one step, 0 <= step < total: a line, then half a cosine.
+    """Learning rate of a step, 0 <= step < total: linear warmup, then half a cosine.
 
-    The line goes from `start` to `base` with both ends included, so the peak comes twice; the
-    cosine falls towards `end` and does not reach it. These are the rates of TBPS-CLIP's published
-    code.
+    The warmup goes from `start` to `base`, both included, so that the peak comes twice; the cosine
+    falls towards `end` and does not reach it. These are the rates of TBPS-CLIP's published code.
 
     Args:
         total: steps of the whole training.
-        warmup: steps of the line.
+        warmup: steps of the warmup.
     """
     if step < warmup:
         return start + (base - start) * step / max(1, warmup - 1)
@@ -39,15 +38,15 @@ def warmup_cosine(
 def warmup_then_cosine(
     epoch: int, total: int, warmup: int, base: float, start: float, end: float
 ) -> float:
-    """Learning rate of one epoch, 1 <= epoch <= total: a line, then the rest of half a cosine.
+    """Learning rate of an epoch, 1 <= epoch <= total: linear warmup, then the rest of a cosine.
 
-    The line rises from `start`, at epoch 0, towards `base`, at epoch `warmup`; there the cosine
-    takes over as if it had run since epoch 0, and reaches `end` in the last epoch. These are the
-    rates of the published code of CLIP-ReID's first stage.
+    The warmup rises from `start` at epoch 0 towards `base` at epoch `warmup`. From there the rate
+    follows a cosine that began at epoch 0 and reaches `end` in the last epoch. These are the rates
+    of the published code of CLIP-ReID's first stage.
 
     Args:
         total: epochs of the whole stage.
-        warmup: the epoch that the cosine begins with.
+        warmup: the first epoch of the cosine.
     """
     if epoch < warmup:
         return start + (base - start) * epoch / warmup
@@ -62,13 +61,13 @@ def warmup_multistep(
     warmup_epochs: int,
     warmup_factor: float,
 ) -> float:
-    """Learning rate of one epoch, 1 <= epoch: a line, then a staircase.
+    """Learning rate of an epoch, 1 <= epoch: step decay, with linear warmup.
 
-    The line rises from `warmup_factor * base`, at epoch 0, to `base`, at epoch `warmup_epochs`.
+    The warmup rises from `warmup_factor * base` at epoch 0 to `base` at epoch `warmup_epochs`.
     These are the rates of CLIP-ReID's second stage (Li et al. 2023, arXiv 2211.13977).
 
     Args:
-        milestones: the epochs, rising, that the rate is multiplied by `gamma` from.
+        milestones: ascending epochs; at each the rate is multiplied by `gamma`.
     """
     rate = base * gamma ** bisect_right(milestones, epoch)
     if epoch < warmup_epochs:
@@ -80,6 +79,7 @@ def warmup_multistep(
 def build_optimizer(
     model: nn.Module,
     kind: Literal["adamw", "adam"],
+    *,
     lr: float,
     betas: tuple[float, float],
     eps: float,
@@ -90,15 +90,17 @@ def build_optimizer(
     factor: float = 1.0,
     layer_decay: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """Adam or AdamW over what trains, in groups whose rate is `factor` times the schedule's.
+    """Adam or AdamW over the parameters that require gradients.
+
+    Each parameter group has a `factor`, by which the training loop multiplies the scheduled rate.
 
     Args:
-        weight_decay: with adam that of a penalty, which is scaled with the rest of the gradient.
-        decayed: what it holds for: `matrices` (all but tensors below two dimensions: biases, norms,
-            the logit scale), `weights` (all but biases), or `all`.
-        bias_factor: biases train at this multiple of the rate.
-        fast: beginnings of the names of the parameters that train at `factor` times the rate.
-        layer_decay: of `layer_factors`.
+        weight_decay: decoupled with adamw, an L2 penalty with adam.
+        decayed: the parameters that decay: `matrices` (tensors of two or more dimensions: no
+            biases, norms or logit scale), `weights` (all but biases), or `all`.
+        bias_factor: factor of biases.
+        fast: prefixes of the names of parameters that have the factor `factor`.
+        layer_decay: `decay` of `layer_factors`.
     """
     layers = layer_factors(model, layer_decay)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -118,30 +120,30 @@ def build_optimizer(
 
 
 def layer_factors(model: nn.Module, decay: float) -> dict[str, float]:
-    """A factor on the rate for each parameter, by name: `decay` to the power of the blocks above.
+    """Layer-wise learning rates (Clark et al. 2020, arXiv 2003.10555): a factor by parameter name.
 
-    A tower's last block has `decay`, what comes after it 1, and what comes before its first block
-    the power of one more than that (Clark et al. 2020, arXiv 2003.10555).
+    It is 1 above the last block of a tower, `decay` in that block, and is multiplied by `decay`
+    again for each block further down; the embeddings count as a block.
     """
     found = {name: _LAYER.match(name) for name, _ in model.named_parameters()}
-    places = {n: (match["tower"], int(match["block"] or -1)) for n, match in found.items() if match}
-    levels = set(places.values())
+    layers = {n: (match["tower"], int(match["block"] or -1)) for n, match in found.items() if match}
+    levels = set(layers.values())
 
     def power(tower: str, block: int) -> int:
         return sum(of == tower and other >= block for of, other in levels)
 
-    return {name: decay ** power(*places[name]) if name in places else 1.0 for name in found}
+    return {name: decay ** power(*layers[name]) if name in layers else 1.0 for name in found}
 
 
-def freeze(model: nn.Module, beginnings: tuple[str, ...]) -> None:
-    """Train only the parameters whose name starts with none of `beginnings`.
+def freeze(model: nn.Module, prefixes: tuple[str, ...]) -> None:
+    """Freeze the parameters whose names start with one of `prefixes`; all others train.
 
     Raises:
-        ValueError: if a beginning fits no parameter.
+        ValueError: if a prefix matches no parameter.
     """
     names = [name for name, _ in model.named_parameters()]
-    for beginning in beginnings:
-        if not any(name.startswith(beginning) for name in names):
-            raise ValueError(f"no parameter's name starts with {beginning!r}")
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            raise ValueError(f"no parameter's name starts with {prefix!r}")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(beginnings))
+        parameter.requires_grad_(not name.startswith(prefixes))

@@ -1,9 +1,9 @@
-"""AltCLIP on a few texts and pictures: what it finds similar.
+"""The similarity of a few texts and pictures according to AltCLIP.
 
 python misc/quick_start_altclip.py --text "红色上衣的女生" "a man wearing a blue coat"
 python misc/quick_start_altclip.py --device cuda:0 --text "a man in a cap" --image 1.jpg 2.jpg
 
-Without --image it draws pedestrians, those that the texts describe and some others.
+Without --image it draws pedestrians: those that the texts describe, and others.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # in place of misc/, whose `datasets` would hide Hugging Face's
+if not __package__:  # the root instead of misc/, whose `datasets` would hide Hugging Face's
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import torch
@@ -24,7 +24,7 @@ from errors import InputError
 from misc.datasets.pictures import read_picture
 from misc.runtime.distributed import processes
 from misc.runtime.precision import Precision
-from misc.runtime.script import run_script
+from misc.runtime.script import Parser, run_script
 from misc.synthetic.pedestrians.portraits import Portrait, Wanted, read_wanted
 
 BYSTANDERS = (
@@ -37,23 +37,28 @@ BYSTANDERS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    asked = _parser().parse_args(arguments)
-    return run_script(lambda: _run(asked))
+    return run_script(_parser(), _run, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python misc/quick_start_altclip.py",
-        description="Show how similar AltCLIP finds texts and pictures.",
+        description="Show the similarity of texts and pictures according to AltCLIP.",
     )
     add = parser.add_argument
     add("--text", nargs="+", required=True, metavar="TEXT", help="in any of AltCLIP's languages")
-    add("--image", nargs="+", type=Path, metavar="FILE", help="default: pedestrians are drawn")
-    add("--device", help="cpu, cuda or cuda:N (default: a GPU where there is one)")
-    known = "BAAI/AltCLIP (default), a folder in the hub's layout, or the root of a cache"
-    add("--altclip_pretrained", default="BAAI/AltCLIP", metavar="NAME_OR_FOLDER", help=known)
-    known = "another folder or root to look in; what is fetched goes there"
-    add("--cache_dir", metavar="FOLDER", help=known)
+    add(
+        "--image",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="pictures (default: drawn pedestrians)",
+    )
+    add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    about = "BAAI/AltCLIP (default), a folder in the hub's layout, or the root of a cache"
+    add("--altclip_pretrained", default="BAAI/AltCLIP", metavar="NAME_OR_FOLDER", help=about)
+    about = "one more folder or root to search; downloads go there"
+    add("--cache_dir", metavar="FOLDER", help=about)
     return parser
 
 
@@ -75,7 +80,7 @@ def _show(asked: argparse.Namespace, device: torch.device) -> None:
         names = [str(portrait) for portrait in portraits]
         pictures = [portrait.draw(seed) for seed, portrait in enumerate(portraits)]
 
-    # Here, because transformers takes seconds to import, and no mistake above should wait for it.
+    # Imported here: transformers takes seconds, and an error above should not wait for it.
     from model.altclip_adapter import build_altclip_clip
 
     clip, tokenizer, processor = build_altclip_clip(
@@ -105,12 +110,12 @@ def _show(asked: argparse.Namespace, device: torch.device) -> None:
 
 def _read(file: Path) -> Image.Image:
     if not file.is_file():
-        raise InputError(f"--image {file}: there is no such file; name a picture")
+        raise InputError(f"--image {file} does not exist")
     return read_picture(file)
 
 
 def _format_table(names: Sequence[str], similarity: Tensor) -> str:
-    """Cosine similarities (N, M), a row a picture, a column a text."""
+    """A table of cosine similarities (N, M): a row for each picture, a column for each text."""
     texts = [f"text {number + 1}" for number in range(similarity.shape[1])]
     table = PrettyTable(["", *texts], title="cosine similarity", align="r")
     table.align[""] = "l"
@@ -120,17 +125,15 @@ def _format_table(names: Sequence[str], similarity: Tensor) -> str:
 
 
 def _judge(wanted: Wanted | None, portraits: Sequence[Portrait], best: int) -> str:
-    """Whether that portrait is what the text describes, if this is known."""
+    """The sentence that says whether the best portrait is one that the text describes."""
     if not portraits:
-        return "which is the right one is known of drawn pedestrians only"
+        return "the right one is only known for drawn pedestrians"
     if wanted is None:
-        return (
-            "which is the right one is not known, since no garment with its colour was understood"
-        )
+        return "the right one is not known: no garment and colour were found in the text"
     if wanted.fits(portraits[best]):
         return "it is the right one"
     right = " or ".join(str(portrait) for portrait in portraits if wanted.fits(portrait))
-    return f"it is the wrong one, right is {right}"
+    return f"it is the wrong one; the right one is {right}"
 
 
 def _count(module: nn.Module) -> int:

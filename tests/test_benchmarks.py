@@ -7,7 +7,7 @@ import pytest
 import options
 from benchmarks import transfer, tuning_cost
 from benchmarks.ablation import ROWS, to_table
-from benchmarks.sweep import CONSOLE, RESULTS, Run, make_all
+from benchmarks.sweep import CONSOLE, RESULTS, Plan, Run, make_all
 from errors import InputError
 from model.criteria.text import LOSSES
 from tests.conftest import SMALL
@@ -24,15 +24,15 @@ def test_a_run_is_made_once_and_with_its_own_settings(places, tmp_path):
     assert (run.folder / RESULTS).stat().st_mtime_ns == made
     results = run.results()["CUHK-PEDES test"]
     assert 0 <= results["text to image"]["R1"] <= 100
-    with pytest.raises(InputError, match="a run with other settings"):
+    with pytest.raises(InputError, match="already contains a run with other settings"):
         make_all([Run(run.folder, (*arguments, "misc.seed=9"))])
-    table = to_table({"row": [run, run]})
+    table = to_table(Plan([], {"row": [run, run]}))
     assert re.search(r"\| row \| \d+\.\d\d ± 0\.00 \|", table)
 
 
-def test_a_run_that_fails_says_where_it_is_told(places, tmp_path):
+def test_a_run_that_fails_names_its_console(places, tmp_path):
     run = Run(tmp_path / "run", ("--config", DEMO, *SMALL, places[0], "data.image_root=absent"))
-    with pytest.raises(InputError, match=f"status 2: see the end of .*{CONSOLE}"):
+    with pytest.raises(InputError, match=f"status 2; see the end of .*{CONSOLE}"):
         make_all([run])
     assert "data.image_root: neither absent nor" in (run.folder / CONSOLE).read_text()
     assert not run.done

@@ -87,6 +87,9 @@ def test_a_staircase_without_warmup_begins_at_its_top():
     assert rates == [1.0, 0.5, 0.5, 0.25, 0.25]
 
 
+ADAMW = {"lr": 1e-3, "betas": (0.9, 0.98), "eps": 1e-8, "weight_decay": 0.02}
+
+
 @pytest.fixture
 def model() -> nn.Module:
     model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2, bias=False))
@@ -95,7 +98,7 @@ def model() -> nn.Module:
 
 
 def test_only_matrices_decay(model):
-    optimizer = build_optimizer(model, "adamw", 1e-3, (0.9, 0.98), 1e-8, weight_decay=0.02)
+    optimizer = build_optimizer(model, "adamw", **ADAMW)
     decay = {
         id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
     }
@@ -106,7 +109,7 @@ def test_only_matrices_decay(model):
 
 def test_what_decays_is_a_choice(model):
     def decayed(kind):
-        optimizer = build_optimizer(model, "adam", 1e-3, (0.9, 0.999), 1e-3, 0.02, kind)
+        optimizer = build_optimizer(model, "adam", **ADAMW, decayed=kind)
         found = {id(p) for g in optimizer.param_groups for p in g["params"] if g["weight_decay"]}
         return {name for name, p in model.named_parameters() if id(p) in found}
 
@@ -122,7 +125,7 @@ def test_frozen_parameters_are_left_out_and_can_be_freed_again(model):
         "0.bias",
         "logit_scale",
     }
-    trained = build_optimizer(model, "adamw", 1e-3, (0.9, 0.98), 1e-8, 0.02)
+    trained = build_optimizer(model, "adamw", **ADAMW)
     assert sum(len(group["params"]) for group in trained.param_groups) == 3
     freeze(model, ())
     assert all(p.requires_grad for p in model.parameters())
@@ -134,9 +137,7 @@ def test_freezing_what_is_not_there_is_an_error(model):
 
 
 def test_new_parameters_train_at_a_multiple_of_the_rate(model):
-    optimizer = build_optimizer(
-        model, "adamw", 1e-3, (0.9, 0.98), 1e-8, 0.02, fast=("2.",), factor=5
-    )
+    optimizer = build_optimizer(model, "adamw", **ADAMW, fast=("2.",), factor=5)
     factors = {id(p): g["factor"] for g in optimizer.param_groups for p in g["params"]}
     expected = {id(p): 5 if n.startswith("2.") else 1 for n, p in model.named_parameters()}
     assert factors == expected
@@ -147,7 +148,14 @@ def test_adam_is_torchs_with_biases_at_twice_the_rate(model):
     freeze(model, ("logit",))
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = build_optimizer(
-        model, "adam", 1e-2, (0.9, 0.999), 1e-8, 0.1, "all", bias_factor=2.0
+        model,
+        "adam",
+        lr=1e-2,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.1,
+        decayed="all",
+        bias_factor=2.0,
     )
     gradients = {n: torch.randn(3, *p.shape) for n, p in model.named_parameters()}
     for step in range(3):
@@ -185,10 +193,7 @@ def test_rates_fall_with_the_blocks_above():
     optimizer = build_optimizer(
         model,
         "adamw",
-        1.0,
-        (0.9, 0.98),
-        1e-8,
-        0.02,
+        **ADAMW,
         fast=("classifier",),
         factor=5.0,
         layer_decay=0.5,

@@ -81,7 +81,7 @@ def test_the_command_from_another_folder(folder, tmp_path):
     pictures = [portrait.draw(seed) for seed, portrait in enumerate(PORTRAITS)]
     assert_allclose(similarity, reference(folder, pictures, TEXTS), atol=1e-4)
     for number, (text, best) in enumerate(zip(TEXTS, similarity.argmax(0), strict=True)):
-        verdict = "right one" if best == number else f"wrong one, right is {names[number]}"
+        verdict = "right one" if best == number else f"wrong one; the right one is {names[number]}"
         line = f"text {number + 1} {text!r}: the best match is {names[best]}; it is the {verdict}\n"
         assert line in done.stdout
 
@@ -95,7 +95,7 @@ def test_pictures_of_ones_own(folder, files, capsys):
     assert names == ["a.png", "b.png"]
     pictures = [Image.open(file) for file in files]
     assert_allclose(similarity, reference(folder, pictures, texts), atol=1e-4)
-    assert output.count("known of drawn pedestrians only") == 3
+    assert output.count("only known for drawn pedestrians") == 3
     model = AltCLIPModel.from_pretrained(folder)
     scale = model.logit_scale.item()
     counts = {
@@ -103,9 +103,9 @@ def test_pictures_of_ones_own(folder, files, capsys):
         "text tower": [model.text_model, model.text_projection],
         "all": [model],
     }
-    told = dict(line.split(maxsplit=1) for line in output.splitlines()[-3:])
-    assert told["device"] == "cpu"
-    assert told["precision"] == "fp32"
+    described = dict(line.split(maxsplit=1) for line in output.splitlines()[-3:])
+    assert described["device"] == "cpu"
+    assert described["precision"] == "fp32"
     assert f"logit_scale      {scale:.4f}, the logarithm of {np.exp(scale):.2f}\n" in output
     assert "logit_bias       None\n" in output
     assert "embedding width  48\n" in output
@@ -118,7 +118,7 @@ def test_a_text_that_says_nothing_known(folder, capsys):
     assert run("--altclip_pretrained", folder, "--text", "a person with a hat") == 0
     output = capsys.readouterr().out
     assert read_table(output)[0] == [str(portrait) for portrait in BYSTANDERS]
-    assert "is not known, since no garment with its colour was understood\n" in output
+    assert "is not known: no garment and colour were found in the text\n" in output
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     assert f"device           {device}\n" in output
 
@@ -126,9 +126,9 @@ def test_a_text_that_says_nothing_known(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "gpu"], "--device gpu: no such device here; give cpu, cuda or cuda:N"),
-        (["--device", "cuda:99"], "--device cuda:99: this machine shows "),
-        (["--image", "{tmp}/absent.png"], "absent.png: there is no such file; name a picture"),
+        (["--device", "gpu"], "--device gpu: unknown device; use cpu, cuda or cuda:N"),
+        (["--device", "cuda:99"], "--device cuda:99"),
+        (["--image", "{tmp}/absent.png"], "absent.png does not exist"),
         (["--image", "{tmp}/damaged.png"], "damaged.png cannot be read"),
         (["--altclip_pretrained", "{tmp}/nowhere"], "there is no folder "),
         (["--altclip_pretrained", "{tmp}"], " has no model*.safetensors or pytorch_model.bin"),

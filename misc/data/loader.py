@@ -2,90 +2,135 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Generic, Protocol, Self, TypeVar
 
-from torch.utils.data import DataLoader, Dataset, Subset
+import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from errors import InputError
 from misc.data.samplers import EpochSampler
-from model.interface import Batch
 
 
-class Items(Dataset[Any], ABC):
-    """What is encoded for an evaluation, each item once."""
+class Movable(Protocol):
+    """A batch as an evaluation needs it: a tensor or a `Batch`."""
+
+    def to(self, device: torch.device, *, non_blocking: bool) -> Self:
+        """The batch on a device."""
+        ...
+
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded", covariant=True)  # a batch
+MovableBatch = TypeVar("MovableBatch", bound=Movable)
+
+
+class Items(Dataset[Item], ABC, Generic[Item, MovableBatch]):
+    """The items of an evaluation, each of which is encoded once."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many."""
+        """The number of items."""
 
     @abstractmethod
-    def collate(self, items: Sequence[Any]) -> Any:
-        """A batch of them, which `to` brings to a device."""
+    def collate(self, items: Sequence[Item]) -> MovableBatch:
+        """A batch of items."""
 
 
-class Loader:
-    """A DataLoader that hands a user's error on as the one sentence it is, also out of a worker
-    process.
+class _Batches(Dataset[Loaded | InputError], Generic[Key, Item, Loaded]):
+    """Whole batches of a dataset, by the keys of their items; an `InputError` is returned.
+
+    Raised, it would reach the main process as another one: a DataLoader re-raises a worker's
+    exception with the text of its traceback for a message.
     """
 
-    def __init__(self, loader: DataLoader[Any], sampler: EpochSampler | None = None) -> None:
-        self.loader, self.sampler = loader, sampler
+    def __init__(self, dataset: Dataset[Item], collate: Callable[[Sequence[Item]], Loaded]) -> None:
+        self.dataset, self.collate = dataset, collate
+
+    def __getitem__(self, keys: Sequence[Key]) -> Loaded | InputError:
+        try:
+            return self.collate([self.dataset[key] for key in keys])
+        except InputError as error:
+            return error
+
+
+class Loader(Generic[Loaded]):
+    """A DataLoader whose workers hand the user's errors on unchanged.
+
+    Args:
+        sampler: gives the keys of each batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Item],
+        collate: Callable[[Sequence[Item]], Loaded],
+        sampler: Sampler[list[Key]],
+        *,
+        num_workers: int,
+        pin_memory: bool,
+    ) -> None:
+        self.loader = DataLoader(
+            _Batches(dataset, collate),
+            batch_size=None,  # an index of `_Batches` is a batch already
+            sampler=sampler,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+        )
 
     def __len__(self) -> int:
+        """Batches of an epoch."""
         return len(self.loader)
 
+    def __iter__(self) -> Iterator[Loaded]:
+        """The batches.
+
+        Raises:
+            InputError: a sample could not be read; the other processes may not have met it.
+        """
+        mistake = None
+        for batch in self.loader:
+            if isinstance(batch, InputError):
+                mistake = batch
+                break
+            yield batch
+        if mistake:  # after the loop, whose workers the traceback would keep alive
+            raise InputError(str(mistake), in_one_process=True)
+
+
+class TrainLoader(Loader[Loaded]):
+    """The batches of one epoch after another, which `start` chooses."""
+
+    def __init__(
+        self,
+        dataset: Dataset[Item],
+        collate: Callable[[Sequence[Item]], Loaded],
+        sampler: EpochSampler,
+        *,
+        num_workers: int,
+        pin_memory: bool,
+    ) -> None:
+        super().__init__(dataset, collate, sampler, num_workers=num_workers, pin_memory=pin_memory)
+        self.sampler = sampler
+
     def start(self, epoch: int, first_step: int = 0) -> None:
-        """The next iteration is of `epoch`, from `first_step` on."""
-        assert self.sampler is not None
+        """Let the next iteration be over `epoch`, from `first_step` on."""
         self.sampler.start(epoch, first_step)
-
-    def __iter__(self) -> Iterator[Any]:
-        sentence = None
-        try:
-            yield from self.loader
-        except InputError as error:
-            # The loader wraps a worker's error into its traceback, the sentence last.
-            sentence = str(error).strip().splitlines()[-1].removeprefix("errors.InputError: ")
-        if sentence:  # raised here, the error does not keep the loader's workers alive
-            raise InputError(sentence, in_one_process=True)
-
-
-def train_loader(
-    dataset: Dataset[Any],
-    collate: Callable[[Sequence[Any]], Batch],
-    sampler: EpochSampler,
-    num_workers: int,
-    pin_memory: bool,
-) -> Loader:
-    """The batches of an epoch; `start` says of which."""
-    loader = DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=num_workers,
-        collate_fn=collate,
-        pin_memory=pin_memory,
-    )
-    return Loader(loader, sampler)
 
 
 def evaluation_loader(
-    dataset: Items,
+    items: Items[Item, MovableBatch],
+    *,
     batch_size: int,
     num_workers: int,
     pin_memory: bool,
     rank: int = 0,
     world_size: int = 1,
-) -> Loader:
-    """The items `rank`, `rank + world_size`, ... of a dataset, in order: each rank its own.
+) -> Loader[MovableBatch]:
+    """Batches of the items `rank`, `rank + world_size`, ... in order: a part for each rank.
 
-    A rank that there is no item for gets the first one, so that it has features to bring.
+    A rank without an item gets the first one, so that it has features to gather.
     """
-    own = range(rank, len(dataset), world_size) or range(1)
-    loader = DataLoader(
-        Subset(dataset, own),
-        batch_size,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-        collate_fn=dataset.collate,
-    )
-    return Loader(loader)
+    own = range(rank, len(items), world_size) or range(1)
+    batches = BatchSampler(own, batch_size, drop_last=False)
+    return Loader(items, items.collate, batches, num_workers=num_workers, pin_memory=pin_memory)

@@ -1,5 +1,6 @@
-"""MixGen: new pairs of a picture and a caption out of two (Hao et al., WACV 2023
-workshops, arXiv 2206.08358)."""
+"""MixGen: one pair of an image and a caption mixed from two (Hao et al., WACV 2023 workshops, arXiv
+2206.08358).
+"""
 
 from collections.abc import Sequence
 
@@ -15,13 +16,13 @@ def mixgen(
 ) -> tuple[Tensor, list[str]]:
     """Mix the first int(ratio * B) pairs of a batch with as many that follow them.
 
-    The images are normalised already, and not once more. What comes in is left as it is.
+    The images are normalised before; the arguments are not changed.
 
     Args:
         images: (B, 3, rows, columns), the first views.
-        captions: B, before tokenising; the mixed ones are joined by a space.
-        kind: `ori` averages two images as published, `cat` sets them side by side, each half as
-            wide (TBPS-CLIP, Cao et al. 2024).
+        captions: B, before tokenising; mixed ones are joined by a space.
+        kind: `ori` averages two images as published, `cat` sets them side by side, each at half
+            its width (TBPS-CLIP, Cao et al. 2024).
         ratio: at most 0.5.
 
     Returns:
@@ -30,17 +31,17 @@ def mixgen(
     assert kind in KINDS, kind
     assert 0 <= ratio <= 0.5, ratio
     assert len(images) == len(captions)
-    number = int(ratio * len(images))
-    if number == 0:
+    num_mixed = int(ratio * len(images))
+    if num_mixed == 0:
         return images, list(captions)
-    first, second, rest = images[:number], images[number : 2 * number], images[number:]
+    first, second, rest = images[:num_mixed], images[num_mixed : 2 * num_mixed], images[num_mixed:]
     mixed = (first + second) / 2 if kind == "ori" else set_side_by_side(first, second)
-    joined = [f"{captions[i]} {captions[number + i]}" for i in range(number)]
-    return torch.cat((mixed, rest)), [*joined, *captions[number:]]
+    joined = [f"{captions[i]} {captions[num_mixed + i]}" for i in range(num_mixed)]
+    return torch.cat((mixed, rest)), [*joined, *captions[num_mixed:]]
 
 
 def set_side_by_side(left: Tensor, right: Tensor) -> Tensor:
-    """Each made half as wide: (N, 3, rows, columns) from two of that shape."""
+    """Two images, each at half its width: (N, 3, rows, columns) from two of that shape."""
     rows, columns = left.shape[-2:]
     half = columns // 2
     parts = ((left, half), (right, columns - half))

@@ -1,6 +1,4 @@
-"""Pictures of identities on their way from the disk to the network, and their features to the
-prompts.
-"""
+"""Datasets of re-identification: pictures for training and evaluation, features for prompts."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,18 +9,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from misc.data.loader import Items
-from misc.data.samplers import Place
+from misc.data.samplers import SampleKey
 from misc.data.transforms import ReIDTransform
 from misc.datasets.pictures import read_picture
 from misc.datasets.reid_published import ReIDPicture
 from misc.runtime.seeding import Purpose, generator
 from model.interface import PromptBatch, ReIDBatch
 
-Sample = tuple[Tensor, ReIDPicture]  # (3, rows, columns), and what is known of it
+Sample = tuple[Tensor, ReIDPicture]  # (3, rows, columns) and its labels
 
 
 def collate_pictures(samples: Sequence[Sample]) -> ReIDBatch:
-    """A batch of pictures with all that is known of them."""
+    """A batch of pictures with their labels."""
     return ReIDBatch(
         images=torch.stack([image for image, _ in samples]),
         ids=torch.tensor([picture.identity for _, picture in samples]),
@@ -32,7 +30,7 @@ def collate_pictures(samples: Sequence[Sample]) -> ReIDBatch:
 
 
 class ReIDTrainSet(Dataset[Sample]):
-    """The training pictures, asked for by (epoch, index), which every draw comes from, too."""
+    """The training pictures, by `SampleKey`."""
 
     def __init__(
         self, pictures: Sequence[ReIDPicture], transform: ReIDTransform, seed: int = 0
@@ -42,14 +40,15 @@ class ReIDTrainSet(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, place: Place) -> Sample:
-        picture = self.pictures[place[1]]
-        rng = generator(self.seed, Purpose.IMAGE, *place, 0)
+    def __getitem__(self, key: SampleKey) -> Sample:
+        _, index = key
+        picture = self.pictures[index]
+        rng = generator(self.seed, Purpose.IMAGE, *key, 0)
         return self.transform(read_picture(Path(picture.path)), rng), picture
 
 
-class ReIDItems(Items):
-    """Pictures to encode, each once, with what is known of them."""
+class ReIDItems(Items[Sample, ReIDBatch]):
+    """Pictures to encode, with their labels."""
 
     def __init__(
         self, pictures: Sequence[ReIDPicture], transform: Callable[[Image.Image], Tensor]
@@ -64,18 +63,18 @@ class ReIDItems(Items):
         return self.transform(read_picture(Path(picture.path))), picture
 
     def collate(self, items: Sequence[Sample]) -> ReIDBatch:
-        """With N pictures."""
+        """A batch of pictures with their labels."""
         return collate_pictures(items)
 
 
 class FeatureDataset(Dataset[int]):
-    """Features of the training pictures, which the first stage encodes before it begins.
+    """Features of the training pictures, to learn prompts from; a sample is their index.
 
     Args:
-        ids: (N,), int64, of their identities.
+        ids: (N,), int64, the pictures' identities.
     """
 
-    features: Tensor  # (N, D)
+    features: Tensor  # (N, D), set by the first stage once the pictures are encoded
 
     def __init__(self, ids: Tensor) -> None:
         self.ids = ids
@@ -83,10 +82,11 @@ class FeatureDataset(Dataset[int]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, place: Place) -> int:
-        return place[1]
+    def __getitem__(self, key: SampleKey) -> int:
+        _, index = key
+        return index
 
     def collate(self, indices: Sequence[int]) -> PromptBatch:
-        """A batch of them."""
+        """A batch of these features."""
         rows = torch.tensor(indices)
         return PromptBatch(self.features[rows], self.ids[rows])

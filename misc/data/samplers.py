@@ -1,4 +1,4 @@
-"""Which samples make up which batch."""
+"""Samplers: the composition of the batches of an epoch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,17 @@ from torch.utils.data import Sampler
 from errors import InputError
 from misc.runtime.seeding import Purpose, generator
 
-# (epoch, index of the sample): what one item of a training set is asked for by
-Place = tuple[int, int]
+# The key of an item of a training set: epoch and index of the sample. All that is drawn at random
+# for a sample is drawn from it.
+SampleKey = tuple[int, int]
 
 
-class EpochSampler(Sampler[list[Place]], ABC):
+class EpochSampler(Sampler[list[SampleKey]], ABC):
     """This process's part of every global batch of an epoch.
 
-    A subclass draws each epoch's list of samples; the global batches are its consecutive slices,
-    and the ranks take consecutive slices of these. So the same samples meet in a step however many
-    processes share it.
+    A subclass draws the samples of each epoch, in order. Consecutive slices of them are the global
+    batches, and consecutive slices of these are the ranks' parts. So a step has the same samples
+    whatever the number of processes.
 
     Args:
         steps: global batches of every epoch.
@@ -27,21 +28,21 @@ class EpochSampler(Sampler[list[Place]], ABC):
     """
 
     def __init__(
-        self, steps: int, batch_size: int, rank: int = 0, world_size: int = 1, seed: int = 0
+        self, steps: int, batch_size: int, *, rank: int = 0, world_size: int = 1, seed: int = 0
     ) -> None:
         self.steps, self.batch_size, self.seed = steps, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = self.first_step = 0
 
     def start(self, epoch: int, first_step: int = 0) -> None:
-        """The next iteration is of `epoch`, from `first_step` on."""
+        """Let the next iteration be over `epoch`, from `first_step` on."""
         self.epoch, self.first_step = epoch, first_step
 
     def __len__(self) -> int:
         """Steps in a whole epoch."""
         return self.steps
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         order = self.draw(generator(self.seed, Purpose.ORDER, self.epoch))
         for step in range(self.first_step, len(self)):
             first = (step * self.world_size + self.rank) * self.batch_size
@@ -53,7 +54,7 @@ class EpochSampler(Sampler[list[Place]], ABC):
 
 
 class GlobalBatchSampler(EpochSampler):
-    """Slices of one permutation of all samples; those that fill no batch sit the epoch out.
+    """Slices of one permutation of all samples; an incomplete last batch is dropped.
 
     Args:
         size: samples in the training set.
@@ -61,44 +62,47 @@ class GlobalBatchSampler(EpochSampler):
     """
 
     def __init__(
-        self, size: int, batch_size: int, rank: int = 0, world_size: int = 1, seed: int = 0
+        self, size: int, batch_size: int, *, rank: int = 0, world_size: int = 1, seed: int = 0
     ) -> None:
         if batch_size * world_size > size:
             raise InputError(
                 f"data.batch_size (or global_batch_size): a batch of {batch_size} in each of "
                 f"{world_size} processes is larger than the training set of {size} samples; "
-                "lower it"
+                "reduce it"
             )
         self.size = size
-        super().__init__(size // (batch_size * world_size), batch_size, rank, world_size, seed)
+        steps = size // (batch_size * world_size)
+        super().__init__(steps, batch_size, rank=rank, world_size=world_size, seed=seed)
 
     def draw(self, rng: Generator) -> list[int]:
         return rng.permutation(self.size).tolist()
 
 
 class IdentitySampler(EpochSampler):
-    """Global batches of some pictures of each of some identities (Hermans et al. 2017, arXiv
-    1703.07737, section 2).
+    """PK batches: K samples of each of P identities (Hermans et al. 2017, arXiv 1703.07737, section
+    2).
 
-    In each epoch every identity's shuffled pictures are cut into groups. Each batch takes a group
-    of some identities, drawn among those that have groups left, until these are too few. An
-    identity with as many groups left as batches can follow is drawn first: so every epoch is as
-    long as any can be, and all are of one length.
+    In each epoch the shuffled samples of an identity are cut into groups of K. A batch takes one
+    group of each of P identities, drawn among those with groups left, until there are fewer than P.
+    An identity with as many groups left as there are batches to come is drawn first: every epoch is
+    then as long as it can be, and all have the same length.
 
-    What fills no group sits the epoch out, but an identity with too few pictures repeats some.
+    An incomplete last group is dropped, but an identity with fewer than K samples repeats some.
 
     Args:
-        identities: of every sample.
-        identities_per_batch: of the global batch; each process has its part of them.
-        images_per_identity: samples in a group.
+        identities: the identity of each sample.
+        identities_per_batch: P of the global batch; the processes share them.
+        images_per_identity: K.
 
     Raises:
-        InputError: if the processes cannot share the identities of a batch, or there are fewer.
+        InputError: if P is not a multiple of the number of processes, or there are fewer than P
+            identities.
     """
 
     def __init__(
         self,
         identities: Sequence[int],
+        *,
         identities_per_batch: int,
         images_per_identity: int,
         rank: int = 0,
@@ -109,22 +113,22 @@ class IdentitySampler(EpochSampler):
         self.drawn, self.images = identities_per_batch, images_per_identity
         if self.drawn % world_size:
             raise InputError(
-                f"a batch of {self.drawn} identities cannot be shared by {world_size} processes, "
-                "each with all pictures of its own: let data.global_batch_size be a multiple of "
+                f"{self.drawn} identities in a batch cannot be divided among {world_size} "
+                "processes; make data.global_batch_size a multiple of "
                 f"{self.images * world_size}, or change reid.images_per_identity"
             )
         if self.drawn > len(counts):
             raise InputError(
-                f"a batch of {self.drawn} identities is more than the {len(counts)} of the "
-                f"training set: lower data.global_batch_size to {self.images * len(counts)} at most"
+                f"a batch has {self.drawn} identities, the training set only {len(counts)}; reduce "
+                f"data.global_batch_size to {self.images * len(counts)} at most"
             )
         self.splits = counts.cumsum()[:-1]
         self.groups = np.maximum(counts // self.images, 1)
         steps, bound = 0, int(self.groups.sum())
-        while steps != bound:  # an identity gives a batch one group at most, so an epoch `bound`
+        while steps != bound:  # an identity has one group per batch, so at most `bound` per epoch
             steps, bound = bound, int(np.minimum(self.groups, bound).sum()) // self.drawn
         size = self.drawn * self.images // world_size
-        super().__init__(steps, size, rank, world_size, seed)
+        super().__init__(steps, size, rank=rank, world_size=world_size, seed=seed)
 
     def draw(self, rng: Generator) -> list[int]:
         order = rng.permutation(len(self.identities))
@@ -135,8 +139,8 @@ class IdentitySampler(EpochSampler):
         ]
         left = self.groups.copy()
         batches = []
-        for following in range(self.steps, 0, -1):
-            turns = np.where(left > 0, rng.random(len(left)) - (left >= following), np.inf)
+        for num_left in range(self.steps, 0, -1):  # batches to come, this one included
+            turns = np.where(left > 0, rng.random(len(left)) - (left >= num_left), np.inf)
             chosen = np.argsort(turns)[: self.drawn]
             left[chosen] -= 1
             batches += [pools[i][left[i] * self.images :][: self.images] for i in chosen]

@@ -1,4 +1,4 @@
-"""Pictures and captions on their way from the disk to the network."""
+"""Datasets of captions and pictures: for training, and the gallery and queries of evaluation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from misc.data.loader import Items
-from misc.data.samplers import Place
+from misc.data.samplers import SampleKey
 from misc.data.transforms import Augmentation, SimCLRTransform
 from misc.datasets.pictures import read_picture
 from misc.datasets.text_annotations import TextPicture
@@ -26,7 +26,7 @@ from text_utils.words import split_words
 class Sample:
     """One caption with views of its picture."""
 
-    place: Place
+    key: SampleKey
     views: Tensor  # (V, 3, rows, columns)
     simclr_views: Tensor | None  # (2, 3, rows, columns)
     caption: str
@@ -35,36 +35,36 @@ class Sample:
 
 @dataclass(frozen=True)
 class TextAugmentation:
-    """What may happen to a caption in training (Cao et al. 2024, section 3.2).
+    """The augmentation of captions in training (Cao et al. 2024, section 3.2).
 
     Args:
         backtranslation: probability that the caption is replaced by its back-translation, where it
             has one.
-        change: what is done to the words: (caption, strength, generator) -> caption.
-        strength: probability that a word is changed, or part of the words that are.
+        change: an operation of EDA: (caption, strength, generator) -> caption.
+        strength: probability that a word is changed, or share of the words that are.
+        clean: pass captions through `clean_caption` first.
     """
 
     backtranslation: float
     change: Callable[[str, float, Generator], str]
     strength: float
+    clean: bool = True
 
     def __call__(self, caption: str, back_translation: str | None, rng: Generator) -> str:
         replace = rng.random() < self.backtranslation
-        text = clean_caption(back_translation if replace and back_translation else caption)
+        text = back_translation if replace and back_translation else caption
+        text = clean_caption(text) if self.clean else text
         return self.change(text, self.strength, rng)
 
 
 class CaptionDataset(Dataset[Sample]):
-    """The training set: an item is one caption with `views` draws of its picture.
-
-    It is asked for by (epoch, index), and every draw comes from the generator of (seed, epoch,
-    index, view).
+    """The training set, by `SampleKey`: an item is a caption with `views` views of its picture.
 
     Args:
-        languages: the pictures in each language of their captions. A picture has as many items as
-            captions in the language that has most; an item is drawn in any language, its number
-            taken modulo the captions that are there.
-        simclr: draws two views more, for a loss that contrasts them.
+        languages: the same pictures with their captions in each language. A picture has as many
+            items as captions in the language with the most. The language of an item is drawn at
+            random; where it has fewer captions, they are counted through again.
+        simclr: the augmentation of two more views, for the loss that contrasts them.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class CaptionDataset(Dataset[Sample]):
         languages: Sequence[Sequence[TextPicture]],
         transform: Augmentation,
         augment_text: TextAugmentation,
+        *,
         views: int = 1,
         simclr: SimCLRTransform | None = None,
         seed: int = 0,
@@ -79,10 +80,12 @@ class CaptionDataset(Dataset[Sample]):
         self.languages = [list(pictures) for pictures in languages]
         self.captions = [
             (p, c)
-            for p, told in enumerate(zip(*self.languages, strict=True))
-            for c in range(max(len(picture.captions) for picture in told))
+            for p, in_each_language in enumerate(zip(*self.languages, strict=True))
+            for c in range(max(len(picture.captions) for picture in in_each_language))
         ]
-        for pictures in self.languages:  # once here, not in each worker: Chinese has a dictionary
+        for (
+            pictures
+        ) in self.languages:  # loads the Chinese dictionary here, once, not in each worker
             split_words(pictures[0].captions[0])
         self.transform, self.augment_text = transform, augment_text
         self.views, self.simclr, self.seed = views, simclr, seed
@@ -90,22 +93,23 @@ class CaptionDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.captions)
 
-    def __getitem__(self, place: Place) -> Sample:
-        picture_index, caption_index = self.captions[place[1]]
-        language = generator(self.seed, Purpose.LANGUAGE, *place).integers(len(self.languages))
+    def __getitem__(self, key: SampleKey) -> Sample:
+        _, index = key
+        picture_index, caption_index = self.captions[index]
+        language = generator(self.seed, Purpose.LANGUAGE, *key).integers(len(self.languages))
         picture = self.languages[language][picture_index]
         pixels = read_picture(Path(picture.path))
-        rngs = (generator(self.seed, Purpose.IMAGE, *place, view) for view in count())
+        rngs = (generator(self.seed, Purpose.IMAGE, *key, view) for view in count())
         views = [self.transform(pixels, rng) for rng in islice(rngs, self.views)]
         simclr_views = [self.simclr(pixels, rng) for rng in islice(rngs, 2)] if self.simclr else []
         number = caption_index % len(picture.captions)
         caption = self.augment_text(
             picture.captions[number],
             picture.back_translations[number],
-            generator(self.seed, Purpose.TEXT, *place),
+            generator(self.seed, Purpose.TEXT, *key),
         )
         return Sample(
-            place,
+            key,
             torch.stack(views),
             torch.stack(simclr_views) if simclr_views else None,
             caption,
@@ -113,8 +117,8 @@ class CaptionDataset(Dataset[Sample]):
         )
 
 
-class PictureDataset(Items):
-    """The gallery: every picture once, (3, rows, columns)."""
+class PictureDataset(Items[Tensor, Tensor]):
+    """The gallery: pictures, (3, rows, columns) each."""
 
     def __init__(self, files: Sequence[Path], transform: Callable[[Image.Image], Tensor]) -> None:
         self.files, self.transform = list(files), transform
@@ -130,17 +134,31 @@ class PictureDataset(Items):
         return torch.stack(tuple(items))
 
 
-class TokenDataset(Items):
-    """The queries: every caption once, as it is, (L,)."""
+class TokenDataset(Items[Tensor, Tensor]):
+    """The queries: captions as tokens, (L,) each.
 
-    def __init__(self, captions: Sequence[str], tokenizer: Tokenizer, text_length: int) -> None:
-        self.captions, self.tokenizer, self.text_length = list(captions), tokenizer, text_length
+    Args:
+        text_length: the most tokens of a caption.
+        clean: pass captions through `clean_caption` first.
+    """
+
+    def __init__(
+        self,
+        captions: Sequence[str],
+        tokenizer: Tokenizer,
+        text_length: int,
+        clean: bool = True,
+    ) -> None:
+        self.captions, self.tokenizer = list(captions), tokenizer
+        self.text_length, self.clean = text_length, clean
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.tokenizer([clean_caption(self.captions[index])], self.text_length)[0]
+        caption = self.captions[index]
+        text = clean_caption(caption) if self.clean else caption
+        return self.tokenizer([text], self.text_length)[0]
 
     def collate(self, items: Sequence[Tensor]) -> Tensor:
         """(N, L), cut to the longest caption."""

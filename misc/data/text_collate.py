@@ -1,4 +1,4 @@
-"""From samples to a batch: pictures stacked, captions mixed, made tokens, masked."""
+"""Collation of text-to-image batches: images stacked, captions mixed, tokenised and masked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from text_utils.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Mixing:
-    """How MixGen is applied: each `rows` captions of a batch are mixed among themselves.
+    """Settings of MixGen, which is applied to every `rows` samples of a batch by themselves.
 
     Args:
         kind: `cat` or `ori`.
-        p: probability that these captions are mixed at all.
-        ratio: part of them that is.
+        p: probability that these samples are mixed at all.
+        ratio: share of them that is.
     """
 
     kind: str
@@ -32,12 +32,14 @@ class Mixing:
 
 @dataclass(frozen=True)
 class Collate:
-    """Samples -> batch; the text is cut to the longest caption, which causal attention does not
-    notice.
+    """The collation of samples to a batch.
+
+    The tokens are cut to the longest caption, which changes nothing under causal attention.
 
     Args:
-        mixing: of pictures and captions, or None.
-        masking: whether words are masked, for a model that has to find them again.
+        text_length: the most tokens of a caption.
+        mixing: settings of MixGen; None: nothing is mixed.
+        masking: mask words, for masked language modelling.
     """
 
     tokenizer: Tokenizer
@@ -52,7 +54,7 @@ class Collate:
         if self.mixing:
             images, captions = self._mix(samples, images, captions, self.mixing)
         tokens, labels = self.tokenizer(captions, self.text_length), None
-        if self.masking:  # not cut: the decoder's attention is not causal, it sees the padding
+        if self.masking:  # not cut: the decoder's attention is not causal and sees the padding
             tokens, labels = self._mask(samples, tokens)
         else:
             tokens = self.tokenizer.trim(tokens)
@@ -68,11 +70,11 @@ class Collate:
     def _mix(
         self, samples: Sequence[Sample], images: Tensor, captions: list[str], mixing: Mixing
     ) -> tuple[Tensor, list[str]]:
-        """Mix the first view and the captions; each `rows` of them draw from their first place."""
+        """Mix the first views and the captions of every `rows` samples, by the key of the first."""
         first_view, mixed_captions = [], []
         for first in range(0, len(samples), mixing.rows):
             rows = slice(first, first + mixing.rows)
-            rng = generator(self.seed, Purpose.MIX, *samples[first].place)
+            rng = generator(self.seed, Purpose.MIX, *samples[first].key)
             part = images[0, rows], captions[rows]
             if rng.random() < mixing.p:
                 part = mixgen(*part, mixing.kind, mixing.ratio)
@@ -83,7 +85,7 @@ class Collate:
     def _mask(self, samples: Sequence[Sample], tokens: Tensor) -> tuple[Tensor, Tensor]:
         lengths = self.tokenizer.lengths(tokens).tolist()
         pairs = [
-            mask_words(row, length, generator(self.seed, Purpose.MASK, *sample.place))
+            mask_words(row, length, generator(self.seed, Purpose.MASK, *sample.key))
             for row, length, sample in zip(tokens, lengths, samples, strict=True)
         ]
         masked, labels = zip(*pairs, strict=True)

@@ -1,10 +1,9 @@
-"""From a picture file's pixels to a network's input.
+"""Image transforms: from a picture to the input of a network.
 
-Training views are drawn from the image pool of TBPS-CLIP (Cao et al. 2024, section 3.2), those
-that are only contrasted with each other as in SimCLR (Chen et al. 2020, arXiv 2002.05709), those of
-re-identification as its baselines do (Luo et al. 2019, arXiv 1903.07071). Each operation takes a
-float image (3, rows, columns), in [0, 1] where it is not normalised yet, and the sample's own
-generator.
+Training views are drawn from the image pool of TBPS-CLIP (Cao et al. 2024, section 3.2), those of
+the SimCLR loss as by Chen et al. 2020 (arXiv 2002.05709), those of re-identification as by Luo et
+al. 2019 (arXiv 1903.07071). An operation takes a float image (3, rows, columns), in [0, 1] before
+the normalisation, and the sample's own generator.
 """
 
 import math
@@ -18,7 +17,7 @@ from numpy.random import Generator
 from PIL import Image
 from torch import Tensor
 
-STATISTICS = {  # mean and deviation of the channels
+STATISTICS = {  # mean and standard deviation of the channels
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -33,11 +32,11 @@ Augmentation = Callable[[Image.Image, Generator], Tensor]
 
 
 class EvaluationTransform:
-    """Resize, normalisation: (3, rows, columns).
+    """Resize and normalisation: (3, rows, columns).
 
     Args:
         size: rows, columns.
-        normalize: a key of `STATISTICS`, or mean and deviation.
+        normalize: a key of `STATISTICS`, or mean and standard deviation.
         resampling: of the resize.
     """
 
@@ -55,13 +54,13 @@ class EvaluationTransform:
 
 
 class CentreCropTransform:
-    """Resize until the picture covers `size`, the centre of it, normalisation: (3, rows, columns).
+    """Resize until the picture covers `size`, centre crop, normalisation: (3, rows, columns).
 
-    For a square it is what CLIP's and AltCLIP's processors do.
+    For a square `size`, as CLIP's and AltCLIP's processors do.
 
     Args:
         size: rows, columns.
-        normalize: a key of `STATISTICS`, or mean and deviation.
+        normalize: a key of `STATISTICS`, or mean and standard deviation.
         resampling: of the resize.
     """
 
@@ -88,8 +87,8 @@ class TrainTransform:
 
     Args:
         size: rows, columns.
-        normalize: a key of `STATISTICS`, or mean and deviation.
-        augment: whether anything is drawn at all.
+        normalize: a key of `STATISTICS`, or mean and standard deviation.
+        augment: draw from the pool; otherwise resize and normalise only.
     """
 
     def __init__(self, size: tuple[int, int], normalize: Normalize, augment: bool = True) -> None:
@@ -105,14 +104,14 @@ class TrainTransform:
 
 
 class SimCLRTransform:
-    """A part of the picture, resized, with its colours changed: (3, rows, columns), normalised.
+    """Crop, colour jitter, greyscale, blur, mirror, normalisation: (3, rows, columns).
 
-    The part has the area and the aspect that SimCLR gives it: of 0.2 to 1 of the picture, columns
-    to rows as 3/4 to 4/3, whatever the aspect of the picture and of `size`.
+    The crop is SimCLR's: 0.2 to 1 of the picture's area, with an aspect (columns / rows) of 3/4 to
+    4/3, whatever the aspect of the picture and of `size`.
 
     Args:
         size: rows, columns.
-        normalize: a key of `STATISTICS`, or mean and deviation.
+        normalize: a key of `STATISTICS`, or mean and standard deviation.
     """
 
     def __init__(self, size: tuple[int, int], normalize: Normalize) -> None:
@@ -135,17 +134,17 @@ class SimCLRTransform:
 
 
 class ReIDTransform:
-    """Resize, mirror, shift, normalisation, erasure: (3, rows, columns).
+    """Resize, mirror, padded crop, normalisation, random erasing: (3, rows, columns).
 
     The defaults are those of CLIP-ReID (Li et al. 2023, arXiv 2211.13977).
 
     Args:
         size: rows, columns.
-        normalize: a key of `STATISTICS`, or mean and deviation.
+        normalize: a key of `STATISTICS`, or mean and standard deviation.
         resampling: of the resize.
-        erased: range of the erased rectangle's part of the area.
-        fill: what the rectangle becomes, after normalisation: a value for each channel, or normal
-            noise in every pixel when None.
+        erased: range of the erased rectangle's share of the area.
+        fill: a normalised value for each channel of the rectangle; None: normal noise in every
+            pixel.
     """
 
     def __init__(
@@ -153,6 +152,7 @@ class ReIDTransform:
         size: tuple[int, int],
         normalize: Normalize,
         resampling: Image.Resampling = Image.Resampling.BICUBIC,
+        *,
         erased: tuple[float, float] = (0.02, 1 / 3),
         fill: Sequence[float] | None = None,
     ) -> None:
@@ -168,7 +168,7 @@ class ReIDTransform:
 
 
 def statistics(normalize: Normalize) -> Statistics:
-    """Mean and deviation of the channels."""
+    """Mean and standard deviation of the channels."""
     return STATISTICS[normalize] if isinstance(normalize, str) else normalize
 
 
@@ -178,9 +178,11 @@ def to_tensor(picture: Image.Image, size: tuple[int, int], resampling: Image.Res
     return TF.to_tensor(picture.resize((columns, rows), resampling))
 
 
-def jitter_color(image: Tensor, rng: Generator, strength: float = 0.1, hue: float = 0.0) -> Tensor:
-    """Change brightness, contrast and saturation, each by a factor within 1 +- strength, and turn
-    the hue by a part of the circle within +- hue; in any order.
+def jitter_color(
+    image: Tensor, rng: Generator, *, strength: float = 0.1, hue: float = 0.0
+) -> Tensor:
+    """Change brightness, contrast and saturation, each by a factor within 1 +- strength, and shift
+    the hue by a share of the circle within +- hue, in random order.
     """
     factors = (1 - strength, 1 + strength)
     adjust = [
@@ -197,7 +199,7 @@ def jitter_color(image: Tensor, rng: Generator, strength: float = 0.1, hue: floa
 
 
 def rotate(image: Tensor, rng: Generator, degrees: float = 15.0) -> Tensor:
-    """Turn by an angle within +- degrees; the corners become black."""
+    """Rotate by an angle within +- degrees; the corners become black."""
     return TF.rotate(
         image, rng.uniform(-degrees, degrees), TF.InterpolationMode.NEAREST, fill=[0.0]
     )
@@ -206,18 +208,19 @@ def rotate(image: Tensor, rng: Generator, degrees: float = 15.0) -> Tensor:
 def crop_resized(
     image: Tensor,
     rng: Generator,
+    *,
     scale: tuple[float, float] = (0.9, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Tensor:
-    """Crop a part and resize it to the whole.
+    """Crop at random and resize to the whole.
 
     Args:
-        scale: range of the part's area.
-        ratio: range of the factor on the picture's aspect; for the square of the publication, the
-            part's aspect itself.
+        scale: range of the crop's share of the area.
+        ratio: range of the factor on the picture's aspect; for the squares of the publication this
+            is the crop's aspect itself.
     """
     rows, columns = image.shape[-2:]
-    top, left, height, width = draw_part(rows, columns, rng, scale, ratio)
+    top, left, height, width = draw_part(rows, columns, rng, scale=scale, ratio=ratio)
     return TF.resized_crop(image, top, left, height, width, [rows, columns], antialias=True)
 
 
@@ -225,16 +228,17 @@ def draw_part(
     rows: int,
     columns: int,
     rng: Generator,
+    *,
     scale: tuple[float, float],
     ratio: tuple[float, float],
 ) -> tuple[int, int, int, int]:
-    """A part anywhere in a picture: top, left, height, width.
+    """A random crop: top, left, height, width.
 
-    When ten draws do not fit it is the middle of the picture, the largest part with the nearest
-    aspect (so does torchvision's RandomResizedCrop).
+    If ten draws do not fit into the picture, it is the largest central crop of the nearest aspect,
+    as in torchvision's RandomResizedCrop.
 
     Args:
-        scale: range of the part's area.
+        scale: range of the crop's share of the area.
         ratio: range of the factor on the picture's aspect.
     """
     for _ in range(10):
@@ -254,18 +258,18 @@ def draw_part(
 
 
 def make_gray(image: Tensor, rng: Generator, p: float = 0.1) -> Tensor:
-    """Take the colours away, with probability p."""
+    """Convert to greyscale, with probability p."""
     return TF.rgb_to_grayscale(image, num_output_channels=3) if rng.random() < p else image
 
 
 def blur(
-    image: Tensor, rng: Generator, p: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0)
+    image: Tensor, rng: Generator, *, p: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0)
 ) -> Tensor:
     """Gaussian blur, with probability p.
 
     Args:
-        sigma: range of the deviation in pixels; the kernel reaches three of them, or as far as the
-            image, which it mirrors at the border, allows.
+        sigma: range of the standard deviation in pixels; the kernel reaches three deviations, or as
+            far as the image allows, which is mirrored at its border.
     """
     if rng.random() >= p:
         return image
@@ -275,12 +279,12 @@ def blur(
 
 
 def flip(image: Tensor, rng: Generator, p: float = 0.5) -> Tensor:
-    """Mirror left and right, with probability p."""
+    """Mirror horizontally, with probability p."""
     return TF.hflip(image) if rng.random() < p else image
 
 
 def shift(image: Tensor, rng: Generator, reach: int = 10) -> Tensor:
-    """Move by up to `reach` pixels, along both axes; what comes in is black."""
+    """Shift by up to `reach` pixels along both axes, padded with black."""
     rows, columns = image.shape[-2:]
     top, left = rng.integers(2 * reach + 1, size=2)
     return F.pad(image, [reach] * 4)[:, top : top + rows, left : left + columns]
@@ -289,6 +293,7 @@ def shift(image: Tensor, rng: Generator, reach: int = 10) -> Tensor:
 def erase(
     image: Tensor,
     rng: Generator,
+    *,
     p: float = 0.5,
     scale: tuple[float, float] = (0.1, 0.2),
     ratio: tuple[float, float] = (0.3, 3.3),
@@ -297,10 +302,9 @@ def erase(
     """Overwrite a rectangle, with probability p (Zhong et al. 2020, arXiv 1708.04896).
 
     Args:
-        scale: range of the rectangle's part of the area.
+        scale: range of the rectangle's share of the area.
         ratio: range of the rectangle's aspect, rows to columns.
-        fill: the new value, one for all channels or one for each; None draws every number from the
-            normal distribution.
+        fill: the new value, one for all channels or one for each; None: normal noise.
     """
     if rng.random() >= p:
         return image

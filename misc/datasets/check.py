@@ -32,7 +32,7 @@ from misc.datasets.text_annotations import SPLITS, Record, read_records
 from misc.datasets.text_person import find_image_root, read_text_person
 from misc.datasets.text_published import count
 from misc.datasets.text_recognition import identify
-from misc.runtime.script import run_script
+from misc.runtime.script import Parser, run_script
 from misc.settings.sections import DataSettings, ReIDSettings
 from text_utils.captions import clean_caption
 from text_utils.scripts import main_script
@@ -208,8 +208,7 @@ def _shown(caption: str, length: int = 60) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    asked = _parser().parse_intermixed_args(arguments)
-    return run_script(lambda: _run(asked))
+    return run_script(_parser(), _run, arguments)
 
 
 def _run(asked: argparse.Namespace) -> int:
@@ -253,8 +252,8 @@ def _text_checks(data: DataSettings) -> Checks:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m misc.datasets.check",
         description="Read a configuration's datasets once and say what is wrong with them.",
     )

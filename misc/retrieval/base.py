@@ -1,18 +1,18 @@
-"""Retrieval on one set of pictures: encode them and what looks for them, rank, report."""
+"""The evaluation of a gallery and its queries: encoding, ranking, metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from prettytable import PrettyTable
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from errors import InputError
-from misc.data.loader import Items, evaluation_loader
+from misc.data.loader import Item, Items, MovableBatch, evaluation_loader
 from misc.evaluation import Ranking
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList
@@ -22,12 +22,13 @@ from misc.runtime.precision import Precision
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 Results = dict[str, dict[str, float]]  # direction -> metric -> percent
 Rerank = Callable[[Tensor, Tensor], Tensor]  # queries (Q, D), gallery (G, D) -> distances (Q, G)
-Encoded = tuple[Tensor, ...]
+Encoded = tuple[Tensor, ...]  # normalised features on the CPU, by modality
+Model = TypeVar("Model", bound=nn.Module)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loading:
-    """How a split is read and encoded."""
+    """Settings of reading, encoding and ranking a split."""
 
     batch_size: int
     num_workers: int
@@ -35,18 +36,16 @@ class Loading:
 
 
 class Ranked(NamedTuple):
-    """What `Retrieval.rank` gives: the metrics, and how the first queries came out, those of the
-    first direction and language or draw; the latter in the main process alone.
-    """
+    """Metrics of every direction; in the main process also the ranking of the first one."""
 
     results: Results
-    ranking: Ranking | None
+    ranking: Ranking | None  # of the first direction and the first language or draw
 
 
-class Retrieval(ABC):
-    """Pictures and what looks for them, ready to be searched with any model."""
+class Retrieval(ABC, Generic[Model]):
+    """A gallery and its queries, ready to be evaluated with any model."""
 
-    def evaluate(self, model: Any, processes: Processes, precision: Precision) -> Results:
+    def evaluate(self, model: Model, processes: Processes, precision: Precision) -> Results:
         """Metrics of every direction, the same in every process.
 
         The model is left in evaluation mode.
@@ -54,7 +53,7 @@ class Retrieval(ABC):
         return self.rank(self.encode(model, processes, precision), processes).results
 
     @abstractmethod
-    def encode(self, model: Any, processes: Processes, precision: Precision) -> Encoded:
+    def encode(self, model: Model, processes: Processes, precision: Precision) -> Encoded:
         """Normalised features on the CPU, the same in every process."""
 
     @abstractmethod
@@ -62,48 +61,51 @@ class Retrieval(ABC):
         """Metrics of every direction, the same in every process.
 
         Args:
-            encoded: what `encode` gave.
-            rerank: gives distances for the same metrics once more, in rows of their own.
+            encoded: the result of `encode`.
+            rerank: adds the same metrics of the distances that it gives, in rows of their own.
         """
 
     @abstractmethod
-    def features(self, encoded: Encoded, model: Any) -> Features:
-        """What `encode` gave, with what it was made of."""
+    def features(self, encoded: Encoded, model: Model) -> Features:
+        """The result of `encode`, ready to be saved."""
 
     @abstractmethod
     def ranked_lists(
-        self, encoded: Encoded, ranking: Ranking, device: torch.device, count: int, seed: int
+        self, encoded: Encoded, ranking: Ranking, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
-        """What some queries find: `count` of a sample, and of the worst.
+        """Ranked lists of `count` queries drawn at random, `sample`, and of the `worst` as many.
 
         Args:
-            ranking: that `rank` gave.
+            ranking: from the result of `rank`.
         """
 
 
 @torch.inference_mode()
 def encode_items(
-    items: Items,
-    encode: Callable[[Any], Tensor],
+    items: Items[Item, MovableBatch],
+    encode: Callable[[MovableBatch], Tensor],
+    *,
     processes: Processes,
     precision: Precision,
     loading: Loading,
 ) -> Tensor:
-    """Features of all items, (N, D), float32 on the CPU, in order; the processes share the work,
-    each item once.
+    """Features of all items, (N, D), float32 on the CPU, in order; the processes share the work.
 
     Args:
-        encode: a batch of items on the device -> their features.
+        encode: a batch on the device -> its features.
+
+    Raises:
+        InputError: the features are not finite.
     """
     total = len(items)
     rank, world_size = processes.rank, processes.world_size
     loader = evaluation_loader(
         items,
-        loading.batch_size,
-        loading.num_workers,
-        processes.device.type == "cuda",
-        rank,
-        world_size,
+        batch_size=loading.batch_size,
+        num_workers=loading.num_workers,
+        pin_memory=processes.device.type == "cuda",
+        rank=rank,
+        world_size=world_size,
     )
     own = []
     for batch in tqdm(
@@ -118,26 +120,26 @@ def encode_items(
         features[part_rank::world_size] = part[: len(range(part_rank, total, world_size))]
     if not features.isfinite().all():
         raise InputError(
-            "the model's features are not finite: its training has diverged; lower schedule.lr, or "
-            "give experiment.precision=bf16 or fp32"
+            "the model's features are not finite, since the training has diverged; reduce "
+            "schedule.lr, or set experiment.precision to bf16 or fp32"
         )
     return features
 
 
 def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of each metric over rows; of `unmatched` the largest."""
+    """The mean of each metric over rows; of `unmatched` the maximum."""
     means = {name: fmean(row[name] for row in rows) for name in rows[0]}
     return means | {"unmatched": max(row["unmatched"] for row in rows)}
 
 
 def format_table(title: str, results: Mapping[str, Mapping[str, float]]) -> str:
-    """The metrics as a table, a row a direction."""
+    """A table of the metrics with a row for each direction."""
     table = PrettyTable(["", *METRICS], title=title, align="r")
     table.align[""] = "l"
     for name, metrics in results.items():
         table.add_row([name, *(f"{metrics[key]:.2f}" for key in METRICS)])
     notes = [
-        f"{int(metrics['unmatched'])} queries ({name}) have no match and are not counted"
+        f"{int(metrics['unmatched'])} queries ({name}) have no match and are excluded"
         for name, metrics in results.items()
         if metrics["unmatched"]
     ]

@@ -1,7 +1,6 @@
-"""Features of a split, kept on the disk: what encoding gave, and of which checkpoint."""
+"""Features of a split in a file, with the hash of the model that encoded them."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,84 +9,84 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from errors import InputError
+from misc.runtime.atomic import atomic_write
 
 TENSORS = ("image", "text", "image_ids", "text_ids")
-METADATA = "features"  # the one entry of the file's metadata: safetensors keeps no order of several
+METADATA = "features"  # one entry only: safetensors does not keep the order of several
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Features:
-    """A split's pictures and captions, encoded.
+    """Features of a split's N pictures and M captions; M is 0 in re-identification."""
 
-    `image` (N, D) and `text` (M, D) are L2-normalised, `image_ids` (N,) and `text_ids` (M,) whom
-    they show, `image_paths` and `captions` what was encoded. `model_hash` is `hash_weights` of the
-    model that did.
-    """
-
-    image: Tensor
-    text: Tensor
-    image_ids: Tensor
-    text_ids: Tensor
-    image_paths: tuple[str, ...]
-    captions: tuple[str, ...]
-    model_hash: str
+    image: Tensor  # (N, D), L2-normalised
+    text: Tensor  # (M, D), L2-normalised
+    image_ids: Tensor  # (N,), int64, identities
+    text_ids: Tensor  # (M,), int64, identities
+    image_paths: tuple[str, ...]  # N
+    captions: tuple[str, ...]  # M
+    model_hash: str  # `hash_weights` of the model
 
     def __post_init__(self) -> None:
         if len({len(self.image), len(self.image_ids), len(self.image_paths)}) > 1:
-            raise ValueError("as many picture features as identities and paths are needed")
+            raise ValueError("picture features, identities and paths differ in number")
         if len({len(self.text), len(self.text_ids), len(self.captions)}) > 1:
-            raise ValueError("as many caption features as identities and captions are needed")
+            raise ValueError("caption features, identities and captions differ in number")
 
 
 def save_features(file: Path, features: Features) -> None:
-    """Write a safetensors file, whole or not at all.
+    """Write a file that `load_features` reads, atomically.
 
     Raises:
         InputError: it cannot be written.
     """
-    told = {
+    description = {
         "model_hash": features.model_hash,
         "image_paths": features.image_paths,
         "captions": features.captions,
     }
     tensors = {name: getattr(features, name).detach().cpu().contiguous() for name in TENSORS}
-    partial = file.with_name(file.name + ".partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata={METADATA: json.dumps(told)})
-        os.replace(partial, file)
+        with atomic_write(file) as partial:
+            save_file(tensors, partial, metadata={METADATA: json.dumps(description)})
     except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot write {file} ({error}): name another file") from error
+        raise InputError(f"cannot write {file} ({error}); choose another file") from error
 
 
-def load_features(file: Path, model_hash: str | None = None) -> Features:
-    """The features of a file, on the CPU.
+def load_features(file: str | Path, model_hash: str | None = None) -> Features:
+    """Read a file of features, on the CPU.
+
+    It is a safetensors file with four tensors: `image` (N, D) and `text` (M, D), float32 and
+    L2-normalised, `image_ids` (N,) and `text_ids` (M,), int64. Its metadata has one entry,
+    `features`, a JSON object of `image_paths` (a list of N), `captions` (a list of M) and
+    `model_hash`.
 
     Args:
-        model_hash: of the model that they must be of; None: of any.
+        model_hash: that of the model that must have encoded them; None: any model.
 
     Raises:
-        InputError: there is no such file, `save_features` did not write it, or it is of another
+        InputError: the file does not exist, was not written by `save_features`, or is of another
             model.
     """
+    file = Path(file)
     if not file.is_file():
-        raise InputError(f"there are no features {file}")
+        raise InputError(f"{file} does not exist; write it with --save-features")
     try:
         with safe_open(file, framework="pt") as content:
-            told = json.loads(content.metadata()[METADATA])
+            description = json.loads(content.metadata()[METADATA])
             features = Features(
                 **{name: content.get_tensor(name) for name in TENSORS},
-                image_paths=tuple(told["image_paths"]),
-                captions=tuple(told["captions"]),
-                model_hash=told["model_hash"],
+                image_paths=tuple(description["image_paths"]),
+                captions=tuple(description["captions"]),
+                model_hash=description["model_hash"],
             )
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
         raise InputError(
-            f"{file} is not a file of features, or is damaged: write it again with --save-features"
+            f"{file} is not a features file or is damaged; write it again with --save-features"
         ) from error
     if model_hash is not None and features.model_hash != model_hash:
         raise InputError(
-            f"the features in {file} are of another checkpoint: write them again with "
-            "--save-features"
+            f"{file} has the features of another checkpoint; write it again with --save-features"
         )
     return features

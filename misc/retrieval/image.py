@@ -1,4 +1,4 @@
-"""Image-to-image retrieval: the test pictures of a re-identification dataset."""
+"""Image-to-image retrieval: the evaluation of re-identification."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,34 +37,35 @@ DIRECTION = "image to image"
 
 @dataclass(frozen=True)
 class Side:
-    """Queries or gallery: which of the test pictures, and what is known of these."""
+    """The queries or the gallery, with their labels."""
 
-    rows: Tensor  # (N,), of the features
+    rows: Tensor  # (N,), their rows in the encoded features
     ids: Tensor  # (N,), identities
-    cameras: Tensor | None  # (N,), or None: no camera is left out
+    cameras: Tensor | None  # (N,); None: matches from the query's own camera count, too
 
     def to(self, device: torch.device) -> "Side":
-        """The same on `device`."""
+        """The same tensors on a device."""
         cameras = None if self.cameras is None else self.cameras.to(device)
         return Side(self.rows.to(device), self.ids.to(device), cameras)
 
 
-class ImageRetrieval(Retrieval):
-    """The queries and the gallery of a dataset, ready to be searched with any model.
+class ImageRetrieval(Retrieval[CLIPReID]):
+    """The queries and the gallery of a re-identification dataset.
 
-    Where galleries are drawn (VehicleID), the metrics are means over the draws.
+    Where galleries are drawn at random (VehicleID), the metrics are means over the draws.
 
     Args:
-        knows_cameras: whether the model knows the dataset's cameras and views from its training;
-            otherwise it is told none.
-        flip: compare by the mean of the features of a picture and of its mirror image.
-        seed: of the draws.
+        knows_cameras: whether the model was trained with the dataset's cameras and views; otherwise
+            it is not given them.
+        flip: average the features of a picture and its mirror image.
+        seed: of the drawn galleries.
     """
 
     def __init__(
         self,
         dataset: ReIDDataset,
         transform: Callable[[Image.Image], Tensor],
+        *,
         loading: Loading,
         knows_cameras: bool = True,
         flip: bool = False,
@@ -87,7 +88,7 @@ class ImageRetrieval(Retrieval):
         self.loading, self.knows_cameras, self.flip = loading, knows_cameras, flip
 
     def encode(self, model: CLIPReID, processes: Processes, precision: Precision) -> Encoded:
-        """Normalised features of the queries, then the gallery (N, D), on the CPU."""
+        """Normalised features (N, D) of the queries, then the gallery, on the CPU."""
         model.eval()
 
         def encode(batch: ReIDBatch) -> Tensor:
@@ -97,7 +98,9 @@ class ImageRetrieval(Retrieval):
                 features = (features + model.encode_image(batch.images.flip(-1), *known)) / 2
             return features
 
-        features = encode_items(self.items, encode, processes, precision, self.loading)
+        features = encode_items(
+            self.items, encode, processes=processes, precision=precision, loading=self.loading
+        )
         return (F.normalize(features, dim=-1),)
 
     def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
@@ -113,47 +116,45 @@ class ImageRetrieval(Retrieval):
         return Ranked(processes.share(results), ranking)
 
     def _rank(self, features: Tensor, query: Side, gallery: Side, rerank: Rerank | None) -> Ranked:
-        found, searched = features[query.rows], features[gallery.rows]
-        known = (query.ids, gallery.ids, query.cameras, gallery.cameras)
-        ranking = rank_features(found, searched, *known, self.loading.chunk)
+        queries, searched = features[query.rows], features[gallery.rows]
+        labels = (query.ids, gallery.ids, query.cameras, gallery.cameras)
+        ranking = rank_features(queries, searched, *labels, chunk=self.loading.chunk)
         results = {DIRECTION: ranking.metrics()}
         if rerank:
-            similarity = rerank(found, searched).neg_()
-            results[f"{DIRECTION}, re-ranked"] = retrieval_metrics(similarity, *known)
+            similarity = rerank(queries, searched).neg_()
+            results[f"{DIRECTION}, re-ranked"] = retrieval_metrics(similarity, *labels)
         return Ranked(results, ranking)
 
     def ranked_lists(
-        self, encoded: Encoded, ranking: Ranking, device: torch.device, count: int, seed: int
+        self, encoded: Encoded, ranking: Ranking, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
-        """Of the queries among the gallery; of the first draw."""
         features = encoded[0].to(device)
         query, gallery = (side.to(device) for side in self.draws[0])
-        found, searched = features[query.rows], features[gallery.rows]
+        queries, searched = features[query.rows], features[gallery.rows]
         chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
         paths = [Path(picture.path) for picture in self.pictures]
         return {
             group: ranked_lists(
-                found[rows],
+                queries[rows],
                 searched,
-                query.ids[rows],
-                gallery.ids,
-                [paths[row] for row in query.rows[rows].tolist()],
-                [paths[row] for row in gallery.rows.tolist()],
-                None if query.cameras is None else query.cameras[rows],
-                gallery.cameras,
+                query_ids=query.ids[rows],
+                gallery_ids=gallery.ids,
+                queries=[paths[row] for row in query.rows[rows].tolist()],
+                paths=[paths[row] for row in gallery.rows.tolist()],
+                query_cams=None if query.cameras is None else query.cameras[rows],
+                gallery_cams=gallery.cameras,
             )
             for group, rows in zip(("sample", "worst"), chosen, strict=True)
         }
 
     def features(self, encoded: Encoded, model: CLIPReID) -> Features:
-        """Those of the pictures; there are no captions."""
         image = encoded[0]
         return Features(
-            image,
-            image.new_empty(0, image.shape[1]),
-            torch.tensor([picture.identity for picture in self.pictures]),
-            torch.empty(0, dtype=torch.long),
-            tuple(picture.path for picture in self.pictures),
-            (),
-            hash_weights(model.state_dict()),
+            image=image,
+            text=image.new_empty(0, image.shape[1]),
+            image_ids=torch.tensor([picture.identity for picture in self.pictures]),
+            text_ids=torch.empty(0, dtype=torch.long),
+            image_paths=tuple(picture.path for picture in self.pictures),
+            captions=(),
+            model_hash=hash_weights(model.state_dict()),
         )

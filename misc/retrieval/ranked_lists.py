@@ -1,7 +1,6 @@
-"""Ranked lists as pictures: a query, and the gallery items found for it, nearest first."""
+"""Ranked lists, drawn: a query and the nearest gallery pictures, nearest first."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 from errors import InputError
 from misc.datasets.pictures import read_picture
 from misc.evaluation import nearest
+from misc.runtime.atomic import atomic_write
 from text_utils.words import split_words
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -24,7 +24,7 @@ Line = tuple[tuple[float, float], ...]  # points (x, y) of a unit square
 
 INDEX = "ranked_lists.jsonl"
 
-# Pixels: a cell holds one picture, its frame included; two lines of labels stand below it.
+# Pixels. A cell holds one picture and its frame; below it are two lines of labels.
 HEIGHT, NARROWEST, WIDEST, CAPTION_WIDTH = 224, 88, 288, 224
 FRAME, GAP, MARGIN, PADDING = 5, 10, 16, 12
 LABEL, LINE = 15, 20
@@ -32,23 +32,23 @@ CAPTION_SIZES = (18, 16, 14, 12)  # the first in which the caption fits its cell
 
 PAPER, PALE, INK, GREY = "#ffffff", "#ecedef", "#26282c", "#868b93"
 RIGHT, WRONG = "#1a9850", "#d7191c"
-MARKS: dict[str, list[Line]] = {  # for those who do not tell green from red
+MARKS: dict[str, list[Line]] = {  # for readers who cannot tell green from red
     RIGHT: [((0, 0.6), (0.35, 0.95), (1, 0.1))],
     WRONG: [((0.1, 0.1), (0.9, 0.9)), ((0.1, 0.9), (0.9, 0.1))],
 }
-FONTS = (  # looked for where Pillow's own font, made for English, lacks a character
+FONTS = (  # tried where Pillow's own font lacks a character
     "DejaVuSans.ttf",
     "NotoSansCJK-Regular.ttc",
     "wqy-microhei.ttc",
     "msyh.ttc",
     "PingFang.ttc",
 )
-NOWHERE = "\U0010ffff"  # a character that no font has
+MISSING = "\U0010ffff"  # a character that no font has
 
 
 @dataclass(frozen=True)
 class Found:
-    """One gallery item of a ranked list; `right` if it shows the query's identity."""
+    """A gallery picture of a ranked list; `right` if it shows the query's identity."""
 
     path: Path
     identity: int
@@ -58,7 +58,7 @@ class Found:
 
 @dataclass(frozen=True)
 class RankedList:
-    """What was found for a query, nearest first; a query that is no path is a caption."""
+    """The pictures found for a query, nearest first; the query is a path or a caption."""
 
     query: Path | str
     identity: int
@@ -68,6 +68,7 @@ class RankedList:
 def ranked_lists(
     query: Tensor,
     gallery: Tensor,
+    *,
     query_ids: Tensor,
     gallery_ids: Tensor,
     queries: Sequence[Path | str],
@@ -76,17 +77,19 @@ def ranked_lists(
     gallery_cams: Tensor | None = None,
     count: int = 10,
 ) -> list[RankedList]:
-    """The first `count` pictures for each of a few queries, by the rule of `rank_features`.
+    """The first `count` pictures for each of a few queries, ranked as by `rank_features`.
 
     Args:
-        query: (Q, D), L2-normalised.
-        gallery: (G, D), L2-normalised.
-        query_ids, gallery_ids: (Q,), (G,), int64; so are the cameras.
+        query, gallery: features (Q, D) and (G, D), L2-normalised.
+        query_ids, gallery_ids: identities (Q,) and (G,), int64.
         queries: Q paths or captions.
-        paths: of the G gallery pictures.
+        paths: those of the G pictures.
+        query_cams, gallery_cams: cameras (Q,) and (G,), int64.
     """
     labels = query_ids, gallery_ids, query_cams, gallery_cams
-    rows = zip(*(block.tolist() for block in nearest(query, gallery, *labels, count)), strict=True)
+    rows = zip(
+        *(block.tolist() for block in nearest(query, gallery, *labels, count=count)), strict=True
+    )
     identities: list[int] = gallery_ids.tolist()
     lists = []
     for shown, identity, row in zip(queries, query_ids.tolist(), rows, strict=True):
@@ -100,11 +103,11 @@ def ranked_lists(
 
 
 def write_ranked_lists(folder: Path, lists: Mapping[str, Sequence[RankedList]]) -> None:
-    """Draw each list of a group, `sample-01.jpg`, `sample-02.jpg`, ... of the group `sample`, and
-    write what they show to `ranked_lists.jsonl`, a list on a line; each file whole or not at all.
+    """Draw the lists of each group, `sample-01.jpg`, `sample-02.jpg`, ... for `sample`, and write
+    their contents to `ranked_lists.jsonl`, one list a line. Each file is written atomically.
 
     Raises:
-        InputError: if the folder cannot be written, or a picture not read.
+        InputError: if the folder cannot be written or a picture cannot be read.
     """
     index = []
     for group, ranked_of_group in lists.items():
@@ -114,13 +117,15 @@ def write_ranked_lists(folder: Path, lists: Mapping[str, Sequence[RankedList]]) 
             draw_ranked_list(ranked).save(jpeg, "JPEG", quality=90, subsampling=0)
             _write(folder / name, jpeg.getvalue())
             index.append(_index_line(name, ranked))
-    # What is no text, half a surrogate pair in a path, is escaped as JSON escapes it.
+    # Half a surrogate pair in a path is not text; it is escaped as JSON escapes it.
     _write(folder / INDEX, "".join(index).encode("utf-8", "backslashreplace"))
 
 
 def draw_ranked_list(ranked: RankedList) -> Image.Image:
-    """The query, a gap, and what was found, each in a cell of one size: right ones framed in green
-    with a check mark by their rank, wrong ones in red with a cross; their similarity below.
+    """The query, a gap, and the pictures found, in cells of one size.
+
+    Right pictures are framed in green with a check mark beside their rank, wrong ones in red with a
+    cross; below is the similarity.
 
     Raises:
         InputError: if a picture cannot be read.
@@ -149,7 +154,7 @@ def draw_ranked_list(ranked: RankedList) -> Image.Image:
 
 
 def _cell_width(pictures: Sequence[Image.Image]) -> int:
-    """That of the middle one of the pictures at the height of a cell, within bounds."""
+    """The median width of the pictures at the height of a cell, within bounds."""
     inner = HEIGHT - 2 * FRAME
     middle = median(picture.width / picture.height for picture in pictures) if pictures else 0
     return max(NARROWEST, min(WIDEST, round(inner * middle) + 2 * FRAME))
@@ -169,7 +174,7 @@ def _draw_picture(sheet: Image.Image, box: Box, picture: Image.Image, colour: st
 def _draw_labels(
     sheet: Image.Image, box: Box, first: str, second: str, marked: str | None = None
 ) -> None:
-    """Two lines below a box, after the first the mark of a colour."""
+    """Draw two lines below a box, and the mark of a colour after the first one."""
     left, _, right, bottom = box
     pen, font, centre = ImageDraw.Draw(sheet), _own_font(LABEL), (left + right) // 2
     pen.text((centre, bottom + LINE // 2 + 3), first, INK, font, anchor="mm")
@@ -193,7 +198,7 @@ def _draw_caption(sheet: Image.Image, box: Box, caption: str) -> None:
 
 
 def _fit(text: str, width: int, height: int) -> tuple[FreeTypeFont, list[str]]:
-    """The text in the largest size that fits, or cut in the smallest."""
+    """A font and the text in lines: the largest size that fits, or the text cut in the smallest."""
     text = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot be drawn
     for size in CAPTION_SIZES:
         fonts = [_own_font(size), *_system_fonts(size)]
@@ -206,7 +211,7 @@ def _fit(text: str, width: int, height: int) -> tuple[FreeTypeFont, list[str]]:
 
 
 def _wrap(text: str, font: FreeTypeFont, width: int) -> Iterator[str]:
-    """Lines of whole words, but for a word that is longer than a line."""
+    """Lines of whole words; a word that is longer than a line is split."""
     words, join = split_words(text)
     line: list[str] = []
     for piece in (piece for word in words for piece in _pieces(word, font, width)):
@@ -228,7 +233,7 @@ def _pieces(word: str, font: FreeTypeFont, width: int) -> Iterator[str]:
 
 
 def _shown(text: str, font: FreeTypeFont) -> str:
-    """The text without what the font lacks, and where it is told in full."""
+    """The text without the characters that the font lacks, and a reference to the full one."""
     lacking = _lacking(font, text)
     if not lacking:
         return text
@@ -237,13 +242,13 @@ def _shown(text: str, font: FreeTypeFont) -> str:
 
 
 def _lacking(font: FreeTypeFont, text: str) -> set[str]:
-    """The characters drawn as one that the font does not have."""
+    """The characters that the font draws as one that it does not have."""
 
     def draw(character: str) -> tuple[tuple[int, int], bytes]:
         mask = font.getmask(character)
         return mask.size, bytes(mask)
 
-    nothing = draw(NOWHERE)
+    nothing = draw(MISSING)
     return {character for character in set("".join(text.split())) if draw(character) == nothing}
 
 
@@ -277,10 +282,9 @@ def _index_line(name: str, ranked: RankedList) -> str:
 
 
 def _write(file: Path, content: bytes) -> None:
-    partial = file.with_name(file.name + ".partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, file)
+        with atomic_write(file) as partial:
+            partial.write_bytes(content)
     except OSError as error:
-        raise InputError(f"cannot write {file} ({error}): choose another folder") from error
+        raise InputError(f"cannot write {file} ({error}); choose another folder") from error

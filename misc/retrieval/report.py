@@ -1,6 +1,7 @@
 """Results of evaluations for a paper: a markdown table, or a JSON document.
 
-Several checkpoints, of a few seeds as a rule, become a mean and a standard deviation.
+Checkpoints that differ in their seed alone become a mean and a standard deviation; others are
+given names, and their results are set side by side.
 """
 
 import json
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from misc.retrieval.base import METRICS
 
-# Of one checkpoint: dataset -> direction -> metric -> percent, as `TextRetrieval.evaluate` gives.
+# Of one checkpoint: dataset -> direction -> metric -> percent.
 Evaluation = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
@@ -27,36 +28,59 @@ class Summary:
         return f"{self.mean:.2f}{spread}"
 
 
-def to_markdown(evaluations: Sequence[Evaluation]) -> str:
-    """A table with a row for each dataset and direction.
+def to_markdown(evaluations: Sequence[Evaluation], names: Sequence[str] | None = None) -> str:
+    """A table with a row for each dataset and direction, or for each of these and each name.
 
     Args:
         evaluations: of one checkpoint or several, all on the same datasets.
+        names: one for each evaluation, to compare them; None: their mean and deviation.
+
+    Raises:
+        ValueError: the datasets differ, or the names are not one for each evaluation.
     """
+    _check(evaluations, names)
+    titles = ["Dataset", "Direction", *(["Checkpoint"] if names else [])]
     lines = [
-        f"| Dataset | Direction | {' | '.join(METRICS)} |",
-        f"|---|---|{'---:|' * len(METRICS)}",
+        f"| {' | '.join([*titles, *METRICS])} |",
+        f"|{'---|' * len(titles)}{'---:|' * len(METRICS)}",
     ]
-    for dataset, direction, row in _rows(evaluations):
-        name = dataset.replace("|", "\\|")
-        lines.append(f"| {name} | {direction} | {' | '.join(map(str, row.values()))} |")
-    notes = [f"- {note}" for note in _notes(evaluations)]
+    for dataset, direction in _tables(evaluations):
+        found = [evaluation[dataset][direction] for evaluation in evaluations]
+        rows = list(zip(names, ([row] for row in found), strict=True)) if names else [("", found)]
+        for name, averaged in rows:
+            labels = [dataset, direction, *([name] if names else [])]
+            cells = [*map(_escape, labels), *map(str, _summaries(averaged).values())]
+            lines.append(f"| {' | '.join(cells)} |")
+    notes = [f"- {note}" for note in _notes(evaluations, averaged=names is None)]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
-def to_json(evaluations: Sequence[Evaluation]) -> str:
-    """`{"checkpoints": n, "results": {dataset: {direction: {metric: {mean, deviation, values}}}}}`,
-    in percent and unrounded; `unmatched` beside the metrics is the number of queries that are left
-    out of them.
+def to_json(evaluations: Sequence[Evaluation], names: Sequence[str] | None = None) -> str:
+    """A JSON document of the results, in percent and unrounded.
+
+    Without names it is `{"checkpoints": n, "results": {dataset: {direction: {metric: {mean,
+    deviation, values}}}}}`, with names `{"checkpoints": n, "results": {dataset: {direction: {name:
+    {metric: value}}}}}`. Beside the metrics, `unmatched` is the number of queries excluded from
+    them.
 
     Args:
         evaluations: of one checkpoint or several, all on the same datasets.
+        names: one for each evaluation, to compare them; None: their mean and deviation.
+
+    Raises:
+        ValueError: the datasets differ, or the names are not one for each evaluation.
     """
+    _check(evaluations, names)
     results: dict[str, dict[str, dict[str, object]]] = {}
-    for dataset, direction, row in _rows(evaluations):
-        metrics: dict[str, object] = {name: asdict(summary) for name, summary in row.items()}
-        metrics["unmatched"] = _unmatched(evaluations, dataset, direction)
-        results.setdefault(dataset, {})[direction] = metrics
+    for dataset, direction in _tables(evaluations):
+        found = [evaluation[dataset][direction] for evaluation in evaluations]
+        content: dict[str, object]
+        if names:
+            content = {name: dict(row) for name, row in zip(names, found, strict=True)}
+        else:
+            content = {name: asdict(summary) for name, summary in _summaries(found).items()}
+            content["unmatched"] = _unmatched(evaluations, dataset, direction)
+        results.setdefault(dataset, {})[direction] = content
     document = {"checkpoints": len(evaluations), "results": results}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -67,16 +91,23 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(statistics.fmean(values), deviation, tuple(values))
 
 
-def _rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str, dict[str, Summary]]]:
-    """Dataset, direction and the summaries of their metrics, in the first evaluation's order."""
-    names = [{dataset: set(results) for dataset, results in each.items()} for each in evaluations]
-    if not evaluations or any(other != names[0] for other in names):
+def _check(evaluations: Sequence[Evaluation], names: Sequence[str] | None) -> None:
+    tables = [{dataset: set(results) for dataset, results in each.items()} for each in evaluations]
+    if not evaluations or any(other != tables[0] for other in tables):
         raise ValueError("the checkpoints were not evaluated on the same datasets")
+    if names is not None and not len(evaluations) == len(names) == len({*names}):
+        raise ValueError(f"{len(evaluations)} evaluations need as many different names: {names}")
+
+
+def _tables(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str, str]]:
+    """Datasets and directions, in the order of the first evaluation."""
     for dataset, results in evaluations[0].items():
         for direction in results:
-            found = [evaluation[dataset][direction] for evaluation in evaluations]
-            row = {metric: summarise([each[metric] for each in found]) for metric in METRICS}
-            yield dataset, direction, row
+            yield dataset, direction
+
+
+def _summaries(rows: Sequence[Mapping[str, float]]) -> dict[str, Summary]:
+    return {metric: summarise([row[metric] for row in rows]) for metric in METRICS}
 
 
 def _unmatched(evaluations: Sequence[Evaluation], dataset: str, direction: str) -> int:
@@ -84,10 +115,14 @@ def _unmatched(evaluations: Sequence[Evaluation], dataset: str, direction: str) 
     return int(evaluations[0][dataset][direction].get("unmatched", 0))
 
 
-def _notes(evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    if len(evaluations) > 1:
+def _notes(evaluations: Sequence[Evaluation], averaged: bool) -> Iterator[str]:
+    if averaged and len(evaluations) > 1:
         yield f"Mean ± sample standard deviation over {len(evaluations)} checkpoints."
-    for dataset, results in evaluations[0].items():
-        for direction in results:
-            if unmatched := _unmatched(evaluations, dataset, direction):
-                yield f"{dataset}, {direction}: {unmatched} queries have no match, not counted."
+    for dataset, direction in _tables(evaluations):
+        if unmatched := _unmatched(evaluations, dataset, direction):
+            yield f"{dataset}, {direction}: {unmatched} queries have no match and are excluded."
+
+
+def _escape(cell: str) -> str:
+    """A cell whose text cannot end it."""
+    return cell.replace("|", "\\|")

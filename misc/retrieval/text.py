@@ -1,6 +1,7 @@
-"""Text-to-person retrieval: a split's pictures and their captions, each looking for the other."""
+"""Text-to-image retrieval: pictures and captions of a split, each the other's queries."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -32,55 +33,63 @@ from model.weights.hash import hash_weights
 from text_utils.tokenizer import Tokenizer
 
 
-class TextRetrieval(Retrieval):
-    """One split of a dataset, ready to be searched with any model.
+class TextRetrieval(Retrieval[TBPSCLIP]):
+    """The pictures and captions of a split.
 
     Args:
-        told: the gallery, by the language of its captions; these are the queries.
-        text_length: tokens of a caption at most.
+        pictures_by_language: the same pictures with their captions in each language.
+        text_length: the most tokens of a caption.
+        clean: pass captions through `clean_caption` first.
     """
 
     def __init__(
         self,
-        told: Mapping[str, Sequence[TextPicture]],
+        pictures_by_language: Mapping[str, Sequence[TextPicture]],
         transform: Callable[[Image.Image], Tensor],
         tokenizer: Tokenizer,
+        *,
         text_length: int,
         loading: Loading,
+        clean: bool = True,
     ) -> None:
-        pictures = next(iter(told.values()))
+        pictures = next(iter(pictures_by_language.values()))
+        described = list(chain.from_iterable(pictures_by_language.values()))
         self.images = PictureDataset([Path(p.path) for p in pictures], transform)
         self.image_ids = torch.tensor([p.identity for p in pictures])
-        captions = [caption for p in every_picture(told) for caption in p.captions]
-        self.texts = TokenDataset(captions, tokenizer, text_length)
-        self.text_ids = torch.tensor([p.identity for p in every_picture(told) for _ in p.captions])
-        self.languages = {
-            language: sum(len(p.captions) for p in pictures) for language, pictures in told.items()
+        captions = [caption for p in described for caption in p.captions]
+        self.texts = TokenDataset(captions, tokenizer, text_length, clean)
+        self.text_ids = torch.tensor([p.identity for p in described for _ in p.captions])
+        self.num_captions = {
+            language: sum(len(p.captions) for p in pictures)
+            for language, pictures in pictures_by_language.items()
         }
         self.loading = loading
 
     def encode(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Encoded:
-        """Normalised features of the pictures (N, D) and the captions (M, D), on the CPU; those of
-        one language after those of another.
+        """Normalised features of the pictures (N, D) and of the captions (M, D), the languages one
+        after another, on the CPU.
         """
         model.eval()
-        image = encode_items(self.images, model.encode_image, processes, precision, self.loading)
-        text = encode_items(self.texts, model.encode_text, processes, precision, self.loading)
+        encode = partial(
+            encode_items, processes=processes, precision=precision, loading=self.loading
+        )
+        image = encode(self.images, model.encode_image)
+        text = encode(self.texts, model.encode_text)
         return F.normalize(image, dim=-1), F.normalize(text, dim=-1)
 
     def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
-        """Of several languages, the mean over them and then each."""
+        """Metrics of every direction; of several languages their mean, then each of them."""
         image, text = encoded
         results: Results = {}
         ranking = None
         if processes.is_main:
-            counts = list(self.languages.values())
+            counts = list(self.num_captions.values())
             parts = zip(text.split(counts), self.text_ids.split(counts), strict=True)
             ranked = [self._rank(image, *part, processes.device, rerank) for part in parts]
             ranking, each = ranked[0].ranking, [part.results for part in ranked]
             results = {direction: mean([r[direction] for r in each]) for direction in each[0]}
             if len(each) > 1:
-                for language, found in zip(self.languages, each, strict=True):
+                for language, found in zip(self.num_captions, each, strict=True):
                     results |= {f"{direction}, {language}": row for direction, row in found.items()}
         return Ranked(processes.share(results), ranking)
 
@@ -112,20 +121,20 @@ class TextRetrieval(Retrieval):
         return Ranked(results, rankings[0])
 
     def ranked_lists(
-        self, encoded: Encoded, ranking: Ranking, device: torch.device, count: int, seed: int
+        self, encoded: Encoded, ranking: Ranking, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
-        """Of captions, in the first language, among the pictures."""
+        """Ranked lists of pictures for captions in the first language."""
         image, text = (features.to(device) for features in encoded)
-        ids = self.text_ids.to(device), self.image_ids.to(device)
+        text_ids, image_ids = self.text_ids.to(device), self.image_ids.to(device)
         chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
         return {
             group: ranked_lists(
                 text[rows],
                 image,
-                ids[0][rows],
-                ids[1],
-                [self.texts.captions[row] for row in rows],
-                self.images.files,
+                query_ids=text_ids[rows],
+                gallery_ids=image_ids,
+                queries=[self.texts.captions[row] for row in rows],
+                paths=self.images.files,
             )
             for group, rows in zip(("sample", "worst"), chosen, strict=True)
         }
@@ -133,16 +142,11 @@ class TextRetrieval(Retrieval):
     def features(self, encoded: Encoded, model: TBPSCLIP) -> Features:
         image, text = encoded
         return Features(
-            image,
-            text,
-            self.image_ids,
-            self.text_ids,
-            tuple(map(str, self.images.files)),
-            tuple(self.texts.captions),
-            hash_weights(model.state_dict()),
+            image=image,
+            text=text,
+            image_ids=self.image_ids,
+            text_ids=self.text_ids,
+            image_paths=tuple(map(str, self.images.files)),
+            captions=tuple(self.texts.captions),
+            model_hash=hash_weights(model.state_dict()),
         )
-
-
-def every_picture(told: Mapping[str, Sequence[TextPicture]]) -> Iterator[TextPicture]:
-    """The pictures of each language after another."""
-    return chain.from_iterable(told.values())

@@ -5,7 +5,6 @@ Only tensors and plain types are unpickled. The configuration beside TBPS-CLIP's
 """
 
 import math
-import os
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.serialization import safe_globals
 
 from errors import InputError
+from misc.runtime.atomic import atomic_write
 from model.architecture import Architecture, read_architecture
 from model.trees import Tree
 from model.weights.published import FORMATS, find_format
@@ -221,10 +221,9 @@ def _select_tensors(content: Mapping[str, object]) -> State:
 
 
 def save_checkpoint(content: Tree, file: Path) -> None:
-    """Write under a temporary name, then rename: there is always the old file or the new one."""
-    partial = file.with_name(file.name + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, file)
+    """Write a checkpoint file, atomically."""
+    with atomic_write(file) as partial:
+        torch.save(content, partial)
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:

@@ -1,4 +1,4 @@
-"""The processes of a run: one, or as many as torchrun starts, on GPUs (nccl) or CPUs (gloo)."""
+"""The processes of a run: one, or those that torchrun starts, on GPUs (nccl) or CPUs (gloo)."""
 
 import os
 import sys
@@ -6,25 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from errors import InputError
 
 if sys.platform != "win32":
     import resource
 
+T = TypeVar("T")
 
-# One process ranks and re-ranks for all; the largest test sets take it hours on a CPU.
+# One process ranks and re-ranks for all; on a CPU the largest test sets take it hours.
 LONGEST_WAIT = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among the others of the run."""
+    """The processes of a run, as seen from this one."""
 
     rank: int
     world_size: int
@@ -36,8 +38,8 @@ class Processes:
         return self.rank == 0
 
     def peak_memory(self) -> int:
-        """Bytes that this process has had at most: of its GPU, or in all where it has none; 0 on
-        Windows, which does not tell.
+        """The most bytes that this process has held: on its GPU, or in main memory where it has
+        none; 0 on Windows, which does not report it.
         """
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
@@ -55,7 +57,7 @@ class Processes:
         return values
 
     def collect(self, rows: Tensor) -> list[Tensor]:
-        """The rows of each process, which may be of different number, on the CPU, by rank."""
+        """The rows of every process, by rank, on the CPU; their numbers may differ."""
         if self.world_size == 1:
             return [rows.cpu()]
         counts = [
@@ -69,8 +71,8 @@ class Processes:
         dist.all_gather(parts, padded)
         return [part[: int(count)].cpu() for part, count in zip(parts, counts, strict=True)]
 
-    def share(self, value: Any) -> Any:
-        """The main process's value, in every process."""
+    def share(self, value: T) -> T:
+        """The main process's value, in every process; any object that can be pickled."""
         if self.world_size == 1:
             return value
         box = [value]
@@ -78,7 +80,7 @@ class Processes:
         return box[0]
 
     def align(self, model: nn.Module) -> None:
-        """Give every process the main one's weights."""
+        """Copy the main process's weights and buffers to every process."""
         if self.world_size > 1:
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, src=0)
@@ -89,34 +91,33 @@ def processes(device: str | None = None, backend: str = "auto") -> Iterator[Proc
     """Join the processes that torchrun started, or be the only one; leave them at the end.
 
     Args:
-        device: `cuda`, `cuda:1`, `cpu`, ...; when None, a GPU of one's own where there are GPUs,
+        device: `cuda`, `cuda:1`, `cpu`, ...; None is a GPU for each process if the machine has any,
             else the CPU.
         backend: `nccl`, `gloo`, or `auto`: nccl on GPUs, gloo elsewhere.
 
     Raises:
-        InputError: if there is no such device, or there are more processes on this machine than
-        GPUs.
+        InputError: if the device does not exist, or this machine has fewer GPUs than processes.
     """
     world_size = int(os.environ.get("WORLD_SIZE", 1))
-    place = _device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
+    own_device = _device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
     if backend == "auto":
-        backend = "nccl" if place.type == "cuda" else "gloo"
-    if backend == "nccl" and place.type == "cpu":
-        raise InputError("distributed.backend=nccl needs GPUs: give gloo or auto")
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
+        backend = "nccl" if own_device.type == "cuda" else "gloo"
+    if backend == "nccl" and own_device.type == "cpu":
+        raise InputError("distributed.backend=nccl needs GPUs; use gloo or auto")
+    if own_device.type == "cuda":
+        torch.cuda.set_device(own_device)
     if world_size == 1:
-        yield Processes(rank=0, world_size=1, device=place)
+        yield Processes(rank=0, world_size=1, device=own_device)
         return
     dist.init_process_group(
-        backend, timeout=LONGEST_WAIT, device_id=place if backend == "nccl" else None
+        backend, timeout=LONGEST_WAIT, device_id=own_device if backend == "nccl" else None
     )
     try:
-        yield Processes(dist.get_rank(), world_size, place)
+        yield Processes(dist.get_rank(), world_size, own_device)
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "by peer" not in str(error):
             raise
-        raise InputError("another process of the run has failed; its message says why") from error
+        raise InputError("another process of the run has failed; see its error message") from error
     finally:
         dist.destroy_process_group()
 
@@ -127,25 +128,28 @@ def _device(name: str | None, local_rank: int, world_size: int) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError(f"--device {name}: no such device here; give cpu, cuda or cuda:N")
+        raise InputError(f"--device {name}: unknown device; use cpu, cuda or cuda:N")
     if device.type == "cpu":
         return device
     if device.index is None or world_size > 1:
         device = torch.device("cuda", local_rank)
-    if (device.index or 0) >= torch.cuda.device_count():
+    num_gpus = torch.cuda.device_count()
+    if num_gpus == 0:
+        raise InputError(f"--device {device}: no GPU found; use --device cpu", in_one_process=True)
+    if (device.index or 0) >= num_gpus:
         raise InputError(
-            f"--device {device}: this machine shows {torch.cuda.device_count()} GPUs; start at "
-            "most one process for each of them, or give --device cpu",
+            f"--device {device} does not exist: GPUs found: {num_gpus}; start at most one process "
+            "for each",
             in_one_process=True,
         )
     return device
 
 
 class AllGather:
-    """A differentiable gather: rows of all processes forward, the sum of their gradients backward.
+    """A differentiable all-gather; the backward sums the gradients of all processes.
 
-    With it the mean over the processes of a loss of local rows against gathered columns has the
-    gradient of the loss of the global batch. Every process must bring the same number of rows.
+    The loss of local rows against gathered columns, averaged over the processes, then has the
+    gradient of the loss of the global batch. Every process must have the same number of rows.
     """
 
     def __init__(self) -> None:
@@ -157,13 +161,13 @@ class AllGather:
 
 class _AllGather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, rows: Tensor) -> Tensor:
         gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
         dist.all_gather_into_tensor(gathered, rows.contiguous())
         return gathered
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         gradient = gradient.clone(memory_format=torch.contiguous_format)  # autograd may share it
         dist.all_reduce(gradient)
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]

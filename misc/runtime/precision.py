@@ -10,7 +10,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:
-    """What `experiment.precision` means on a device.
+    """The number format of a device's forward passes.
 
     Args:
         name: `fp32`, `bf16`, `fp16`, or `auto`: bf16 on a GPU that has it, fp16 on an older one,
@@ -21,15 +21,17 @@ class Precision:
         if name == "auto":
             name = "fp32" if device.type == "cpu" else "bf16" if _has_bf16(device) else "fp16"
         if name == "bf16" and device.type == "cuda" and not _has_bf16(device):
-            raise InputError("experiment.precision=bf16: this GPU has no bf16; give fp16 or fp32")
+            raise InputError(
+                "experiment.precision=bf16 is not supported by this GPU; use fp16 or fp32"
+            )
         self.name, self.device_type = name, device.type
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Run what is within in this precision, where that is safe."""
+        """A context in which operations run in this format where that is safe."""
         return torch.autocast(self.device_type, DTYPES[self.name], enabled=self.name != "fp32")
 
     def scaler(self) -> torch.amp.GradScaler:
-        """Keeps fp16 gradients from vanishing by a larger loss; does nothing in other formats."""
+        """A loss scaler against the underflow of fp16 gradients; inactive in other formats."""
         return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
 
 

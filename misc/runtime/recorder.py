@@ -1,9 +1,9 @@
-"""What a run tells: lines on the screen and in log.txt, metrics.jsonl, TensorBoard curves."""
+"""The record of a run: log lines on screen and in log.txt, metrics.jsonl, TensorBoard curves."""
 
 import json
 import logging
-import os
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,22 +11,26 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from errors import InputError
+from misc.runtime.atomic import atomic_write
 
 log = logging.getLogger(__name__)
 OURS = ("misc", "model", "text_utils")
-CLOSING = "chosen"  # the key of the rows that close a run: how the evaluated model was chosen
+CLOSING = "chosen"  # only in the rows of the closing evaluation: how its model was chosen
 
 
 class _Screen(logging.Handler):
-    """Prints above the progress bar, not through it."""
+    """A handler that prints above the progress bar, not through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record))
 
 
 def start_logging(active: bool) -> None:
-    """Show what the project has to say on the screen; nothing in all processes but the main one,
-    which has the same to say.
+    """Show the project's log lines on the screen.
+
+    Args:
+        active: whether this is the main process; the others repeat its lines, so that they show
+            errors alone.
     """
     for name in OURS:
         logger = logging.getLogger(name)
@@ -36,21 +40,22 @@ def start_logging(active: bool) -> None:
 
 
 class Recorder:
-    """The record of a run in its folder; silent in all processes but the main one.
+    """The record of a run in its folder; only the main process writes.
 
     `metrics.jsonl` has one JSON object a line: rows with `loss` for training steps, rows with
     `split` for evaluations.
 
-    Used as a context: what is buffered is written at its end, and a folder that the run has made
-    itself is taken away again if the run fails before it has recorded anything.
+    Used as a context manager: its end flushes what is buffered. If the run fails before anything is
+    recorded, a folder that it created is removed.
 
     Args:
         folder: created when missing.
         active: whether this is the main process.
-        resume_step: when a run goes on from this step, what it recorded beyond is struck out.
+        resume_step: the step that a run resumes from; rows of later steps and of the closing
+            evaluation are dropped.
 
     Raises:
-        InputError: if the folder cannot be made or written.
+        InputError: if the folder cannot be created or written.
     """
 
     def __init__(self, folder: Path, active: bool = True, resume_step: int | None = None) -> None:
@@ -63,7 +68,7 @@ class Recorder:
             self._log = logging.FileHandler(folder / "log.txt", encoding="utf-8")
         except OSError as error:
             raise InputError(
-                f"--output {folder} cannot be written ({error.strerror}); give another folder"
+                f"--output {folder} cannot be written ({error.strerror}); choose another folder"
             ) from None
         for name in OURS:
             logging.getLogger(name).addHandler(self._log)
@@ -90,16 +95,15 @@ class Recorder:
 
     def _rows(self) -> list[dict[str, Any]]:
         lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]  # the last may be cut off
-        return [json.loads(line) for line in whole]
+        complete = [line for line in lines if line.endswith("\n")]  # the last may be cut off
+        return [json.loads(line) for line in complete]
 
-    def _replace_rows(self, rows: list[dict[str, Any]]) -> None:
-        partial = self._metrics.with_name(self._metrics.name + ".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        os.replace(partial, self._metrics)
+    def _replace_rows(self, rows: Iterable[Mapping[str, object]]) -> None:
+        with atomic_write(self._metrics) as partial:
+            partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Add a row to metrics.jsonl, and its numbers to the curves at the row's `step`."""
+    def write(self, row: Mapping[str, object]) -> None:
+        """Append a row to metrics.jsonl, and its floats to the curves at the row's `step`."""
         if not self.active:
             return
         with self._metrics.open("a", encoding="utf-8") as file:
@@ -110,6 +114,6 @@ class Recorder:
                 self._curves.add_scalar(f"{group}/{name}", value, row["step"])
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a whole file into the run's folder."""
+        """Write a text file into the run's folder."""
         if self.active:
             (self.folder / name).write_text(text, encoding="utf-8")

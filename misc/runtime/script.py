@@ -1,15 +1,50 @@
-"""A script's command line: its exit status, and a user's mistake in one sentence."""
+"""Command lines of scripts: the parser, the exit status, a user's mistake in one sentence."""
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from errors import InputError
 
 
-def run_script(run: Callable[[], int | None]) -> int:
-    """The exit status of `run`: what it returns, 0 for None, 2 after a user's mistake."""
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are `InputError`s."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; --help lists the options")
+
+
+def run_script(
+    parser: Parser,
+    run: Callable[[argparse.Namespace], int | None],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parse a command line and run it; returns the exit status.
+
+    Args:
+        run: takes the parsed options; the status is what it returns, None being 0.
+        arguments: those of the process unless given.
+
+    Returns:
+        The status of `run`, 2 after a user's mistake, 130 after Ctrl-C.
+    """
     try:
-        return run() or 0
+        return run(parser.parse_intermixed_args(arguments)) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def positive(word: str) -> int:
+    """The type of an option that counts something: a whole number from 1 on."""
+    try:
+        number = int(word)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 1")
+    return number

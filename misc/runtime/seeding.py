@@ -1,8 +1,8 @@
-"""Randomness as a pure function of what it is for, never of rank, worker or history.
+"""Random generators as a pure function of their purpose, never of rank, worker or history.
 
-A generator is made anew from (seed, purpose, ...) wherever one is needed, so the same picture of
-the same epoch is augmented alike whatever the number of processes and loader workers, and a resumed
-run has no generator states to restore.
+Each is made from (seed, purpose, key) where it is needed. So a picture is augmented alike in a
+given epoch whatever the number of processes and loader workers, and a resumed run has no generator
+states to restore.
 """
 
 from enum import IntEnum
@@ -12,7 +12,7 @@ import torch
 
 
 class Purpose(IntEnum):
-    """What the numbers are drawn for: streams with different purposes never meet."""
+    """The use of a stream of random numbers; each has streams of its own."""
 
     INITIALISATION = 0
     ORDER = 1
@@ -26,14 +26,12 @@ class Purpose(IntEnum):
     QUERIES = 9
 
 
-def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
-    """The generator of one place, for instance (epoch, sample index, view)."""
-    return np.random.default_rng((seed, purpose, *place))
+def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
+    """The generator of a key, for instance (epoch, sample index, view)."""
+    return np.random.default_rng((seed, purpose, *key))
 
 
-def seed_torch(seed: int, purpose: Purpose, *place: int) -> None:
-    """Seed torch's global generators, of the CPU and the GPUs, for one place; nothing waits for a
-    GPU.
-    """
-    state = np.random.SeedSequence((seed, purpose, *place)).generate_state(1, np.uint64)
+def seed_torch(seed: int, purpose: Purpose, *key: int) -> None:
+    """Seed torch's global generators, of the CPU and the GPUs, without waiting for a GPU."""
+    state = np.random.SeedSequence((seed, purpose, *key)).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0] >> np.uint64(1)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import InputError
-from misc.runtime.script import run_script
+from misc.runtime.script import Parser, run_script
 from misc.synthetic.drawing_plan import DiskLayout, check_layout
 from misc.synthetic.pedestrians.contact_sheet import draw_contact_sheet
 from misc.synthetic.pedestrians.languages import LANGUAGES
@@ -30,12 +30,11 @@ IDENTITIES = {"train": 1000, "val": 100, "test": 100}
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    return run_script(lambda: _run(options))
+    return run_script(_parser(), _run, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m misc.synthetic",
         description="Draw synthetic pedestrians, described or not, and vehicles.",
     )

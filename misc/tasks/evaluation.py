@@ -9,7 +9,11 @@ from misc.settings.sections import Config
 
 def build_loading(config: Config) -> Loading:
     """The settings by which the items of a split are loaded and encoded."""
-    return Loading(config.data.test_batch_size, config.data.num_workers, config.evaluation.chunk)
+    return Loading(
+        batch_size=config.data.test_batch_size,
+        num_workers=config.data.num_workers,
+        chunk=config.evaluation.chunk,
+    )
 
 
 def build_rerank(config: Config) -> Rerank | None:

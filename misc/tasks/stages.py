@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from errors import InputError
-from misc.data.loader import Loader
+from misc.data.loader import TrainLoader
 from misc.optim import (
     build_optimizer,
     freeze,
@@ -19,7 +19,7 @@ from misc.runtime.distributed import Processes
 from misc.settings.sections import Config, ScheduleSettings
 from misc.training.trainer import Stage
 from model.criteria.base import Criterion
-from model.interface import Method
+from model.interface import Batch, Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class StagePlan:
     """
 
     criterion: Criterion
-    loader: Loader
+    loader: TrainLoader[Batch]
     begin: Callable[[], None] = lambda: None
     selects: bool = True
     normalises: bool = True
@@ -132,7 +132,7 @@ def optimizer_of(
     """
     return build_optimizer(
         model,
-        kind=schedule.optimizer,
+        schedule.optimizer,
         lr=schedule.lr,
         betas=schedule.betas,
         eps=schedule.eps,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from errors import InputError
-from misc.data.loader import Loader
+from misc.data.loader import TrainLoader
 from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
@@ -36,7 +36,7 @@ class Stage:
 
     name: str
     criterion: Criterion
-    loader: Loader
+    loader: TrainLoader[Batch]
     prepare: Callable[[], torch.optim.Optimizer]
     schedule: Callable[[int], float]
     epochs: int
@@ -192,7 +192,6 @@ def check_chunk(stage: Stage, model: nn.Module, chunk: int) -> None:
     Raises:
         InputError: if they are more than `chunk` samples in a process.
     """
-    assert stage.loader.sampler is not None
     size = stage.loader.sampler.batch_size
     has_norms = any(isinstance(module, BatchNorm) for module in model.modules())
     if size > chunk and stage.normalises and has_norms:

@@ -16,13 +16,11 @@ def test_ranks_take_disjoint_slices_of_the_same_global_batches():
     first, second = (batches(1, batch_size=6, rank=rank, world_size=2) for rank in (0, 1))
     assert [a + b for a, b in zip(first, second, strict=True)] == alone
     four = [batches(1, batch_size=3, rank=rank, world_size=4) for rank in range(4)]
-    assert [
-        [place for part in parts for place in part] for parts in zip(*four, strict=True)
-    ] == alone
+    assert [[key for part in parts for key in part] for parts in zip(*four, strict=True)] == alone
 
 
 def test_an_epoch_has_every_sample_at_most_once_and_drops_the_rest():
-    flat = [place for batch in batches(0, batch_size=12) for place in batch]
+    flat = [key for batch in batches(0, batch_size=12) for key in batch]
     assert len(flat) == len(set(flat)) == 48
     assert {epoch for epoch, _ in flat} == {0}
 
@@ -66,7 +64,7 @@ def test_every_batch_has_a_group_of_each_of_its_identities(epoch):
         groups = [[IDENTITIES[i] for _, i in batch[first : first + 4]] for first in (0, 4, 8, 12)]
         assert all(len(set(group)) == 1 for group in groups)
         assert len({group[0] for group in groups}) == 4
-        assert {place[0] for place in batch} == {epoch}
+        assert {e for e, _ in batch} == {epoch}
 
 
 def test_pictures_repeat_only_to_fill_a_group():
@@ -97,7 +95,9 @@ def test_every_epoch_is_as_long_as_any_can_be():
         counts = rng.integers(1, rng.integers(2, 30), size=rng.integers(3, 12))
         identities = np.repeat(np.arange(len(counts)), counts)
         per_batch, images = int(rng.integers(1, 4)), int(rng.integers(1, 5))
-        sampler = IdentitySampler(rng.permutation(identities), per_batch, images)
+        sampler = IdentitySampler(
+            rng.permutation(identities), identities_per_batch=per_batch, images_per_identity=images
+        )
         groups = [max(1, count // images) for count in counts]
         assert len(sampler) == most_batches(groups, per_batch)
         sampler.start(int(rng.integers(9)))
@@ -115,14 +115,16 @@ def test_epochs_of_identities_differ_repeat_themselves_and_go_on():
     assert identity_batches(0) == identity_batches(0)
     orders = [[i for batch in identity_batches(epoch) for _, i in batch] for epoch in (0, 1)]
     assert orders[0] != orders[1]
-    sampler = IdentitySampler(IDENTITIES, 4, 4, seed=3)
+    sampler = IdentitySampler(IDENTITIES, identities_per_batch=4, images_per_identity=4, seed=3)
     sampler.start(2, first_step=1)
     assert list(sampler) == identity_batches(2)[1:]
 
 
 def test_every_identity_is_drawn_as_often_as_every_other():
     """Nine with a group each, of which a batch takes five, and the epoch has no other."""
-    sampler = IdentitySampler([i // 4 for i in range(36)], 5, 4)
+    sampler = IdentitySampler(
+        [i // 4 for i in range(36)], identities_per_batch=5, images_per_identity=4
+    )
     drawn = np.zeros(9)
     for epoch in range(450):
         sampler.start(epoch)
@@ -133,7 +135,9 @@ def test_every_identity_is_drawn_as_often_as_every_other():
 
 
 def test_batches_of_identities_that_cannot_be_are_refused():
-    with pytest.raises(InputError, match=r"4 identities cannot be shared by 3 proc.* of 12,"):
-        IdentitySampler(IDENTITIES, 4, 4, world_size=3)
-    with pytest.raises(InputError, match=r"16 identities is more than the 10 .* to 40 at most"):
-        IdentitySampler(IDENTITIES, 16, 4)
+    with pytest.raises(InputError, match=r"4 identities .* divided among 3 processes; .* of 12,"):
+        IdentitySampler(IDENTITIES, identities_per_batch=4, images_per_identity=4, world_size=3)
+    with pytest.raises(
+        InputError, match=r"16 identities, the training set only 10; .* to 40 at most"
+    ):
+        IdentitySampler(IDENTITIES, identities_per_batch=16, images_per_identity=4)

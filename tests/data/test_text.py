@@ -1,3 +1,4 @@
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +7,9 @@ import torch
 from PIL import Image
 
 from errors import InputError
-from misc.data.loader import evaluation_loader, train_loader
+from misc.data.loader import TrainLoader, evaluation_loader
 from misc.data.samplers import GlobalBatchSampler
-from misc.data.text import CaptionDataset, PictureDataset, TextAugmentation
+from misc.data.text import CaptionDataset, PictureDataset, TextAugmentation, TokenDataset
 from misc.data.text_collate import Collate, Mixing
 from misc.data.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from misc.datasets.pictures import read_picture
@@ -43,13 +44,15 @@ def dataset(pedestrians, tokenizer) -> CaptionDataset:
 @pytest.fixture
 def everything(tokenizer) -> Collate:
     """Collation with all that is drawn at random in it."""
-    return Collate(tokenizer, mixing=Mixing("cat", 0.5, 0.5, rows=4), masking=True, seed=4)
+    return Collate(
+        tokenizer, mixing=Mixing(kind="cat", p=0.5, ratio=0.5, rows=4), masking=True, seed=4
+    )
 
 
 def epoch_of(dataset: CaptionDataset, collate: Collate, num_workers: int) -> list[torch.Tensor]:
     sampler = GlobalBatchSampler(len(dataset), batch_size=8, seed=4)
     sampler.start(0)
-    loader = train_loader(dataset, collate, sampler, num_workers, pin_memory=False)
+    loader = TrainLoader(dataset, collate, sampler, num_workers=num_workers, pin_memory=False)
     return [tensor for batch in loader for tensor in batch.present().values()]
 
 
@@ -68,7 +71,7 @@ def test_the_number_of_workers_changes_nothing(dataset, everything):
 
 
 def test_batches_of_two_processes_are_the_batch_of_one(dataset, everything):
-    """Whatever is drawn for a row or for a part of the batch is drawn from its place."""
+    """Whatever is drawn for a row or for a part of the batch is drawn from its key."""
     samples = [dataset[0, index] for index in range(8)]
     whole, parts = everything(samples), [everything(samples[:4]), everything(samples[4:])]
     for name in whole.present():
@@ -79,7 +82,7 @@ def test_batches_of_two_processes_are_the_batch_of_one(dataset, everything):
 def test_mixing_changes_the_first_view_and_the_captions_alone(dataset, tokenizer):
     samples = [dataset[0, index] for index in range(8)]
     plain = Collate(tokenizer)(samples)
-    mixed = Collate(tokenizer, mixing=Mixing("ori", 1.0, 0.25, rows=8))(samples)
+    mixed = Collate(tokenizer, mixing=Mixing(kind="ori", p=1.0, ratio=0.25, rows=8))(samples)
     assert torch.equal(mixed.images[0, :2], (plain.images[0, :2] + plain.images[0, 2:4]) / 2)
     assert torch.equal(mixed.images[0, 2:], plain.images[0, 2:])
     assert torch.equal(mixed.images[1], plain.images[1])
@@ -144,8 +147,8 @@ def test_every_caption_of_every_language_is_heard(bilingual):
 def test_the_language_leaves_every_other_draw_alone(bilingual):
     english, _ = bilingual
     plain, both = in_languages(english), in_languages(*bilingual)
-    for place in ((epoch, index) for epoch in range(20) for index in range(3)):
-        sample, other = plain[place], both[place]
+    for key in ((epoch, index) for epoch in range(20) for index in range(3)):
+        sample, other = plain[key], both[key]
         assert torch.equal(sample.views, other.views)
         assert other.caption in (sample.caption, *bilingual[1].captions, "ch1 back")
 
@@ -193,15 +196,53 @@ def test_a_truncated_picture_is_named(pedestrians, tmp_path):
         read_picture(cut)
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_worker_hands_the_sentence_on(tmp_path, num_workers):
+def test_captions_are_cleaned_unless_they_are_to_stay(tokenizer):
+    caption, rng = " A (tall) Man.\n", np.random.default_rng(0)
+    for clean, expected in ((True, "a tall man"), (False, caption)):
+        augment = TextAugmentation(0.0, lambda text, *_: text, strength=0.0, clean=clean)
+        assert augment(caption, None, rng) == expected
+
+    class Written(ClipTokenizer):
+        def __call__(self, texts, context_length=77):
+            self.texts = texts
+            return super().__call__(texts, context_length)
+
+    for settings, expected in (({}, "a tall man"), ({"clean": False}, caption)):
+        written = Written()
+        TokenDataset([caption], written, 77, **settings)[0]
+        assert written.texts == [expected]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_users_error_comes_whole_out_of_a_worker(pedestrians, tmp_path, num_workers):
     transform = EvaluationTransform((8, 8), "clip")
-    files = PictureDataset([tmp_path / "absent.jpg"], transform)
+    whole = next(pedestrians.image_root.rglob("*.jpg"))
+    files = PictureDataset([whole, whole, tmp_path / "absent\n.jpg", whole], transform)
+    loader = evaluation_loader(files, batch_size=2, num_workers=num_workers, pin_memory=False)
+    seen = []
     with pytest.raises(InputError) as caught:
-        list(evaluation_loader(files, 1, num_workers, pin_memory=False))
-    assert str(caught.value).startswith("there is no picture")
-    assert "\n" not in str(caught.value)
+        seen.extend(loader)
+    assert [batch.shape for batch in seen] == [(2, 3, 8, 8)]
+    with pytest.raises(InputError) as alone:
+        files[2]
+    assert str(caught.value) == str(alone.value)
     assert caught.value.in_one_process
+
+
+class Faulty(PictureDataset):
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.tensor(index) / {}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_programmers_error_keeps_its_traceback(num_workers):
+    items = Faulty([Path()] * 2, EvaluationTransform((8, 8), "clip"))
+    loader = evaluation_loader(items, batch_size=2, num_workers=num_workers, pin_memory=False)
+    try:
+        list(loader)
+    except TypeError:  # not kept, since it keeps the workers alive
+        lines = traceback.format_exc()
+    assert "return torch.tensor(index) / {}" in lines
 
 
 def test_ranks_see_every_item_once():
@@ -213,7 +254,9 @@ def test_ranks_see_every_item_once():
     seen = [
         int(value)
         for rank in range(3)
-        for batch in evaluation_loader(items, 2, 0, False, rank, 3)
+        for batch in evaluation_loader(
+            items, batch_size=2, num_workers=0, pin_memory=False, rank=rank, world_size=3
+        )
         for value in batch
     ]
     assert sorted(seen) == list(range(11))

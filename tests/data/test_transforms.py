@@ -173,7 +173,7 @@ def test_a_part_has_the_area_and_aspect_that_are_asked_for(rows, columns):
     stretch = rows / columns
     ratio = (3 / 4 * stretch, 4 / 3 * stretch)
     for _ in range(300):
-        top, left, height, width = draw_part(rows, columns, rng, (0.2, 1.0), ratio)
+        top, left, height, width = draw_part(rows, columns, rng, scale=(0.2, 1.0), ratio=ratio)
         assert top >= 0
         assert left >= 0
         assert top + height <= rows
@@ -184,14 +184,14 @@ def test_a_part_has_the_area_and_aspect_that_are_asked_for(rows, columns):
 
 def test_a_part_that_never_fits_is_the_middle():
     rng = np.random.default_rng(0)
-    assert draw_part(300, 100, rng, (1.0, 1.0), (9 / 4, 4)) == (83, 0, 133, 100)
-    assert draw_part(60, 30, rng, (2.0, 2.0), (0.9, 1.1)) == (0, 0, 60, 30)
+    assert draw_part(300, 100, rng, scale=(1.0, 1.0), ratio=(9 / 4, 4)) == (83, 0, 133, 100)
+    assert draw_part(60, 30, rng, scale=(2.0, 2.0), ratio=(0.9, 1.1)) == (0, 0, 60, 30)
 
 
 def test_jittered_colours_stay_within_their_strength():
     rng = np.random.default_rng(0)
     grey = torch.full((3, 4, 4), 0.5)  # only the brightness changes it
-    values = [jitter_color(grey, rng, 0.4, 0.1).mean().item() for _ in range(300)]
+    values = [jitter_color(grey, rng, strength=0.4, hue=0.1).mean().item() for _ in range(300)]
     assert min(values) == pytest.approx(0.3, abs=0.02)
     assert max(values) == pytest.approx(0.7, abs=0.02)
 
@@ -199,8 +199,10 @@ def test_jittered_colours_stay_within_their_strength():
 def test_hue_turns_only_when_asked_for():
     red = torch.tensor([0.8, 0.2, 0.2])[:, None, None].expand(3, 4, 4)
     rng = np.random.default_rng(0)
-    plain = [jitter_color(red, rng, 0.0) for _ in range(20)]
-    turned = torch.stack([jitter_color(red, rng, 0.0, 0.1)[:, 0, 0] for _ in range(200)])
+    plain = [jitter_color(red, rng, strength=0.0) for _ in range(20)]
+    turned = torch.stack(
+        [jitter_color(red, rng, strength=0.0, hue=0.1)[:, 0, 0] for _ in range(200)]
+    )
     assert all(torch.allclose(result, red, atol=1e-6) for result in plain)
     middle = turned[:, 1:].amax(1)  # red is still the most; 0.1 of a circle is 0.6 of the next step
     assert turned[:, 0] == pytest.approx(0.8, abs=1e-3)

@@ -27,7 +27,7 @@ def features() -> Features:
 def test_round_trip(tmp_path, features):
     file = tmp_path / "new" / "test.safetensors"
     save_features(file, features)
-    for read in (load_features(file), load_features(file, "0" * 64)):
+    for read in (load_features(str(file)), load_features(file, "0" * 64)):
         for field in fields(Features):
             ours, theirs = getattr(features, field.name), getattr(read, field.name)
             if isinstance(ours, Tensor):
@@ -50,7 +50,7 @@ def test_views_are_written(tmp_path, features):
 
 def test_features_of_another_checkpoint_are_refused(tmp_path, features):
     save_features(tmp_path / "file", features)
-    with pytest.raises(InputError, match="of another checkpoint"):
+    with pytest.raises(InputError, match="the features of another checkpoint"):
         load_features(tmp_path / "file", "1" * 64)
 
 
@@ -64,8 +64,8 @@ def test_what_is_no_file_of_features_is_refused(tmp_path, features, kind):
     elif kind == "damaged":
         save_features(file, features)
         file.write_bytes(file.read_bytes()[:-8])
-    told = "there are no features" if kind == "absent" else "is not a file of features"
-    with pytest.raises(InputError, match=told):
+    reason = "does not exist" if kind == "absent" else "is not a features file"
+    with pytest.raises(InputError, match=f"file {reason}"):
         load_features(file)
 
 

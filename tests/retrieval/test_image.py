@@ -24,7 +24,7 @@ LOADING = Loading(batch_size=3, num_workers=0, chunk=2)
 
 
 class Pixels(nn.Module):
-    """The pixels themselves, and what is told of them."""
+    """The pixels themselves; it remembers the cameras and views that it is given."""
 
     def encode_image(self, images: Tensor, *known: Tensor) -> Tensor:
         self.known = known
@@ -47,7 +47,7 @@ def dataset(tmp_path) -> ReIDDataset:
 
 
 def retrieve(dataset: ReIDDataset, **settings) -> ImageRetrieval:
-    return ImageRetrieval(dataset, EvaluationTransform((4, 2), "half"), LOADING, **settings)
+    return ImageRetrieval(dataset, EvaluationTransform((4, 2), "half"), loading=LOADING, **settings)
 
 
 def read(pictures: list[ReIDPicture]) -> Tensor:
@@ -83,7 +83,7 @@ def test_the_metrics_are_those_of_the_protocol(dataset):
     assert results["image to image, re-ranked"] == pytest.approx(expected)
 
 
-def test_a_model_is_told_what_it_knows(dataset):
+def test_a_model_is_given_the_cameras_that_it_knows(dataset):
     model = Pixels()
     retrieve(dataset).encode(model, ALONE, PRECISION)  # the last batch is remembered
     assert [tensor.tolist() for tensor in model.known] == [[0, 1, 0], [2, 3, 3]]
@@ -120,7 +120,7 @@ def test_the_worst_queries_are_shown_with_what_they_find(dataset):
     encoded = retrieval.encode(Pixels(), ALONE, PRECISION)
     ranking = retrieval.rank(encoded, ALONE).ranking
     assert ranking is not None
-    lists = retrieval.ranked_lists(encoded, ranking, ALONE.device, 2, seed=1)
+    lists = retrieval.ranked_lists(encoded, ranking, ALONE.device, count=2, seed=1)
     assert {group: len(found) for group, found in lists.items()} == {"sample": 2, "worst": 2}
     queries = {picture.path: picture for picture in dataset.query}
     for ranked in (*lists["sample"], *lists["worst"]):

@@ -80,12 +80,12 @@ def test_lists_are_by_similarity_and_skip_the_querys_camera(paths):
     lists = ranked_lists(
         features(0, 90),
         features(1, 50, 40, 5),
-        torch.tensor([7, 8]),
-        torch.tensor([7, 8, 7, 9]),
-        ["the first", paths[4]],
-        paths[:4],
-        torch.tensor([0, 0]),
-        torch.tensor([0, 1, 1, 0]),
+        query_ids=torch.tensor([7, 8]),
+        gallery_ids=torch.tensor([7, 8, 7, 9]),
+        queries=["the first", paths[4]],
+        paths=paths[:4],
+        query_cams=torch.tensor([0, 0]),
+        gallery_cams=torch.tensor([0, 1, 1, 0]),
         count=3,
     )
     assert [(each.query, each.identity) for each in lists] == [("the first", 7), (paths[4], 8)]
@@ -98,13 +98,22 @@ def test_lists_are_by_similarity_and_skip_the_querys_camera(paths):
 
 def test_fewer_are_shown_where_fewer_count(paths):
     ids, cams = torch.tensor([1, 1, 2]), torch.tensor([0, 1, 0])
-    (few,) = ranked_lists(
-        features(0), features(0, 1, 2), ids[:1], ids, ["a man"], paths[:3], cams[:1], cams
-    )
+
+    def find(size: int) -> RankedList:
+        (ranked,) = ranked_lists(
+            features(0),
+            features(0, 1, 2)[:size],
+            query_ids=ids[:1],
+            gallery_ids=ids[:size],
+            queries=["a man"],
+            paths=paths[:size],
+            query_cams=cams[:1],
+            gallery_cams=cams[:size],
+        )
+        return ranked
+
+    few, none = find(3), find(1)
     assert [item.path for item in few.found] == paths[1:3]
-    (none,) = ranked_lists(
-        features(0), features(0), ids[:1], ids[:1], ["a man"], paths[:1], cams[:1], cams[:1]
-    )
     assert none.found == ()
     for each in (few, none):
         draw_ranked_list(each)

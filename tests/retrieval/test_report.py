@@ -50,9 +50,34 @@ def test_json_of_one_checkpoint():
     assert found["unmatched"] == 3
 
 
-def test_queries_without_a_match_are_told():
-    told = to_markdown([evaluation(unmatched=3)]).splitlines()[-1]
-    assert told == "- RSTPReid, text to image: 3 queries have no match, not counted."
+def test_named_checkpoints_stand_side_by_side():
+    evaluations, names = [evaluation(), evaluation(0.21, unmatched=3)], ["TBPS-CLIP", "a|b"]
+    lines = to_markdown(evaluations, names).splitlines()
+    assert lines[:4] == [
+        "| Dataset | Direction | Checkpoint | R1 | R5 | R10 | mAP | mINP |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
+        "| CUHK-PEDES | text to image | TBPS-CLIP | 72.66 | 88.00 | 92.50 | 64.90 | 49.12 |",
+        "| CUHK-PEDES | text to image | a\\|b | 72.87 | 88.21 | 92.71 | 65.11 | 49.34 |",
+    ]
+    assert len(lines) == 2 + 3 * 2
+    document = json.loads(to_json(evaluations, names))
+    assert document["checkpoints"] == 2
+    for name, expected in zip(names, evaluations, strict=True):
+        for dataset, directions in expected.items():
+            for direction, metrics in directions.items():
+                assert document["results"][dataset][direction][name] == metrics
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], ["a", "b", "c"], []])
+def test_names_must_be_one_for_each_checkpoint(names):
+    for report in (to_markdown, to_json):
+        with pytest.raises(ValueError, match="2 evaluations need as many different names"):
+            report([evaluation(), evaluation()], names)
+
+
+def test_queries_without_a_match_are_noted():
+    note = to_markdown([evaluation(unmatched=3)]).splitlines()[-1]
+    assert note == "- RSTPReid, text to image: 3 queries have no match and are excluded."
 
 
 def test_a_name_cannot_break_the_table():

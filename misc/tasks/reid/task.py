@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from errors import InputError
-from misc.data.loader import train_loader
+from misc.data.loader import TrainLoader
 from misc.data.reid import FeatureDataset, ReIDItems, ReIDTrainSet, collate_pictures
 from misc.data.samplers import GlobalBatchSampler, IdentitySampler
 from misc.data.transforms import RESAMPLING, EvaluationTransform, ReIDTransform
@@ -90,9 +90,9 @@ class ReIDTask(Task[CLIPReID]):
         sampler = GlobalBatchSampler(
             len(features),
             share_batch(config, processes, stage.global_batch_size),
-            processes.rank,
-            processes.world_size,
-            config.misc.seed,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            seed=config.misc.seed,
         )
 
         def encode_pictures() -> None:
@@ -105,10 +105,15 @@ class ReIDTask(Task[CLIPReID]):
                 loading=build_loading(config),
             )
 
-        on_gpu = processes.device.type == "cuda"
         return StagePlan(
             criterion=build_prompt_criterion(),
-            loader=train_loader(features, features.collate, sampler, 0, on_gpu),
+            loader=TrainLoader(
+                features,
+                features.collate,
+                sampler,
+                num_workers=0,
+                pin_memory=processes.device.type == "cuda",
+            ),
             begin=encode_pictures,
             selects=False,
             normalises=False,
@@ -129,21 +134,26 @@ class ReIDTask(Task[CLIPReID]):
         dataset = ReIDTrainSet(self.data.training.pictures, transform, seed)
         sampler = IdentitySampler(
             [picture.identity for picture in dataset.pictures],
-            whole // each,
-            each,
-            processes.rank,
-            processes.world_size,
-            seed,
+            identities_per_batch=whole // each,
+            images_per_identity=each,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            seed=seed,
         )
 
         def fix_text_features() -> None:
             if config.reid.i2t:
                 model.fix_text_features()
 
-        on_gpu = processes.device.type == "cuda"
         return StagePlan(
             criterion=build_image_criterion(config),
-            loader=train_loader(dataset, collate_pictures, sampler, data.num_workers, on_gpu),
+            loader=TrainLoader(
+                dataset,
+                collate_pictures,
+                sampler,
+                num_workers=data.num_workers,
+                pin_memory=processes.device.type == "cuda",
+            ),
             begin=fix_text_features,
         )
 

@@ -5,7 +5,7 @@ from functools import cached_property
 from torch import nn
 
 from errors import InputError
-from misc.data.loader import train_loader
+from misc.data.loader import TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset
 from misc.data.text_collate import Collate
@@ -88,10 +88,19 @@ class TextTask(Task[TBPSCLIP]):
             seed=seed,
         )
         sampler = GlobalBatchSampler(
-            len(dataset), batch_size, processes.rank, processes.world_size, seed
+            len(dataset),
+            batch_size,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            seed=seed,
         )
-        on_gpu = processes.device.type == "cuda"
-        loader = train_loader(dataset, collate, sampler, config.data.num_workers, on_gpu)
+        loader = TrainLoader(
+            dataset,
+            collate,
+            sampler,
+            num_workers=config.data.num_workers,
+            pin_memory=processes.device.type == "cuda",
+        )
         return StagePlan(criterion=build_criterion(config), loader=loader)
 
     @cached_property
@@ -118,5 +127,5 @@ class TextTask(Task[TBPSCLIP]):
             self.tokenizer,
             text_length=self.config.experiment.text_length,
             loading=build_loading(self.config),
-            clean_captions=self.config.experiment.clean_captions,
+            clean=self.config.experiment.clean_captions,
         )

@@ -74,10 +74,10 @@ def build_mixing(config: Config) -> Mixing | None:
     if not experiment.mixgen:
         return None
     return Mixing(
-        experiment.mixgen_type,
-        experiment.mixgen_p,
-        experiment.mixgen_ratio,
-        experiment.mixgen_rows,
+        kind=experiment.mixgen_type,
+        p=experiment.mixgen_p,
+        ratio=experiment.mixgen_ratio,
+        rows=experiment.mixgen_rows,
     )
 
 
@@ -95,7 +95,7 @@ def _normalize(config: Config) -> Normalize:
 
 def _erase(size: tuple[int, int], normalize: Normalize) -> Augmentation:
     mean = STATISTICS["clip"][0]  # of the pixels; the rectangle is erased after the normalisation
-    return ReIDTransform(size, normalize, Image.Resampling.BILINEAR, (0.02, 0.4), mean)
+    return ReIDTransform(size, normalize, Image.Resampling.BILINEAR, erased=(0.02, 0.4), fill=mean)
 
 
 # By `experiment.image_augment`.
