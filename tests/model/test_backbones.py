@@ -54,7 +54,7 @@ def test_a_folder_is_what_its_config_says(tmp_path):
 
 
 def test_what_is_not_there_is_said():
-    with pytest.raises(InputError, match="there are no weights at absent.pt"):
+    with pytest.raises(InputError, match=r"there are no weights at absent\.pt"):
         load_backbone("absent.pt")
     with pytest.raises(InputError, match=r"unknown backbone 'altclipp': did you mean altclip\?"):
         find_kind("altclipp")
