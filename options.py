@@ -171,8 +171,13 @@ def _build_parser() -> _Parser:
         metavar="PATH",
         help="continue a run; auto: the run in --output or else the recipe's newest, if any exists",
     )
-    add("--save-features", type=Path, metavar="FILE", help="save the features that --evaluate uses")
+    add("--save-features", type=Path, metavar="FILE", help="with --evaluate: save the features")
     add("--output", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE-TIME)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
-    add("overrides", nargs="*", metavar="section.key=value", help="settings, override the recipe")
+    add(
+        "overrides",
+        nargs="*",
+        metavar="section.key=value",
+        help="settings that override the recipe",
+    )
     return parser

@@ -322,7 +322,7 @@ class Config(Section):
     @classmethod
     def _name_stages_apart(cls, stages: tuple[StageSettings, ...]) -> tuple[StageSettings, ...]:
         if all(stage.skip for stage in stages):
-            raise ValueError("there is no stage to train, name one that is not skipped")
+            raise ValueError("no stage is left to train, add one that is not skipped")
         if len({stage.name for stage in stages}) < len(stages):
             raise ValueError("two stages have the same name, give each its own")
         return stages

@@ -98,4 +98,4 @@ def test_a_stage_that_is_not_there_is_named():
     assert refusal(TWO, "stages.b.skipped=true") == (
         "command line: there is no key stages[1].skipped, did you mean stages.skip?"
     )
-    assert "name one that is not skipped" in refusal("stages.train.skip=true")
+    assert "add one that is not skipped" in refusal("stages.train.skip=true")

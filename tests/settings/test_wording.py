@@ -87,7 +87,7 @@ def test_unknown_key_names_its_file(write, default):
         ("evaluation.rerank.k1=9", "evaluation.rerank.k2 and evaluation.rerank.weight are missing"),
         ("distributed.backend=mpi", "is \"mpi\", expected 'auto', 'nccl' or 'gloo'"),
         ("misc.seed=-1", "misc.seed is -1, expected at least 0"),
-        ("stages=[]", "stages: there is no stage to train, name one"),
+        ("stages=[]", "stages: no stage is left to train, add one"),
         ("stages=[{}]", "stages[0].name is missing"),
         ("stages=[{name: a}, {name: a}]", "stages: two stages have the same name"),
         ("stages=[{name: a, schedule: {lr: no}}]", 'stages[0].schedule.lr is "no", expected'),
