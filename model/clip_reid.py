@@ -21,7 +21,7 @@ from model.transformer import Activation
 from model.vit import VisionTransformer
 
 
-class CLIPReID(Method):
+class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
     """A batch in, features and logits out. What is not given is not there.
 
     The first stage learns the prompts, from features of `project_image`; the second one the rest,
@@ -145,8 +145,8 @@ class CLIPReID(Method):
             "embed_dim": self.embed_dim,
             "activation": self.activation,
             "identities": self.image_head.classifier.out_features,
-            "cameras": 0 if side is None else side.cameras,
-            "views": 1 if side is None else side.views,
+            "cameras": 0 if side is None else side.num_cameras,
+            "views": 1 if side is None else side.num_views,
         }
 
 
@@ -177,7 +177,10 @@ def from_architecture(
         prompts = IdentityPrompts(tower, identities)
     if cameras:
         side_information = SideInformation(
-            vision["width"], cameras, architecture["views"], side_weight
+            vision["width"],
+            num_cameras=cameras,
+            num_views=architecture["views"],
+            weight=side_weight,
         )
     return CLIPReID(
         visual, embed_dim, activation, identities, prompts, side_information, after_necks

@@ -24,7 +24,7 @@ NEW_PARAMETERS = (
 )
 
 
-class TBPSCLIP(Method):
+class TBPSCLIP(Method[TextBatch, TextOutputs]):
     """A batch in, features and logits out; a head that is not given is not there.
 
     Args:

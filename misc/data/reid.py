@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from misc.data.loader import Items
+from misc.data.samplers import Place
+from misc.data.transforms import ReIDTransform
 from misc.datasets.pictures import read_picture
 from misc.datasets.reid_published import ReIDPicture
-from misc.data.samplers import Place
 from misc.runtime.seeding import Purpose, generator
-from misc.data.transforms import ReIDTransform
 from model.interface import PromptBatch, ReIDBatch
 
 Sample = tuple[Tensor, ReIDPicture]  # (3, rows, columns), and what is known of it

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from misc.data.text import Sample
 from misc.data.mixgen import mixgen
+from misc.data.text import Sample
 from misc.runtime.seeding import Purpose, generator
 from model.interface import TextBatch
 from text_utils.mask_words import mask_words

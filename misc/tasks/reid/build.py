@@ -61,7 +61,9 @@ def build_clip_reid(config: Config, known: Known, clip: DualEncoder | None = Non
                 "none"
             )
         width, weight = clip.visual.shape.width, config.reid.sie_coe
-        side_information = SideInformation(width, cameras, views, weight)
+        side_information = SideInformation(
+            width, num_cameras=cameras, num_views=views, weight=weight
+        )
     return CLIPReID(
         clip.visual,
         clip.embed_dim,
