@@ -100,7 +100,7 @@ class ReIDTask(Task):
         self.name, self.splits = main.name, ["test"]
         self.test_sets = [name for name in self.tests if name is not None]
         training = self.training
-        self.known = Known(training.identities, training.cameras, training.views)
+        self.known = Known(training.num_identities, training.num_cameras, training.num_views)
         self.knows_cameras = True
 
     # ---- The model -------------------------------------------------------------------------------

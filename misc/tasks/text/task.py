@@ -26,7 +26,7 @@ from misc.data.transforms import (
     Statistics,
     TrainTransform,
 )
-from misc.datasets.text_person import Told, join_training, read_text_person
+from misc.datasets.text_person import PicturesByLanguage, join_training, read_text_person
 from misc.retrieval.text import TextRetrieval
 from misc.runtime.checkpoint import Start
 from misc.runtime.distributed import Processes
@@ -104,8 +104,8 @@ class Data:
     """What a run trains and evaluates on."""
 
     name: str
-    splits: dict[str, Told]
-    test_sets: dict[str, Told]  # more of them, by name
+    splits: dict[str, PicturesByLanguage]
+    test_sets: dict[str, PicturesByLanguage]  # more of them, by name
 
     @property
     def identities(self) -> int:
@@ -130,7 +130,7 @@ def build_data(config: Config) -> Data:
     languages = data.languages
     main = read_text_person(data.annotation_file, data.image_root, languages)
     more = [read_text_person(s.annotation_file, s.image_root, languages) for s in data.train_sets]
-    splits = {split: main.told(split) for split in main.splits}
+    splits = {split: main.pictures_by_language(split) for split in main.splits}
     if any("train" in dataset.splits for dataset in (main, *more)):
         asked = languages or (None,)
         splits["train"] = {told or "": join_training([main, *more], told) for told in asked}
@@ -140,11 +140,13 @@ def build_data(config: Config) -> Data:
         dataset = read_text_person(source.annotation_file, source.image_root, own)
         if "test" not in dataset.splits:
             raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
-        test_sets[source.name] = dataset.told("test")
+        test_sets[source.name] = dataset.pictures_by_language("test")
     return Data(main.name, splits, test_sets)
 
 
-def build_retrieval(config: Config, told: Told, tokenizer: Tokenizer) -> TextRetrieval:
+def build_retrieval(
+    config: Config, told: PicturesByLanguage, tokenizer: Tokenizer
+) -> TextRetrieval:
     """Pictures and their captions, ready to be evaluated."""
     return TextRetrieval(
         told,
