@@ -1,16 +1,16 @@
-"""The one error that is the user's to mend."""
+"""The error for input that the user has to correct."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used: a file, a folder, a key, a value.
+    """A file, folder, key or value from the user that cannot be used.
 
-    The message is the whole story in one sentence: what is wrong, where, and what to do. The entry
-    points print it without a traceback and exit with status 2. A programmer's mistake is an
-    `assert` or an ordinary exception, never this.
+    The message is one sentence: what is wrong, where, and what to do. The entry points print it
+    without a traceback and exit with status 2. A programmer's mistake is an `assert` or an ordinary
+    exception, never this.
 
     Args:
-        in_one_process: whether the other processes of the run may not have met it, so that this one
-            must say it.
+        in_one_process: the other processes of the run may not have the error, so this one must
+            print it.
     """
 
     def __init__(self, message: str, in_one_process: bool = False) -> None:

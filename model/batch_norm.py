@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of the global batch."""
+"""Batch normalisation over the global batch."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ from model.gather import Alone, Gather
 
 
 class BatchNorm(_BatchNorm):
-    """torch's BatchNorm1d and BatchNorm2d, whose batch is that of all processes in training.
+    """BatchNorm1d and BatchNorm2d with training statistics over the batches of all processes.
 
-    torch has SyncBatchNorm for this, which refuses tensors on a CPU. The state dict is torch's.
+    torch's SyncBatchNorm does the same, but not on a CPU. The state dict is torch's.
 
-    `gather` brings the processes together; without another one than `Alone` the batch is this
-    process's own. Every process must bring as many rows.
+    `gather` brings in the other processes, each of which must have the same number of rows; with
+    `Alone`, the default, the statistics are this process's own.
     """
 
     def __init__(self, channels: int) -> None:
@@ -25,24 +25,24 @@ class BatchNorm(_BatchNorm):
             raise ValueError(f"expected (B, C) or (B, C, H, W), got {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C) or (B, C, H, W) -> the same shape and type."""
+        """(B, C) or (B, C, H, W) -> the same shape and dtype."""
         if not self.training or isinstance(self.gather, Alone):
             return super().forward(input)
         self._check_input_dim(input)
         x = input.to(torch.promote_types(input.dtype, torch.float32))
-        over = [dim for dim in range(x.ndim) if dim != 1]
-        var, mean = torch.var_mean(x, over, correction=0)  # (C,), of this process
-        means, variances = self.gather(torch.stack([mean, var])[None]).unbind(1)  # (processes, C)
+        reduced = [dim for dim in range(x.ndim) if dim != 1]
+        var, mean = torch.var_mean(x, reduced, correction=0)  # (C,), of this process
+        means, variances = self.gather(torch.stack([mean, var])[None]).unbind(1)  # (world_size, C)
         mean = means.mean(0)
         var = (variances + (means - mean).square()).mean(0)
-        self._remember(mean.detach(), var.detach(), x.numel() // x.shape[1] * len(means))
+        self._update_running(mean.detach(), var.detach(), x.numel() // x.shape[1] * len(means))
         scale = self.weight * (var + self.eps).rsqrt()
         shift = self.bias - mean * scale
         channels = (-1, *[1] * (x.ndim - 2))
         return (x * scale.view(channels) + shift.view(channels)).to(input.dtype)
 
-    def _remember(self, mean: Tensor, var: Tensor, count: int) -> None:
-        """Let the running statistics follow those of `count` values a channel."""
+    def _update_running(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Update the running statistics with those of `count` values per channel."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -53,7 +53,7 @@ class BatchNorm(_BatchNorm):
 
 
 def share_statistics(model: nn.Module, gather: Gather) -> None:
-    """Let every `BatchNorm` of a model normalise by the batch that `gather` brings together."""
+    """Let every `BatchNorm` of a model compute its statistics over the gathered batch."""
     for module in model.modules():
         if isinstance(module, BatchNorm):
             module.gather = gather

@@ -52,7 +52,7 @@ class TextTransformer(nn.Module):
             width,
             shape.layers,
             shape.heads,
-            activation,
+            activation=activation,
             causal=True,
             dropout=shape.dropout,
             gradient_checkpointing=gradient_checkpointing,

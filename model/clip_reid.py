@@ -20,7 +20,7 @@ from model.transformer import Activation
 from model.vit import VisionTransformer
 
 
-class CLIPReID(Method):
+class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
     """A batch in, features and logits out. Parts that are not given are left out.
 
     The first stage learns the prompts, from features of `project_image`; the second one the rest,
@@ -144,8 +144,8 @@ class CLIPReID(Method):
             embed_dim=self.embed_dim,
             activation=self.activation,
             num_identities=self.image_head.classifier.out_features,
-            num_cameras=0 if side is None else side.cameras,
-            num_views=1 if side is None else side.views,
+            num_cameras=0 if side is None else side.num_cameras,
+            num_views=1 if side is None else side.num_views,
         )
 
 
@@ -171,7 +171,10 @@ def from_architecture(
         prompts = IdentityPrompts(text, architecture.num_identities)
     if architecture.num_cameras:
         side_information = SideInformation(
-            vision.width, architecture.num_cameras, architecture.num_views, side_weight
+            vision.width,
+            num_cameras=architecture.num_cameras,
+            num_views=architecture.num_views,
+            weight=side_weight,
         )
     return CLIPReID(
         visual,

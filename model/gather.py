@@ -1,4 +1,4 @@
-"""The seam at which the rows of all processes come together."""
+"""Gathering of the rows of all processes."""
 
 from typing import Protocol
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 class Gather(Protocol):
-    """How the rows of all processes come together: the one place where a loss meets the others."""
+    """Gathers rows over the processes; the only way a loss sees features of the others."""
 
     rank: int
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """(B, ...) of this process -> (processes x B, ...) of all, in the order of the ranks."""
+        """(B, ...) of this process -> (world_size * B, ...) of all, in rank order."""
         ...
 
 
@@ -26,5 +26,5 @@ class Alone:
 
 
 def gather_together(gather: Gather, rows: list[Tensor]) -> list[Tensor]:
-    """Tensors (B, D) of all processes in one collective, side by side."""
+    """Gather several tensors (B, D), whose D may differ, in a single collective."""
     return list(gather(torch.cat(rows, dim=1)).split([r.shape[1] for r in rows], dim=1))

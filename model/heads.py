@@ -1,4 +1,4 @@
-"""What methods put on top of the two towers."""
+"""Heads on the features of the two towers."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from model.transformer import QuickGELU, Transformer
 
 
 class ProjectionHead(nn.Sequential):
-    """Linear layers with ReLU between them, for the contrast of two views (Chen et al. 2020).
+    """Linear layers with ReLU in between, as SimCLR projects its views (Chen et al. 2020).
 
     Args:
         widths: of the input, the hidden layers and the output.
@@ -23,20 +23,20 @@ class ProjectionHead(nn.Sequential):
 
 
 class Classifier(nn.Linear):
-    """Identity logits of features: (B, D) -> (B, identities); N(0, 0.001), bias 0 if any."""
+    """Identity logits: (B, D) -> (B, num_identities). Weights N(0, 0.001), bias 0."""
 
-    def __init__(self, width: int, identities: int, bias: bool = True) -> None:
-        super().__init__(width, identities, bias)
+    def __init__(self, width: int, num_identities: int, bias: bool = True) -> None:
+        super().__init__(width, num_identities, bias)
         nn.init.normal_(self.weight, std=0.001)
         if bias:
             nn.init.zeros_(self.bias)
 
 
 class BNNeck(BatchNorm):
-    """What stands between the features of metric losses and those of a classifier: (B, D) -> (B, D)
+    """Batch norm between the features of metric losses and those of a classifier, (B, D) -> (B, D)
     (Luo et al. 2019, arXiv 1903.07071, section 3.5).
 
-    Its bias is 0 and does not train, so that the classifier's planes go through the origin.
+    The bias stays 0, so that the classifier's hyperplanes pass through the origin.
     """
 
     def __init__(self, width: int) -> None:
@@ -45,27 +45,27 @@ class BNNeck(BatchNorm):
 
 
 class IdentityHead(nn.Module):
-    """Identity logits of features through a BN neck: (B, D) -> (B, identities)."""
+    """A BN neck and a classifier without bias: (B, D) -> (B, num_identities)."""
 
-    def __init__(self, width: int, identities: int) -> None:
+    def __init__(self, width: int, num_identities: int) -> None:
         super().__init__()
         self.neck = BNNeck(width)
-        self.classifier = Classifier(width, identities, bias=False)
+        self.classifier = Classifier(width, num_identities, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.classifier(self.neck(features))
 
 
 class MaskedLanguageDecoder(nn.Module):
-    """Words of a caption from its other words and the picture (Cao et al. 2024; IRRA, section 3.2).
+    """Masked words predicted from caption and image (Cao et al. 2024; IRRA, section 3.2).
 
-    Cross-attention from the caption's tokens to the picture's, blocks of self-attention, and logits
-    over the vocabulary at the masked tokens only.
+    Cross-attention from the caption's tokens to the image's, self-attention blocks, and logits over
+    the vocabulary at the masked tokens only.
 
     Args:
-        width: D of the dense features.
-        depth: blocks after the cross-attention.
-        heads: of every attention.
+        width: D, of the dense features.
+        depth: self-attention blocks after the cross-attention.
+        heads: of every attention layer.
     """
 
     def __init__(self, width: int, depth: int, heads: int, vocab_size: int) -> None:
@@ -82,12 +82,12 @@ class MaskedLanguageDecoder(nn.Module):
         nn.init.normal_(to_vocabulary.weight, std=(2 * depth * width) ** -0.5)
 
     def forward(self, text: Tensor, image: Tensor, labels: Tensor) -> Tensor:
-        """Logits (M, vocabulary) of the M masked tokens, row by row.
+        """Logits (M, vocabulary) at the M masked tokens, in row-major order.
 
         Args:
-            text: (B, L, D), every token's feature of the masked caption.
-            image: (B, 1+N, D), every token's feature of the picture.
-            labels: (B, L), -100 where nothing is masked.
+            text: (B, L, D), token features of the masked caption.
+            image: (B, 1+N, D), token features of the image.
+            labels: (B, L), -100 at tokens that are not masked.
         """
         image = self.ln_image(image)
         x, _ = self.cross_attn(self.ln_text(text), image, image, need_weights=False)  # (B, L, D)

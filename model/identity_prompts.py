@@ -1,4 +1,4 @@
-"""What the text tower is told of an identity: a sentence with four words that are its own."""
+"""Learned prompts: a sentence with four word vectors per identity."""
 
 from dataclasses import replace
 from typing import Literal
@@ -13,27 +13,27 @@ from text_utils.tokenizer import Tokenizer
 
 Noun = Literal["person", "vehicle"]
 SENTENCE = "A photo of a X X X X {noun}."
-LENGTH = 12  # of its tokens, start and end among them
-FIRST, WORDS = 5, 4  # where the X stand
+LENGTH = 12  # tokens of the sentence, start and end included
+FIRST, WORDS = 5, 4  # position of the first X, number of X
 
 
 class IdentityPrompts(nn.Module):
-    """Text features of identities, by words that are learnt (Li et al. 2023, arXiv 2211.13977,
-    section 3.2); N(0, 0.02).
+    """Text features of identities, from learned word vectors (Li et al. 2023, arXiv 2211.13977,
+    section 3.2), drawn from N(0, 0.02).
 
     Args:
-        text: the text tower, whose vocabulary is the sentence: see `read_sentence`.
+        text: the text tower, with the vocabulary that `read_sentence` gives it.
     """
 
-    def __init__(self, text: TextTransformer, identities: int) -> None:
+    def __init__(self, text: TextTransformer, num_identities: int) -> None:
         super().__init__()
         self.text = text
-        self.words = nn.Parameter(0.02 * torch.randn(identities, WORDS, text.shape.width))
+        self.words = nn.Parameter(0.02 * torch.randn(num_identities, WORDS, text.shape.width))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Identities (B,), int64, from 0 -> their text features (B, D), not normalised.
 
-        What follows the end of the sentence is not computed: no word sees it.
+        The padding is left out: attention is causal, so no token of the sentence sees it.
         """
         sentence = torch.arange(LENGTH, device=ids.device)[None]
         words = F.pad(self.words[ids], (0, 0, FIRST, LENGTH - FIRST - WORDS))  # (B, 12, width)
@@ -42,17 +42,17 @@ class IdentityPrompts(nn.Module):
 
 
 def read_sentence(text: TextTransformer, tokenizer: Tokenizer, noun: Noun) -> TextTransformer:
-    """The text tower, changed to know nothing but the sentence: its token i is the word i.
+    """Reduce the vocabulary of a text tower to the sentence: token i is its i-th word.
 
-    The words that every identity has of its own are zeros, to which these are added.
+    The embeddings of the X are zeros, to which the vectors of an identity are added.
 
     Raises:
-        InputError: the sentence is longer than the tower's captions.
+        InputError: the tower's context is shorter than the sentence.
     """
     length = text.shape.context_length
     if length < LENGTH:
         raise InputError(
-            f"experiment.text_length={length} is too short for identity prompts: give at least "
+            f"experiment.text_length={length} is too short for identity prompts: set at least "
             f"{LENGTH}"
         )
     tokens = tokenizer(SENTENCE.format(noun=noun), length)

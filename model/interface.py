@@ -1,8 +1,9 @@
-"""What goes into a model and what comes out: a batch, and the outputs that the losses read."""
+"""Batches that go into a model, and the outputs that its losses read."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Self
+from typing import ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,25 +11,25 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Tensors:
-    """Tensors of one batch, some of them absent; `dims` says along which dimension its rows lie.
+    """Named tensors of one batch, some of them None.
 
-    A tensor that is not in `dims` belongs to no row.
+    `dims` gives the batch dimension of each tensor; a tensor that is not in it has none.
     """
 
     dims: ClassVar[dict[str, int]] = {}
 
     def present(self) -> dict[str, Tensor]:
-        """The tensors that are there, by name."""
+        """The tensors that are not None, by name."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """The same with every tensor changed."""
+        """A copy with `change` applied to every tensor."""
         return type(self)(**{name: change(tensor) for name, tensor in self.present().items()})
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """The rows of all parts in one; what belongs to no row is the first part's."""
+        """Concatenate the rows of all parts; tensors without a batch dimension are the first's."""
         first = parts[0].present()
         return cls(
             **{
@@ -40,7 +41,7 @@ class Tensors:
         )
 
     def split_like(self, parts: Sequence[Self]) -> list[Self]:
-        """The inverse of `join`: as many rows of each tensor as the parts have."""
+        """The inverse of `join`: split every tensor into as many rows as each part has."""
         pieces = {
             name: tensor.split([part.present()[name].shape[self.dims[name]] for part in parts], dim)
             if (dim := self.dims.get(name)) is not None
@@ -52,21 +53,21 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Batch(Tensors):
-    """A batch of any method: the rows of its tensors, whose identities are `ids`, go together."""
+    """A batch of any method: tensors paired by row, among them the identities, `ids`."""
 
     def __len__(self) -> int:
         return len(self.present()["ids"])
 
     def to(self, device: torch.device, non_blocking: bool = True) -> Self:
-        """The batch on `device`; from pinned memory the copy runs beside the computation."""
+        """The batch on `device`; a copy from pinned memory overlaps with computation."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """The batch in pinned memory; called by the loader."""
+        """The batch in pinned memory; called by the data loader."""
         return self.map(Tensor.pin_memory)
 
     def split(self, size: int) -> list[Self]:
-        """Batches of `size` rows."""
+        """Batches of `size` rows; the last may be smaller."""
         pieces = {name: t.split(size, self.dims[name]) for name, t in self.present().items()}
         count = -(-len(self) // size)
         return [type(self)(**{name: p[i] for name, p in pieces.items()}) for i in range(count)]
@@ -74,13 +75,13 @@ class Batch(Tensors):
 
 @dataclass(frozen=True)
 class TextBatch(Batch):
-    """B captions with their pictures, each picture in V views of the training augmentation."""
+    """B image-caption pairs, each image in V views of the training augmentation."""
 
     images: Tensor  # (V, B, 3, rows, columns)
-    tokens: Tensor  # (B, L), int64; with masked words where `labels` are given
+    tokens: Tensor  # (B, L), int64; some are masked if there are `labels`
     ids: Tensor  # (B,), int64, identities numbered from 0
-    simclr_images: Tensor | None = None  # (2, B, 3, rows, columns), views of SimCLR's augmentation
-    labels: Tensor | None = None  # (B, L), int64, the words that were masked, elsewhere -100
+    simclr_images: Tensor | None = None  # (2, B, 3, rows, columns), SimCLR's augmentation
+    labels: Tensor | None = None  # (B, L), int64, the masked words; -100 elsewhere
 
     dims: ClassVar[dict[str, int]] = {
         "images": 1, "tokens": 0, "ids": 0, "simclr_images": 1, "labels": 0
@@ -89,9 +90,9 @@ class TextBatch(Batch):
 
 @dataclass(frozen=True)
 class PromptBatch(Batch):
-    """B features of pictures, to learn prompts from."""
+    """B image features, from which prompts are learned."""
 
-    image_features: Tensor  # (B, D), of `CLIPReID.project_image`
+    image_features: Tensor  # (B, D), from `CLIPReID.project_image`
     ids: Tensor  # (B,), int64, identities numbered from 0
 
     dims: ClassVar[dict[str, int]] = {"image_features": 0, "ids": 0}
@@ -99,7 +100,7 @@ class PromptBatch(Batch):
 
 @dataclass(frozen=True)
 class ReIDBatch(Batch):
-    """B pictures of people or vehicles."""
+    """B images of people or vehicles."""
 
     images: Tensor  # (B, 3, rows, columns)
     ids: Tensor  # (B,), int64, identities numbered from 0
@@ -111,16 +112,16 @@ class ReIDBatch(Batch):
 
 @dataclass(frozen=True)
 class TextOutputs(Tensors):
-    """Features and logits of one batch, un-normalised, still in the graph. No losses."""
+    """Features and logits of one batch, not normalised, still in the graph; no losses."""
 
     image_features: Tensor  # (V, B, D)
     text_features: Tensor  # (B, D)
-    logit_scale: Tensor  # (), the log
-    soft_text_features: Tensor | None = None  # (B, D), of a pass without gradient
-    simclr_features: Tensor | None = None  # (2, B, D'), of the projection head
-    image_logits: Tensor | None = None  # (B, identities)
-    text_logits: Tensor | None = None  # (B, identities)
-    word_logits: Tensor | None = None  # (M, vocabulary), of the M masked words of all rows
+    logit_scale: Tensor  # (), the logarithm of the scale
+    soft_text_features: Tensor | None = None  # (B, D), without gradient
+    simclr_features: Tensor | None = None  # (2, B, D'), from the projection head
+    image_logits: Tensor | None = None  # (B, num_identities)
+    text_logits: Tensor | None = None  # (B, num_identities)
+    word_logits: Tensor | None = None  # (M, vocabulary), at the M masked words
 
     dims: ClassVar[dict[str, int]] = {
         "image_features": 1, "text_features": 0, "soft_text_features": 0, "simclr_features": 1,
@@ -130,27 +131,28 @@ class TextOutputs(Tensors):
 
 @dataclass(frozen=True)
 class PromptOutputs(Tensors):
-    """Features of one batch, un-normalised; those of the text are still in the graph."""
+    """Features of one batch, not normalised; those of the text are still in the graph."""
 
     image_features: Tensor  # (B, D)
-    text_features: Tensor  # (B, D), of the pictures' identities
+    text_features: Tensor  # (B, D), of the images' identities
 
     dims: ClassVar[dict[str, int]] = {"image_features": 0, "text_features": 0}
 
 
 @dataclass(frozen=True)
 class ReIDOutputs(Tensors):
-    """Features and logits of one batch, un-normalised, still in the graph. No losses.
+    """Features and logits of one batch, not normalised, still in the graph; no losses.
 
-    The features are those of `VisionTransformer.features` or `ModifiedResNet.features`, in order.
+    The three features are those that `VisionTransformer.features` and `ModifiedResNet.features`
+    return, in their order.
     """
 
     penultimate_features: Tensor  # (B, D1)
     image_features: Tensor  # (B, D2)
     projected_features: Tensor  # (B, D), in the joint space
-    image_logits: Tensor  # (B, identities)
-    projected_logits: Tensor  # (B, identities)
-    text_logits: Tensor | None = None  # (B, identities), with the identities' text features
+    image_logits: Tensor  # (B, num_identities)
+    projected_logits: Tensor  # (B, num_identities)
+    text_logits: Tensor | None = None  # (B, num_identities), by similarity to text features
 
     dims: ClassVar[dict[str, int]] = {
         "penultimate_features": 0, "image_features": 0, "projected_features": 0,
@@ -158,8 +160,16 @@ class ReIDOutputs(Tensors):
     }  # fmt: skip
 
 
-class Method(nn.Module):
-    """A backbone with what a method adds to it: a batch in, `Tensors` for the losses out."""
+BatchT = TypeVar("BatchT", bound=Batch)
+OutputsT = TypeVar("OutputsT", bound=Tensors)
+
+
+class Method(nn.Module, ABC, Generic[BatchT, OutputsT]):
+    """A backbone and the heads of a method: a `BatchT` in, the `OutputsT` of its losses out."""
+
+    @abstractmethod
+    def forward(self, batch: BatchT) -> OutputsT:
+        """Encode a batch."""
 
     def constrain(self) -> None:
-        """After a step: bring what has bounds back within them."""
+        """Clamp the parameters that have bounds; called after every optimizer step."""

@@ -1,11 +1,10 @@
-"""Every loss of the project: pure functions of features, identities and a scale.
+"""Losses: pure functions of features, identities and a scale.
 
-Features are float (B, D) and L2-normalised unless said otherwise; `ids` is int64 (B,); `scale` is
+Features are float (B, D), L2-normalised unless stated otherwise; `ids` is int64 (B,); `scale` is
 the exponentiated logit scale, a scalar. A contrastive loss compares the rows of this process with
-the columns of all processes: `gathered` holds those columns, and the default, None, means that this
-process is the only one. With a gather whose backward sums over the processes, the mean of the
-losses over the processes is the loss of the global batch, and so are the gradients that DDP
-averages.
+those of all processes, `gathered`; None, the default, stands for a single process. If the backward
+of the gather sums over the processes, the mean loss over the processes is the loss of the global
+batch, and the gradients that DDP averages are its gradients.
 """
 
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from torch import Tensor
 
 
 class Pairs(NamedTuple):
-    """Pictures and captions of a batch, paired by row."""
+    """Images and captions of a batch, paired by row."""
 
     image: Tensor  # (B, D)
     text: Tensor  # (B, D)
@@ -24,7 +23,7 @@ class Pairs(NamedTuple):
 
 
 def identity_targets(ids: Tensor, all_ids: Tensor) -> Tensor:
-    """1 / n for the n columns of the row's identity, 0 elsewhere: (B, B'), rows sum to one."""
+    """(B, B'): 1 / n at the n columns of the row's identity, 0 elsewhere; rows sum to 1."""
     same = (ids[:, None] == all_ids[None, :]).float()
     return same / same.sum(dim=1, keepdim=True)
 
@@ -45,25 +44,25 @@ def n_itc(
     2308.10045).
 
     Cross-entropy between the softmax of the similarities and `alpha * softmax(soft similarities) +
-    (1 - alpha) * H`, where H is the identity equality divided by its row sum; the mean of both
-    directions.
+    (1 - alpha) * H`, where H is 1 for pairs of the same identity, divided by its row sum; the mean
+    of both directions.
 
     Args:
         alpha: weight of the soft labels, 0 to 1.
-        soft_image, soft_text: (B, D), the features that the soft labels are computed from, without
-            gradient; `image` and `text` themselves, detached, when not given.
+        soft_image, soft_text: (B, D), features from which the soft labels are computed, without
+            gradient; default to `image` and `text`, detached.
         gathered: the pairs of all processes.
-        gathered_soft: the soft features of all processes; needed with `gathered` when soft features
-            are given.
+        gathered_soft: the soft features of all processes, if both `gathered` and soft features are
+            given.
     """
-    assert (soft_image is None) == (soft_text is None), "give both soft features or none"
-    every = gathered or Pairs(image, text, ids)
-    targets = identity_targets(ids, every.ids)
+    assert (soft_image is None) == (soft_text is None), "give both soft features or neither"
+    pairs = gathered or Pairs(image, text, ids)
+    targets = identity_targets(ids, pairs.ids)
     if soft_image is None or soft_text is None:
-        soft_image, soft_text, soft_every = image, text, every
+        soft_image, soft_text, soft_pairs = image, text, pairs
     else:
-        assert gathered is None or gathered_soft, "gathered features need gathered soft ones"
-        soft_every = gathered_soft or Pairs(soft_image, soft_text, ids)
+        assert gathered is None or gathered_soft, "gathered_soft is missing"
+        soft_pairs = gathered_soft or Pairs(soft_image, soft_text, ids)
 
     def one_way(
         anchors: Tensor, columns: Tensor, soft_anchors: Tensor, soft_columns: Tensor
@@ -75,8 +74,8 @@ def n_itc(
             labels = alpha * softened + (1 - alpha) * targets
         return F.cross_entropy(scale * anchors @ columns.T, labels)
 
-    image_to_text = one_way(image, every.text, soft_image, soft_every.text)
-    text_to_image = one_way(text, every.image, soft_text, soft_every.image)
+    image_to_text = one_way(image, pairs.text, soft_image, soft_pairs.text)
+    text_to_image = one_way(text, pairs.image, soft_text, soft_pairs.image)
     return (image_to_text + text_to_image) / 2
 
 
@@ -92,17 +91,17 @@ def r_itc(
     """Reversed image-text contrast (Cao et al. 2024, section 3.3): KL(p || H + eps), the mean of
     both directions.
 
-    p is the softmax of the similarities; H, the identity equality divided by its row sum, is not
-    renormalised after `eps` has been added.
+    p is the softmax of the similarities; H is 1 for pairs of the same identity, divided by its row
+    sum, and not renormalised after adding `eps`.
     """
-    every = gathered or Pairs(image, text, ids)
-    log_targets = (identity_targets(ids, every.ids) + eps).log()
+    pairs = gathered or Pairs(image, text, ids)
+    log_targets = (identity_targets(ids, pairs.ids) + eps).log()
 
     def one_way(anchors: Tensor, columns: Tensor) -> Tensor:
         log_p = (scale * anchors @ columns.T).log_softmax(dim=1)
         return (log_p.exp() * (log_p - log_targets)).sum(dim=1).mean()
 
-    return (one_way(image, every.text) + one_way(text, every.image)) / 2
+    return (one_way(image, pairs.text) + one_way(text, pairs.image)) / 2
 
 
 def itc(
@@ -113,17 +112,17 @@ def itc(
     gathered: Pairs | None = None,
     first: int = 0,
 ) -> Tensor:
-    """Plain image-text contrast (Radford et al. 2021, figure 3): cross-entropy to the own pair.
+    """Plain image-text contrast (Radford et al. 2021, figure 3).
 
-    The mean of both directions.
+    Cross-entropy with the own pair as the target; the mean of both directions.
 
     Args:
-        first: row of `gathered` that this process's first row is.
+        first: row of `gathered` that holds this process's first row.
     """
-    every_image, every_text = (gathered.image, gathered.text) if gathered else (image, text)
+    all_image, all_text = (gathered.image, gathered.text) if gathered else (image, text)
     own = torch.arange(first, first + len(image), device=image.device)
-    image_to_text = F.cross_entropy(scale * image @ every_text.T, own)
-    text_to_image = F.cross_entropy(scale * text @ every_image.T, own)
+    image_to_text = F.cross_entropy(scale * image @ all_text.T, own)
+    text_to_image = F.cross_entropy(scale * text @ all_image.T, own)
     return (image_to_text + text_to_image) / 2
 
 
@@ -136,12 +135,12 @@ def c_itc(
 ) -> Tensor:
     """Cyclic consistency (Goel et al. 2022, arXiv 2205.14459; Cao et al. 2024, section 3.3).
 
-    Two pictures should be as alike as their captions, and a picture as like another's caption as
-    the other picture is like its caption: mean squares over all B x B cosine similarities. Several
-    processes give the features of all of them and get the same loss.
+    Mean squared differences over all B x B cosine similarities: between image-image and text-text
+    (in-modal), and between image i with text j and image j with text i (cross-modal). Among several
+    processes, give the gathered features: each process then computes the same loss.
 
     Args:
-        scale: not used; the published code divides it out of the logits again.
+        scale: unused; the published code multiplies the similarities by it and divides it out.
     """
     image_image, text_text, image_text = image @ image.T, text @ text.T, image @ text.T
     inmodal = (image_image - text_text).square().mean()
@@ -157,17 +156,17 @@ def simclr(
     gathered: tuple[Tensor, Tensor] | None = None,
     first: int = 0,
 ) -> Tensor:
-    """NT-Xent between two views of the same pictures (Chen et al. 2020, arXiv 2002.05709, eq. 1).
+    """NT-Xent between two views of the same images (Chen et al. 2020, arXiv 2002.05709, eq. 1).
 
-    The other view of the same picture against the other views and the same views of all others;
-    the mean of both directions.
+    The positive is the other view of the same image, the negatives are both views of all other
+    images; the mean of both directions.
 
     Args:
         view_a, view_b: (B, D), normalised, paired by row.
         gathered: the two views of all processes.
-        first: row of `gathered` that this process's first row is.
+        first: row of `gathered` that holds this process's first row.
     """
-    every_a, every_b = gathered or (view_a, view_b)
+    all_a, all_b = gathered or (view_a, view_b)
     own = torch.arange(first, first + len(view_a), device=view_a.device)
 
     def one_way(anchors: Tensor, other_view: Tensor, same_view: Tensor) -> Tensor:
@@ -175,7 +174,7 @@ def simclr(
         logits = torch.cat([anchors @ other_view.T, to_same], dim=1) / temperature
         return F.cross_entropy(logits, own)
 
-    return (one_way(view_a, every_b, every_a) + one_way(view_b, every_a, every_b)) / 2
+    return (one_way(view_a, all_b, all_a) + one_way(view_b, all_a, all_b)) / 2
 
 
 def sdm(
@@ -189,7 +188,7 @@ def sdm(
 ) -> Tensor:
     """Similarity distribution matching (Jiang & Ye 2023, arXiv 2303.12501, eq. 6).
 
-    KL(p || H + eps), the two directions summed: R-ITC is its mean with a larger `eps`.
+    KL(p || H + eps), the sum of both directions; R-ITC is their mean, with a larger `eps`.
     """
     return 2 * r_itc(image, text, ids, scale, eps, gathered=gathered)
 
@@ -202,28 +201,29 @@ def cmpm(
     *,
     gathered: Pairs | None = None,
 ) -> Tensor:
-    """Cross-modal projection matching (Zhang & Lu, ECCV 2018, eq. 5), the two directions summed.
+    """Cross-modal projection matching (Zhang & Lu, ECCV 2018, eq. 5), the sum of both directions.
 
-    KL(p || q + eps), where p is the softmax of the features' projections on the other modality's
-    normalised features, and q the identity equality divided by its row's L2 norm, as published.
+    KL(p || q + eps), where p is the softmax of the projections of the features on the normalised
+    features of the other modality, and q is 1 for pairs of the same identity, divided by the L2
+    norm of its row, as published.
 
     Args:
-        image, text: (B, D), raw; what the paper normalises is normalised here.
-        gathered: the raw pairs of all processes.
+        image, text: (B, D), not normalised; the function normalises as the paper does.
+        gathered: the pairs of all processes, not normalised.
     """
-    every = gathered or Pairs(image, text, ids)
-    same = (ids[:, None] == every.ids[None, :]).float()
+    pairs = gathered or Pairs(image, text, ids)
+    same = (ids[:, None] == pairs.ids[None, :]).float()
     log_targets = (F.normalize(same, dim=1) + eps).log()
 
     def one_way(anchors: Tensor, columns: Tensor) -> Tensor:
         log_p = (anchors @ F.normalize(columns, dim=1).T).log_softmax(dim=1)
         return (log_p.exp() * (log_p - log_targets)).sum(dim=1).mean()
 
-    return one_way(image, every.text) + one_way(text, every.image)
+    return one_way(image, pairs.text) + one_way(text, pairs.image)
 
 
 def identity(logits: Tensor, ids: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of identity logits (B, identities), with label smoothing."""
+    """Cross-entropy of identity logits (B, num_identities), with label smoothing."""
     return F.cross_entropy(logits, ids, label_smoothing=smoothing)
 
 
@@ -237,12 +237,12 @@ def sup_con(
     """Supervised contrast (Khosla et al. 2020, arXiv 2004.11362, eq. 2) of two sets of features, as
     in the first stage of CLIP-ReID (Li et al. 2023, arXiv 2211.13977).
 
-    Cross-entropy of each anchor's dot products to the features of its identity: the mean over
-    these, then over the anchors. Half-precision features are computed with in float32.
+    Cross-entropy of each anchor's dot products with the contrast features, averaged over its
+    positives, then over the anchors. Half-precision features are converted to float32.
 
     Args:
-        anchors: (B, D), raw; of this process.
-        contrast: (B', D), raw; of all processes. Each anchor's identity is among them.
+        anchors: (B, D), not normalised, of this process.
+        contrast: (B', D), not normalised, of all processes; has a positive for every anchor.
         anchor_ids, contrast_ids: int64, (B,) and (B',).
     """
     logits = _at_least_float32(anchors) @ _at_least_float32(contrast).T / temperature
@@ -260,36 +260,37 @@ def triplet(
     """Batch-hard triplet loss on Euclidean distances (Hermans et al. 2017, arXiv 1703.07737,
     eq. 5).
 
-    The mean over the anchors of max(0, margin + p - n), or with a soft margin of log(1 + exp(p -
-    n)), where p is the distance to the farthest feature of the same identity and n that to the
-    nearest of another one. An anchor that lacks either is left out; where all are, the loss is 0,
-    but still in the graph. Half-precision features are computed with in float32.
+    The mean over the anchors of max(0, margin + p - n), or of log(1 + exp(p - n)) with a soft
+    margin, where p is the distance to the farthest positive and n that to the nearest negative.
+    Anchors without a positive or without a negative are skipped; if all are, the loss is 0, but
+    still in the graph. Half-precision features are converted to float32.
 
     Args:
-        features: (B, D), raw.
-        margin: soft when None.
-        gathered, gathered_ids: the raw features and the identities of all processes, each of which
-            brings B; given together. Anchors are then left out of the mean over all processes.
+        features: (B, D), not normalised.
+        margin: None for a soft margin.
+        gathered, gathered_ids: features and identities of all processes, B from each; given
+            together. The mean is then over the complete anchors of all processes.
     """
-    assert (gathered is None) == (gathered_ids is None), "give both gathered parts or none"
+    assert (gathered is None) == (gathered_ids is None), "give both gathered tensors or neither"
     features = _at_least_float32(features)
-    every = features if gathered is None else _at_least_float32(gathered)
-    every_ids = ids if gathered_ids is None else gathered_ids
-    same = ids[:, None] == every_ids[None, :]
+    all_features = features if gathered is None else _at_least_float32(gathered)
+    all_ids = ids if gathered_ids is None else gathered_ids
+    same = ids[:, None] == all_ids[None, :]
     with torch.no_grad():
-        # without products of matrices, which round small distances away
-        distances = torch.cdist(features, every, compute_mode="donot_use_mm_for_euclid_dist")
+        # a matrix product would round small distances to zero
+        distances = torch.cdist(features, all_features, compute_mode="donot_use_mm_for_euclid_dist")
         farthest = distances.masked_fill(~same, -torch.inf).argmax(dim=1)
         nearest = distances.masked_fill(same, torch.inf).argmin(dim=1)
-    # norm has the gradient 0 at 0: pictures with the same features do no harm
-    gaps = (features - every[farthest]).norm(dim=1) - (features - every[nearest]).norm(dim=1)
+    # the gradient of norm at 0 is 0, so identical features do no harm
+    to_positive = (features - all_features[farthest]).norm(dim=1)
+    gaps = to_positive - (features - all_features[nearest]).norm(dim=1)
     rows = F.softplus(gaps) if margin is None else F.relu(gaps + margin)
 
     def are_complete(same: Tensor) -> Tensor:
         matches = same.sum(dim=1)  # the anchor itself is one
         return (matches > 1) & (matches < same.shape[1])
 
-    share = are_complete(every_ids[:, None] == every_ids[None, :]).float().mean()
+    share = are_complete(all_ids[:, None] == all_ids[None, :]).float().mean()
     return (rows * are_complete(same)).mean() / share.where(share > 0, torch.ones_like(share))
 
 
@@ -298,13 +299,13 @@ def _at_least_float32(features: Tensor) -> Tensor:
 
 
 def masked_lm(logits: Tensor, labels: Tensor, masked: Tensor | None = None) -> Tensor:
-    """Cross-entropy at the masked tokens; 0, but still in the graph, where there are none.
+    """Cross-entropy at the masked tokens; 0, but still in the graph, if there are none.
 
     Args:
         logits: (N, vocabulary).
         labels: (N,), int64; -100 is ignored.
-        masked: what the sum is divided by; the number of labels here unless given. Several
-            processes or chunks give the mean of their numbers, so that every token counts alike.
+        masked: divisor of the sum, by default the number of labels. Among several processes or
+            chunks, give the mean of their numbers, so that all tokens weigh the same.
     """
     total = F.cross_entropy(logits, labels, reduction="sum")
     count = (labels != -100).sum() if masked is None else masked

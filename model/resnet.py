@@ -1,4 +1,4 @@
-"""CLIP's other image tower: a modified ResNet with attention pooling, over pictures of any size."""
+"""CLIP's other image tower: a modified ResNet with attention pooling, for images of any size."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ from model.batch_norm import BatchNorm
 class ResNetShape:
     """Sizes of the image tower: `width` of the stem, `image_size` (rows, columns) in pixels.
 
-    `layers` counts the blocks of layer1 to layer4, which give 4, 8, 16 and 32 times `width`
-    channels; `last_stride` is that of layer4: 2 in CLIP, 1 in CLIP-ReID.
+    `layers` are the numbers of blocks in layer1 to layer4, whose outputs have 4, 8, 16 and 32 times
+    `width` channels; `last_stride` is the stride of layer4: 2 in CLIP, 1 in CLIP-ReID.
 
     Raises:
-        InputError: the image is smaller than one cell of the last map.
+        InputError: the image is smaller than one cell of the last feature map.
     """
 
     width: int
@@ -30,25 +30,26 @@ class ResNetShape:
     def __post_init__(self) -> None:
         if min(self.grid) < 1:
             raise InputError(
-                f"an image of {self.image_size} is too small for a ResNet of stride "
+                f"an image of {self.image_size} pixels is too small for a ResNet of stride "
                 f"{16 * self.last_stride}: set a larger image size"
             )
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Cells of layer4's map down and across."""
+        """Rows and columns of layer4's feature map."""
         rows, columns = self.image_size
         stride = 16 * self.last_stride
         return (rows + 1) // stride, (columns + 1) // stride
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of 1, 3 and 1 pixels beside a shortcut (He et al., 2016, section 4.1).
+    """1x1, 3x3 and 1x1 convolutions with a shortcut (He et al., 2016, section 4.1).
 
-    Where other ResNets stride, both branches average (Radford et al., 2021, section 2.4).
+    Both branches downsample by average pooling, not by a stride (Radford et al., 2021, section
+    2.4).
 
     Args:
-        channels: of the map that comes in; 4 * `width` come out.
+        channels: of the input; the output has 4 * `width`.
     """
 
     def __init__(self, channels: int, width: int, stride: int = 1) -> None:
@@ -59,7 +60,7 @@ class Bottleneck(nn.Module):
         self.bn2 = BatchNorm(width)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.bn3 = BatchNorm(4 * width)
-        nn.init.zeros_(self.bn3.weight)  # the block begins as its shortcut
+        nn.init.zeros_(self.bn3.weight)  # the block starts as the identity
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.downsample = (
             nn.Identity()
@@ -76,12 +77,12 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """One layer of attention over a map, in which the map's mean stands for the class token.
+    """One attention layer over a feature map, with the map's mean as the class token.
 
     Args:
-        width: D, the channels of the map, a multiple of `heads`.
-        cells: N, of the map.
-        embed_dim: what `c_proj` makes of an attended token; it is left to the caller.
+        width: D, channels of the map, a multiple of `heads`.
+        cells: N, rows times columns of the map.
+        embed_dim: output width of `c_proj`, which the caller applies.
     """
 
     def __init__(self, width: int, heads: int, cells: int, embed_dim: int) -> None:
@@ -97,9 +98,8 @@ class AttentionPool(nn.Module):
             nn.init.normal_(projection.weight, std=width**-0.5)
 
     def forward(self, x: Tensor, dense: bool = True) -> Tensor:
-        """Map (B, D, rows, columns) -> attended tokens, the mean's first and alone unless `dense`.
-
-        They are (B, 1+N, D), or (B, 1, D).
+        """Feature map (B, D, rows, columns) -> attended tokens (B, 1+N, D), that of the mean first;
+        only that one, (B, 1, D), unless `dense`.
         """
         x = x.flatten(2).transpose(1, 2)  # (B, N, D)
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding
@@ -112,10 +112,10 @@ class AttentionPool(nn.Module):
 
 
 class ModifiedResNet(nn.Module):
-    """ResNet with three convolutions for a stem (Radford et al., 2021, section 2.4).
+    """ResNet with a stem of three convolutions (Radford et al., 2021, section 2.4).
 
-    Random weights are drawn as in OpenAI's code (github.com/openai/CLIP, clip/model.py,
-    `initialize_parameters`): those of the attention pool are normal, torch's elsewhere.
+    Initialised as in OpenAI's code (github.com/openai/CLIP, clip/model.py,
+    `initialize_parameters`): normal weights in the attention pool, torch's defaults elsewhere.
     """
 
     def __init__(self, shape: ResNetShape, embed_dim: int) -> None:
@@ -135,9 +135,9 @@ class ModifiedResNet(nn.Module):
         self.attnpool = AttentionPool(32 * width, shape.heads, rows * columns, embed_dim)
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) -> the maps of layer3 and layer4.
+        """Images (B, 3, H, W) -> feature maps of layer3 and layer4.
 
-        They are (B, 16 width, H / 16, W / 16) and (B, 32 width, rows, columns) of the grid.
+        Their shapes are (B, 16 width, H / 16, W / 16) and (B, 32 width, *grid).
         """
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
@@ -151,10 +151,10 @@ class ModifiedResNet(nn.Module):
         return self.attnpool.c_proj(x)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, H, W) -> what CLIP-ReID (Li et al., 2023) reads of them, not normalised.
+        """Images (B, 3, H, W) -> the three features of CLIP-ReID (Li et al., 2023), not normalised.
 
-        These are the averages of layer3 (B, 16 width) and layer4 (B, 32 width), and the projected
-        token of the attention pool (B, embed_dim), which is `CLIP.encode_image`'s feature.
+        They are the spatial means of layer3 (B, 16 width) and layer4 (B, 32 width), and the
+        projected token of the attention pool (B, embed_dim), which equals `CLIP.encode_image`.
         """
         layer3, layer4 = self.maps(images)
         token = self.attnpool(layer4, dense=False)[:, 0]

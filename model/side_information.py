@@ -1,26 +1,28 @@
-"""What is known of a picture beside its pixels: the camera that took it, and the side it shows."""
+"""Side information embeddings: learned vectors for the camera and the view of an image."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SideInformation(nn.Module):
-    """A learnt vector for every camera, or for every view under every camera (He et al., ICCV 2021,
-    arXiv 2102.04378, section 3.3); N(0, 0.02).
+    """A learned vector for each pair of camera and view (He et al., ICCV 2021, arXiv 2102.04378,
+    section 3.3), drawn from N(0, 0.02).
 
     Args:
-        width: of the class token, which the vector is added to.
-        cameras, views: that are told apart; of 1, all that a picture is given mean the same.
-        weight: of the vector; CLIP-ReID's `sie_coe`.
+        width: of the class token, to which the vector is added.
+        num_cameras, num_views: 1 to ignore the camera, or the view, of an image.
+        weight: factor of the vector; CLIP-ReID's `sie_coe`.
     """
 
-    def __init__(self, width: int, cameras: int, views: int = 1, weight: float = 1.0) -> None:
+    def __init__(
+        self, width: int, *, num_cameras: int, num_views: int = 1, weight: float = 1.0
+    ) -> None:
         super().__init__()
-        self.cameras, self.views, self.weight = cameras, views, weight
-        self.embedding = nn.Parameter(torch.empty(cameras * views, width))
+        self.num_cameras, self.num_views, self.weight = num_cameras, num_views, weight
+        self.embedding = nn.Parameter(torch.empty(num_cameras * num_views, width))
         nn.init.trunc_normal_(self.embedding, std=0.02)
 
     def forward(self, cameras: Tensor, views: Tensor) -> Tensor:
-        """Numbers of cameras and views (B,), int64, from 0 -> (B, width)."""
-        rows = cameras * self.views * (self.cameras > 1) + views * (self.views > 1)
+        """Cameras and views (B,), int64, numbered from 0 -> (B, width)."""
+        rows = cameras * self.num_views * (self.num_cameras > 1) + views * (self.num_views > 1)
         return self.weight * self.embedding[rows]

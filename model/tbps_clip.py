@@ -32,7 +32,7 @@ class Encoder(Protocol):
     def __call__(self, inputs: Tensor, /, dense: Literal[True]) -> tuple[Tensor, Tensor]: ...
 
 
-class TBPSCLIP(Method):
+class TBPSCLIP(Method[TextBatch, TextOutputs]):
     """A batch in, features and logits out; heads that are not given are left out.
 
     Args:

@@ -1,7 +1,7 @@
-"""The pre-LN transformer that both towers of CLIP are made of.
+"""The pre-LN transformer of both CLIP towers.
 
-Two slots are empty unless a method fills them: `Block.adapter`, a branch beside the MLP, and
-`Transformer.prompts`, which puts tokens of its own among those of the input.
+A method may fill two slots: `Block.adapter`, a branch parallel to the MLP, and
+`Transformer.prompts`, which inserts learned tokens among those of the input.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ Activation = Literal["quickgelu", "gelu"]
 
 
 class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x), the approximation of GELU that OpenAI's weights were trained with."""
+    """x * sigmoid(1.702 x), the approximation of GELU with which OpenAI trained CLIP."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(1.702 * x)
@@ -31,8 +31,8 @@ class Attention(nn.Module):
 
     Args:
         width: D, a multiple of `heads`.
-        causal: a token sees itself and the tokens before it only.
-        dropout: probability that an attention weight is dropped, in training only.
+        causal: a token attends only to itself and the tokens before it.
+        dropout: of the attention weights, in training only.
     """
 
     def __init__(self, width: int, heads: int, causal: bool = False, dropout: float = 0.0) -> None:
@@ -69,13 +69,13 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then MLP, each added to the stream; an `adapter` in its slot adds a third branch.
+    """Attention, then MLP, each with a residual; an `adapter` is a branch parallel to the MLP.
 
     x = x + attn(ln_1 x);  x = x + mlp(ln_2 x) + adapter(x)
     """
 
     def __init__(
-        self, width: int, heads: int, activation: Activation, causal: bool, dropout: float
+        self, width: int, heads: int, activation: Activation, *, causal: bool, dropout: float
     ) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(width)
@@ -93,30 +93,30 @@ class Block(nn.Module):
 
 
 class Prompts(Protocol):
-    """Tokens that go through a tower beside those of its input."""
+    """Learned tokens that pass through a tower along with those of its input."""
 
     @property
     def count(self) -> int:
-        """How many."""
+        """Number of prompt tokens."""
 
     def __call__(self, layer: int, x: Tensor) -> Tensor:
-        """What enters a block: layer 0 inserts the tokens, (B, L, width) -> (B, L + count, width);
-        a later one may renew them.
+        """Insert the prompts before layer 0, (B, L, width) -> (B, L + count, width); before later
+        layers, replace them if they are deep.
         """
 
     def remove(self, x: Tensor) -> Tensor:
-        """(B, L + count, width) -> the tokens of the input alone (B, L, width)."""
+        """Drop the prompts: (B, L + count, width) -> (B, L, width)."""
 
 
 class Transformer(nn.Module):
-    """Blocks over (B, L, width); under autocast the stream between them stays float32.
+    """Blocks over (B, L, width); under autocast the residual stream stays float32.
 
-    `prompts`, when set, is called as `x = prompts(i, x)` before every block i >= 1 (deep prompts);
-    what enters block 0 is the tower's own, which calls `prompts(0, x)` where it wants them.
+    If `prompts` is set, `x = prompts(i, x)` runs before every block i >= 1 (deep prompts). The
+    tower itself calls `prompts(0, x)`, since it decides where the tokens are inserted.
 
     Args:
         dropout: of the attention weights, in training only.
-        gradient_checkpointing: recompute each block in the backward: less memory, more time.
+        gradient_checkpointing: recompute each block in the backward pass, to save memory.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Transformer(nn.Module):
         width: int,
         layers: int,
         heads: int,
+        *,
         activation: Activation = "quickgelu",
         causal: bool = False,
         dropout: float = 0.0,
@@ -131,17 +132,17 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            Block(width, heads, activation, causal, dropout) for _ in range(layers)
+            Block(width, heads, activation, causal=causal, dropout=dropout) for _ in range(layers)
         )
         self.prompts: Prompts | None = None
         self.gradient_checkpointing = gradient_checkpointing
         self.init_weights(width, layers)
 
     def init_weights(self, width: int, layers: int) -> None:
-        """Normal weights scaled by width, and by depth where a branch joins the stream.
+        """Draw normal weights scaled by width, and by depth where a branch joins the residual.
 
-        OpenAI's code (github.com/openai/CLIP, clip/model.py, `initialize_parameters`) does so in
-        the text tower, and leaves the image tower to torch; here both do, with zero biases.
+        OpenAI's code (github.com/openai/CLIP, clip/model.py, `initialize_parameters`) does so for
+        the text tower and leaves the image tower to torch; here both get it, with zero biases.
         """
         residual_std = (2 * layers * width) ** -0.5
         for name, parameter in self.named_parameters():
@@ -158,7 +159,7 @@ class Transformer(nn.Module):
         return deque(self.stream(x), maxlen=1).pop()
 
     def stream(self, x: Tensor) -> Iterator[Tensor]:
-        """What enters the first block, and what each block makes of it."""
+        """The input of the first block, then the output of each block."""
         yield x
         for i, block in enumerate(self.blocks):
             if i > 0 and self.prompts is not None:

@@ -1,4 +1,4 @@
-"""CLIP's image tower: a vision transformer over patches of a picture of any size and stride."""
+"""CLIP's image tower: a vision transformer for images of any size and patches of any stride."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class VisionShape:
     """Sizes of the image tower: `patch_size`, `stride`, `image_size` (rows, columns) in pixels.
 
     Raises:
-        InputError: not one patch fits into the image.
+        InputError: the image is smaller than one patch.
     """
 
     width: int
@@ -28,13 +28,13 @@ class VisionShape:
     def __post_init__(self) -> None:
         if min(self.grid) < 1:
             raise InputError(
-                f"an image of {self.image_size} has no room for a patch of {self.patch_size} "
-                "pixels: set a larger image size"
+                f"an image of {self.image_size} pixels is smaller than a patch of "
+                f"{self.patch_size}: set a larger image size"
             )
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches down and across; pixels beyond the last whole patch are not seen."""
+        """Rows and columns of patches; pixels beyond the last whole patch are cut off."""
         rows, columns = self.image_size
         return (
             (rows - self.patch_size) // self.stride + 1,
@@ -64,19 +64,19 @@ class VisionTransformer(nn.Module):
             width,
             shape.layers,
             shape.heads,
-            activation,
+            activation=activation,
             gradient_checkpointing=gradient_checkpointing,
         )
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
 
     def embed(self, images: Tensor, class_offset: Tensor | None = None) -> Tensor:
-        """Images (B, 3, H, W) -> the class token and the N patches, row by row: (B, 1+N, width).
+        """Images (B, 3, H, W) -> class token and N patches in row-major order (B, 1+N, width).
 
-        Prompts, if there are any, follow, without a position.
+        Prompts, if set, are appended without a position embedding.
 
         Args:
-            class_offset: (B, width), what is known of each image beside its pixels.
+            class_offset: (B, width), added to the class token, such as `SideInformation`.
         """
         patches = self.conv1(images).flatten(2).transpose(1, 2)  # (B, N, width)
         class_token = self.class_embedding.expand(len(images), 1, -1)
@@ -93,11 +93,11 @@ class VisionTransformer(nn.Module):
     def features(
         self, images: Tensor, class_offset: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, H, W) -> what CLIP-ReID (Li et al., 2023) reads of them, not normalised.
+        """Images (B, 3, H, W) -> the three features of CLIP-ReID (Li et al., 2023), not normalised.
 
-        These are the class token before the last block (B, width), and after it, with its LayerNorm
-        (B, width) and projected (B, embed_dim), which is `CLIP.encode_image`'s feature unless there
-        is a `class_offset`, that of `embed`.
+        They are the class token before the last block (B, width); after it and `ln_post`
+        (B, width); and projected (B, embed_dim), which equals `CLIP.encode_image` if there is no
+        `class_offset`.
         """
         tokens = self.transformer.stream(self.ln_pre(self.embed(images, class_offset)))
         penultimate, last = deque(tokens, maxlen=2)
@@ -107,6 +107,6 @@ class VisionTransformer(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> tokens after the last block (B, 1+N, width), class token first.
 
-        Prompts are among them, last.
+        Prompts, if set, are at the end.
         """
         return self.transformer(self.ln_pre(self.embed(images)))

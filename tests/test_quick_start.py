@@ -130,7 +130,7 @@ def test_a_text_that_says_nothing_known(folder, capsys):
         (["--device", "cuda:99"], "--device cuda:99"),
         (["--image", "{tmp}/absent.png"], "absent.png does not exist"),
         (["--image", "{tmp}/damaged.png"], "damaged.png cannot be read"),
-        (["--altclip_pretrained", "{tmp}/nowhere"], "there is no folder "),
+        (["--altclip_pretrained", "{tmp}/nowhere"], "nowhere does not exist: give a folder"),
         (["--altclip_pretrained", "{tmp}"], " has no model*.safetensors or pytorch_model.bin"),
         (["--cache_dir", "{tmp}"], "run `hf download BAAI/AltCLIP --local-dir FOLDER`"),
     ],

@@ -1,8 +1,7 @@
-"""Random changes of captions: the four operations of EDA (Wei and Zou, EMNLP 2019, arXiv
-1901.11196).
+"""The four text augmentations of EDA (Wei and Zou, EMNLP 2019, arXiv 1901.11196).
 
-Deletion takes `p` as the probability of each word; the others are done `max(1, int(p * words))`
-times, and not at all when `p` is 0. A caption without a word comes back as it is.
+Deletion drops each word with probability `p`; the other operations are repeated
+`max(1, int(p * num_words))` times, or not at all if `p` is 0.
 """
 
 import string
@@ -18,9 +17,9 @@ Item = TypeVar("Item")
 
 
 def random_deletion(text: str, p: float, rng: Generator) -> str:
-    """Drop each word with probability `p`; one word always survives.
+    """Drop each word with probability `p`, but keep at least one.
 
-    A caption of one word, or of none, comes back as it is.
+    Captions of fewer than two words are unchanged.
     """
     words, join = split_words(text)
     if len(words) < 2:
@@ -30,9 +29,9 @@ def random_deletion(text: str, p: float, rng: Generator) -> str:
 
 
 def random_swap(text: str, p: float, rng: Generator) -> str:
-    """Let two words change places.
+    """Swap two random words.
 
-    A caption of one word, or of none, comes back as it is.
+    Captions of fewer than two words are unchanged.
     """
     words, join = split_words(text)
     if len(words) < 2:
@@ -44,10 +43,10 @@ def random_swap(text: str, p: float, rng: Generator) -> str:
 
 
 def random_insertion(text: str, p: float, rng: Generator, synonyms: Lookup) -> str:
-    """Put a synonym of one of the caption's words at any place.
+    """Insert a synonym of a random word at a random position.
 
     Args:
-        synonyms: those of a word, none for a stop word; `Synonyms()` asks WordNet.
+        synonyms: of a word, empty for a stop word; `Synonyms()` looks them up in WordNet.
     """
     words, join = split_words(text)
     sources = [found for word in words if (found := synonyms(_bare(word)))]
@@ -60,10 +59,10 @@ def random_insertion(text: str, p: float, rng: Generator, synonyms: Lookup) -> s
 
 
 def synonym_replacement(text: str, p: float, rng: Generator, synonyms: Lookup) -> str:
-    """Replace different words by one of their synonyms each, wherever they stand.
+    """Replace random distinct words, each by one of its synonyms, wherever they occur.
 
     Args:
-        synonyms: those of a word, none for a stop word; `Synonyms()` asks WordNet.
+        synonyms: of a word, empty for a stop word; `Synonyms()` looks them up in WordNet.
     """
     words, join = split_words(text)
     candidates = [word for word in dict.fromkeys(map(_bare, words)) if synonyms(word)]
@@ -90,11 +89,11 @@ def _choice(items: Sequence[Item], rng: Generator) -> Item:
 
 
 def _draw_two(number: int, rng: Generator) -> tuple[int, int]:
-    """Two different ones of 0, ..., number - 1."""
+    """Two different numbers from 0, ..., number - 1."""
     first, second = int(rng.random() * number), int(rng.random() * (number - 1))
     return first, second + (second >= first)
 
 
 def _bare(word: str) -> str:
-    """The word without the commas and the like around it, which a dictionary does not know."""
+    """The word without surrounding punctuation, for the dictionary."""
     return word.strip(string.punctuation + string.whitespace)

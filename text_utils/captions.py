@@ -11,11 +11,12 @@ _SPACES = re.compile(r"\s{2,}")
 
 
 def clean_caption(text: str, max_words: int = 77) -> str:
-    """Lower-case, without . ! " ( ) * # : ; ~ and doubled white space, cut to `max_words` words.
+    """Lower-case a caption, remove . ! " ( ) * # : ; ~ and repeated white space, and keep the first
+    `max_words` words.
 
-    As TBPS-CLIP does (`pre_caption` of BLIP, Li et al., 2022): a lone tab or newline inside stays,
-    and only spaces part words. Ours: where a script has no spaces between words, its wide marks go,
-    too.
+    As in TBPS-CLIP (`pre_caption` of BLIP, Li et al., 2022): words are separated by spaces only,
+    and single tabs and newlines are kept. In scripts without spaces between words, full-width
+    punctuation is removed, too, which TBPS-CLIP does not do.
     """
     text = text.lower()
     if main_script(text) in (None, *UNSPACED):

@@ -1,6 +1,6 @@
-"""Where a model of the Hugging Face hub lies on this machine.
+"""Lookup of Hugging Face models in folders, in caches and on the hub.
 
-It stands below the models because tokenizers are read from there too.
+Tokenizers need it as much as models do, hence it is below both.
 """
 
 import re
@@ -16,30 +16,30 @@ _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 def find_model(
     source: str | Path, wanted: Sequence[str], cache_dir: str | Path | None = None
 ) -> Path:
-    """The local folder of a model, fetched from the hub only if it is nowhere on this machine.
+    """The local folder of a model; downloads the model if it is not found locally.
 
     Args:
         source: a folder in the hub's layout, the root of a cache, or `ORG/NAME`.
-        wanted: patterns of file names, the best first; the folder has a file of one of them.
-        cache_dir: another folder or root to look in; what is fetched goes there.
+        wanted: patterns of file names, in order of preference; one of them must match.
+        cache_dir: another folder or cache to search; downloads are stored there.
 
     Raises:
-        InputError: it is not here, and cannot be fetched.
+        InputError: the model is not found locally and cannot be downloaded.
     """
     cache = None if cache_dir is None else Path(cache_dir).expanduser()
-    for folder in _places(source, cache):
+    for folder in _candidates(source, cache):
         if _has(folder, wanted):
             return folder
     if Path(source).expanduser().is_dir():
-        raise InputError(f"{source} has no {' or '.join(wanted)}: download the whole model")
+        raise InputError(f"{source} has no {' or '.join(wanted)}: download the complete model")
     return _download(str(source), wanted, cache)
 
 
 def find_snapshot(folder: Path) -> Path:
-    """The model's own folder, where `folder` may be the root of a cache.
+    """The folder of a model, given that folder or the root of a cache.
 
     Raises:
-        InputError: it is the root of a cache of several models.
+        InputError: the cache has several models.
     """
     if (folder / "config.json").is_file():
         return folder
@@ -47,25 +47,25 @@ def find_snapshot(folder: Path) -> Path:
     found = [snapshot for model in models for snapshot in _snapshots(model)]
     if len(found) > 1:
         several = ", ".join(str(snapshot) for snapshot in found[:5])
-        raise InputError(f"{folder} is a cache of several models: give one of {several}")
+        raise InputError(f"{folder} is a cache with several models: give one of {several}")
     return found[0] if found else folder
 
 
 def _snapshots(model: Path) -> list[Path]:
-    """The snapshot that a cached model's `main` names, or all of them."""
+    """The snapshot of the `main` revision of a cached model, or all snapshots if it has none."""
     main = model / "refs" / "main"
     if main.is_file():
         return [model / "snapshots" / main.read_text(encoding="utf-8").strip()]
     return sorted((model / "snapshots").glob("*"))
 
 
-def _places(source: str | Path, cache: Path | None) -> Iterator[Path]:
-    """Where a model may lie: in the folder given, in `cache`, in the user's own cache."""
+def _candidates(source: str | Path, cache: Path | None) -> Iterator[Path]:
+    """Possible folders of a model: the given one, in `cache`, in the user's default cache."""
     path = Path(source).expanduser()
     if path.is_dir():
         yield find_snapshot(path)
         if cache is not None:
-            with suppress(InputError):  # a cache of several models is not where to look for a part
+            with suppress(InputError):  # a cache with several models is no candidate
                 yield find_snapshot(cache)
         return
     from huggingface_hub import constants
@@ -84,7 +84,7 @@ def _has(folder: Path, wanted: Sequence[str]) -> bool:
 def _download(repository: str, wanted: Sequence[str], cache: Path | None) -> Path:
     if not _REPOSITORY.fullmatch(repository):
         raise InputError(
-            f"there is no folder {repository}: give a folder, the root of a Hugging Face cache, or "
+            f"{repository} does not exist: give a folder, the root of a Hugging Face cache, or "
             "ORG/NAME"
         )
     from huggingface_hub import snapshot_download
@@ -96,10 +96,10 @@ def _download(repository: str, wanted: Sequence[str], cache: Path | None) -> Pat
             folder = Path(snapshot_download(repository, cache_dir=cache, allow_patterns=patterns))
             if _has(folder, [pattern]):
                 return folder
-    except Exception as error:  # whatever the network makes the client raise
+    except Exception as error:  # the client raises many types
         cause = error
     raise InputError(
-        f"{repository} is no folder, and no {' or '.join(wanted)} of it is cached or can be "
-        f"fetched: run `hf download {repository} --local-dir FOLDER` where there is a network and "
-        "give FOLDER"
+        f"{repository}: {' or '.join(wanted)} not found locally or in the cache, and could not be "
+        f"downloaded: run `hf download {repository} --local-dir FOLDER` on a machine with network "
+        "access, and give FOLDER"
     ) from cause

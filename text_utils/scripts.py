@@ -1,16 +1,16 @@
-"""The script that a text is written in."""
+"""The script of a text."""
 
 import unicodedata
 from collections import Counter
 from functools import cache
 
-EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA"}  # Japanese mixes them in one sentence
+EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA"}  # mixed in Japanese sentences
 UNSPACED = {"CJK", "THAI", "LAO", "KHMER", "MYANMAR"}  # without spaces between words
 
 
 def main_script(text: str) -> str | None:
-    """The script of most of the letters, as Unicode names them: `LATIN`, `CJK`, `CYRILLIC`, ...;
-    None for a text without letters.
+    """The most frequent script among the letters, such as `LATIN`, `CJK` or `CYRILLIC`; None if
+    there are no letters. Japanese counts as `CJK`.
     """
     letters: Counter[str] = Counter()
     for letter, number in Counter(unicodedata.normalize("NFKC", text)).items():

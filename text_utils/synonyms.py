@@ -1,4 +1,4 @@
-"""Words of the same meaning, from WordNet (Miller 1995)."""
+"""Synonyms from WordNet (Miller 1995)."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,7 +8,7 @@ from errors import InputError
 
 Lookup = Callable[[str], tuple[str, ...]]
 
-# Words that say nothing on their own: EDA neither replaces nor inserts beside them.
+# EDA neither replaces these words nor inserts synonyms of them.
 _STOP_WORDS = """
     i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she
     her hers herself it its itself they them their theirs themselves what which who whom this that
@@ -22,10 +22,10 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 class Synonyms:
-    """The synonyms of an English word, in alphabetical order, so that runs agree.
+    """Lookup of the synonyms of an English word, in alphabetical order for reproducibility.
 
     Raises:
-        InputError: if nltk or its WordNet is not installed.
+        InputError: nltk or its WordNet data is not installed.
     """
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class Synonyms:
             _wordnet().ensure_loaded()
         except (ImportError, LookupError):
             raise InputError(
-                "synonyms come from WordNet, which is not installed: run `pip install nltk` and "
-                "`python -m nltk.downloader wordnet omw-1.4`, or choose a text operation without "
-                "synonyms (deletion, swap)"
+                "WordNet, which synonyms are taken from, is not installed: run `pip install nltk` "
+                "and `python -m nltk.downloader wordnet omw-1.4`, or choose a text operation "
+                "without synonyms (deletion, swap)"
             ) from None
 
     def __call__(self, word: str) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class Synonyms:
 
 
 def _wordnet() -> Any:
-    # Here, because nltk is not required and takes a second to import.
+    # Imported here, because nltk is optional and takes a second to import.
     from nltk.corpus import wordnet
 
     return wordnet
@@ -51,7 +51,7 @@ def _wordnet() -> Any:
 
 @cache
 def _synonyms(word: str) -> tuple[str, ...]:
-    """Letters and spaces only, as EDA has it: WordNet writes `T-shirt` and `human_being`."""
+    """Synonyms of letters and spaces only, as in EDA; WordNet has `T-shirt` and `human_being`."""
     if word in STOP_WORDS:
         return ()
     found = set()

@@ -1,4 +1,4 @@
-"""From captions to ids: CLIP's byte pairs, AltCLIP's sentence pieces."""
+"""Tokenizers: CLIP's byte-pair encoding, AltCLIP's SentencePiece."""
 
 import importlib.util
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from torch import Tensor
 from errors import InputError
 from text_utils.hub import find_model
 
-# OpenAI's pattern without its special tokens, so that a caption cannot end or start itself.
+# OpenAI's pattern without special tokens: in a caption these are plain text.
 _WORDS = regex.compile(
     r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""", regex.IGNORECASE
 )
@@ -22,31 +22,31 @@ TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model")
 
 
 class Tokenizer(ABC):
-    """Captions to ids, padded with `pad_id`; a loader's workers get copies of it."""
+    """Turns captions into token ids, padded with `pad_id`. It is picklable, for loader workers."""
 
     pad_id: int
     vocab_size: int
 
     @abstractmethod
     def __call__(self, texts: str | list[str], context_length: int = 77) -> Tensor:
-        """Ids, int64 (N, context_length); a caption too long is cut and keeps its end token."""
+        """Ids, int64 (N, context_length); long captions are truncated but keep the end token."""
 
     @abstractmethod
     def lengths(self, tokens: Tensor) -> Tensor:
-        """Tokens of each caption, start and end included: (N, L) -> int64 (N,)."""
+        """Number of tokens of each caption, start and end included: (N, L) -> int64 (N,)."""
 
     def trim(self, tokens: Tensor) -> Tensor:
         """Cut (N, L) to the longest caption, rounded up to a multiple of 8, at most L.
 
-        Exact, since no word sees the padding: CLIP's attention is causal, AltCLIP's masks it. The
-        rounding keeps the number of different shapes small.
+        Features do not change, since no token attends to the padding: CLIP's attention is causal,
+        AltCLIP's is masked. Rounding limits the number of different shapes.
         """
         longest = int(self.lengths(tokens).max())
         return tokens[:, : -(-longest // 8) * 8]
 
 
 def _open_clip_tokenizer() -> ModuleType:
-    """open_clip's tokenizer alone: importing the package takes seconds, in every worker."""
+    """The tokenizer module of open_clip alone: importing the package takes seconds per worker."""
     package = importlib.util.find_spec("open_clip")
     assert package, "open_clip_torch is not installed"
     path = Path(str(package.origin)).with_name("tokenizer.py")
@@ -59,9 +59,9 @@ def _open_clip_tokenizer() -> ModuleType:
 
 
 class ClipTokenizer(Tokenizer):
-    """Captions to ids of CLIP's vocabulary: start-of-text, words, end-of-text, padding.
+    """CLIP's tokenizer: start-of-text, byte pairs, end-of-text, padding.
 
-    The ids are open_clip's, except that "<start_of_text>" and "<end_of_text>" written in a caption
+    The ids are those of open_clip, except that "<start_of_text>" and "<end_of_text>" in a caption
     are plain text.
     """
 
@@ -74,31 +74,31 @@ class ClipTokenizer(Tokenizer):
         self.eot_id: int = self.bpe.eot_token_id
 
     def __reduce__(self) -> tuple[type["ClipTokenizer"], tuple[()]]:
-        return ClipTokenizer, ()  # a loader's worker reads the vocabulary itself
+        return ClipTokenizer, ()  # a worker reads the vocabulary itself
 
     def __call__(self, texts: str | list[str], context_length: int = 77) -> Tensor:
-        """Ids, int64 (N, context_length); a caption too long is cut and keeps its end token."""
+        """Ids, int64 (N, context_length); long captions are truncated but keep the end token."""
         return self.bpe(texts, context_length=context_length)
 
     def lengths(self, tokens: Tensor) -> Tensor:
-        """Tokens of each caption, start and end included: (N, L) -> int64 (N,).
+        """Number of tokens of each caption, start and end included: (N, L) -> int64 (N,).
 
-        The end is the highest id; padding tells nothing, since 0 is also the id of "!".
+        Found by the end token, the highest id; the padding, 0, is also the id of "!".
         """
         return tokens.argmax(dim=1) + 1
 
 
 class AltCLIPTokenizer(Tokenizer):
-    """Captions in any language to ids of XLM-RoBERTa's vocabulary: start, pieces, end, padding.
+    """XLM-RoBERTa's multilingual tokenizer: start, sentence pieces, end, padding.
 
-    The ids are transformers', except that special tokens written in a caption are plain text.
+    The ids are those of transformers, except that special tokens in a caption are plain text.
 
     Args:
         name_or_folder: `BAAI/AltCLIP`, a folder in the hub's layout, or the root of a cache.
-        cache_dir: another folder or root to look in; what is fetched goes there.
+        cache_dir: another folder or cache to search; downloads are stored there.
 
     Raises:
-        InputError: there is no tokenizer on this machine, and none can be fetched.
+        InputError: no tokenizer is found locally, and none can be downloaded.
     """
 
     def __init__(self, name_or_folder: str | Path, cache_dir: str | Path | None = None) -> None:
@@ -111,18 +111,18 @@ class AltCLIPTokenizer(Tokenizer):
             )
             self.vocab_size, self.pad_id = len(self.pieces), int(self.pieces.pad_token_id)
             _part_special_tokens(self.pieces.backend_tokenizer, self.pieces.all_special_tokens)
-        except Exception as error:  # whatever foreign or missing files make their reader raise
+        except Exception as error:  # malformed files make the reader raise many types
             raise InputError(
-                f"{self.folder} holds no tokenizer that can be read: download all its files again"
+                f"the tokenizer in {self.folder} cannot be read: download all its files again"
             ) from error
 
     def __reduce__(self) -> tuple[type["AltCLIPTokenizer"], tuple[str]]:
         return AltCLIPTokenizer, (str(self.folder),)  # a worker reads the vocabulary itself
 
     def __call__(self, texts: str | list[str], context_length: int = 77) -> Tensor:
-        """Ids, int64 (N, context_length); a caption too long is cut and keeps its end token."""
+        """Ids, int64 (N, context_length); long captions are truncated but keep the end token."""
         captions = [texts] if isinstance(texts, str) else texts
-        # What UTF-8 cannot write, half of a surrogate pair, becomes a question mark.
+        # Lone surrogates, which UTF-8 cannot encode, become question marks.
         captions = [caption.encode(errors="replace").decode() for caption in captions]
         rows = self.pieces(
             captions,
@@ -134,15 +134,15 @@ class AltCLIPTokenizer(Tokenizer):
         return rows["input_ids"]
 
     def lengths(self, tokens: Tensor) -> Tensor:
-        """Tokens of each caption, start and end included: (N, L) -> int64 (N,)."""
+        """Number of tokens of each caption, start and end included: (N, L) -> int64 (N,)."""
         return (tokens != self.pad_id).sum(dim=1)
 
 
 def _part_special_tokens(backend: Any, special: Sequence[str]) -> None:
-    """Part the first character of special tokens from the rest.
+    """Split special tokens after their first character.
 
-    They are pieces of the vocabulary, which would win over their letters even after
-    `split_special_tokens`, and after full-width letters have become ordinary ones.
+    They are pieces of the vocabulary, and would be matched as a whole in spite of
+    `split_special_tokens`, also when written in full-width letters, which are normalised first.
     """
     from tokenizers import Regex, pre_tokenizers
 

@@ -16,13 +16,13 @@ _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\u30fc\p{Thai}\p{Lao}\p{Khmer}\p{M
 _SPACED = regex.compile(rf"[[\p{{L}}\p{{N}}]--{_UNSPACED}]", regex.V1)
 _WORD = regex.compile(
     rf"""
-    ( (?: ^ [^\p{{L}}\p{{N}}]* )? )  # what stands before the first word
+    ( (?: ^ [^\p{{L}}\p{{N}}]* )? )  # anything before the first word
     (
         (?P<chinese> \p{{Han}}+ )
-      | \p{{Latin}} \p{{Han}}        # a T-shirt and a V-neck are a letter and a character
+      | \p{{Latin}} \p{{Han}}        # Chinese for T-shirt and V-neck: a letter and a character
       | [\p{{Katakana}}\u30fc]+      # foreign words in Japanese
       | {_SPACED.pattern} [[\p{{L}}\p{{N}}\p{{M}}\p{{ASCII}}]--[\s{_UNSPACED}]]*
-      | \X                           # otherwise a character, with its accents and vowel signs
+      | \X                           # any other character, with its combining marks
     )
     ( [^\p{{L}}\p{{N}}]* )
     """,
@@ -31,12 +31,12 @@ _WORD = regex.compile(
 
 
 def split_words(text: str) -> tuple[list[str], Join]:
-    """The words of a caption, and what joins them again, changed or not.
+    """Split a caption into words; return them with a function that joins words to a caption.
 
-    White space parts words, and one space joins them. In a caption mainly of a script without
-    spaces between words, Chinese is parted by jieba and the rest at least into characters;
-    punctuation and white space belong to the word before them; joining gives back the caption,
-    but for white space at its ends, and keeps words that do need a space apart.
+    Words are split at white space and joined by a space. If the caption's main script has no spaces
+    between words, Chinese is segmented by jieba and other such scripts into characters; punctuation
+    and white space are part of the preceding word. Joining unchanged words restores the caption,
+    except for white space at both ends; a space is inserted where two words need one.
     """
     if main_script(text) in UNSPACED:
         return _segment(text), _join
@@ -64,13 +64,13 @@ def _join(words: Sequence[str]) -> str:
 
 @cache
 def _jieba() -> Any:
-    """A segmenter that has read its dictionary, in a second.
+    """A segmenter with its dictionary loaded, which takes a second.
 
-    Its own way of doing so writes to stderr and keeps a file for all users in the temporary folder,
-    over which workers would race and which saves little.
+    jieba's own `initialize` writes to stderr, and caches to a file in the temporary folder that all
+    processes share: they would race for it, and it saves little.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package is older than this Python
+        warnings.simplefilter("ignore")  # jieba uses syntax that this Python deprecates
         import jieba
 
     segmenter = jieba.Tokenizer()

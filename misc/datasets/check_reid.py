@@ -1,4 +1,4 @@
-"""What is wrong with an image re-identification dataset, told from everything that it holds."""
+"""A check of every list and image of a re-identification dataset."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -22,28 +22,30 @@ from misc.datasets.reid_published import (
 )
 
 
-def check_reid(name: str, root: str | Path, workers: int = 1, progress: bool = False) -> Report:
-    """Read every list and every picture.
+def check_reid(name: str, root: str | Path, *, workers: int = 1, progress: bool = False) -> Report:
+    """Read every list and every image.
 
-    Identities that are hard to learn from are a remark: training works with them.
+    Identities that are hard to learn from are a remark, not a fault: training works with them.
 
     Args:
         name, root: as for `read_reid`.
-        workers: processes that read pictures; they do not change the report.
-        progress: show a bar, on a terminal only.
+        workers: processes that read images; the report does not depend on it.
+        progress: show a progress bar, on a terminal only.
 
     Raises:
-        InputError: if the dataset is not there, or a name or a list makes no sense.
+        InputError: the dataset is missing, or a file name or a list is malformed.
     """
     published, _, splits = find_reid(name, root)
     test = (*splits.query, *splits.gallery)
-    tells_cameras = published.cameras > 1
-    places = {picture.path: "" for picture in (*splits.train, *test)}
-    places |= {str(one.path): one.place for one in splits.left_out}
-    pictures_at_fault, digests = read_pictures(places, Path(), workers, progress)
+    has_cameras = published.num_cameras > 1
+    locations = {picture.path: "" for picture in (*splits.train, *test)}
+    locations |= {str(one.path): one.location for one in splits.left_out}
+    pictures_at_fault, digests = read_pictures(
+        locations, Path(), workers=workers, progress=progress
+    )
 
-    repeated = [f"{one.place}: {one.path}" for one in splits.left_out if one.is_there]
-    lost = unmatched_queries(splits.query, splits.gallery, tells_cameras)
+    repeated = [f"{one.location}: {one.path}" for one in splits.left_out if one.is_there]
+    lost = unmatched_queries(splits.query, splits.gallery, has_cameras)
     findings = [
         *pictures_at_fault,
         summarize("repeated_picture", repeated),
@@ -52,12 +54,13 @@ def check_reid(name: str, root: str | Path, workers: int = 1, progress: bool = F
         summarize("unmatched_query", _paths(lost)),
         summarize("identical_pictures", _identical_pictures(splits, digests)),
     ]
+    differences = published.compare_counts(splits)
     return Report(
         published.name,
         {split: count(getattr(splits, split)) for split in SPLITS},
         (
-            *published.compare_counts(splits),
-            *training_remarks(splits.train, tells_cameras),
+            *([differences] if differences else []),
+            *training_remarks(splits.train, has_cameras),
         ),
         tuple(finding for finding in findings if finding.number),
     )
@@ -76,7 +79,7 @@ def _identities_in_both(published: PublishedReIDDataset, splits: ReIDSplits) -> 
 
 
 def _identical_pictures(splits: ReIDSplits, digests: Mapping[str, bytes]) -> list[str]:
-    """An entry for each content of several files that does not say the same of all of them."""
+    """An entry for each set of identical files whose labels differ."""
     labels: dict[bytes, dict[tuple[str, int, int], str]] = defaultdict(dict)
     for side, picture in _sides(splits):
         if digest := digests.get(picture.path):

@@ -1,16 +1,17 @@
-"""CUHK-PEDES (Li et al., CVPR 2017): five older datasets of pedestrians, described anew."""
+"""CUHK-PEDES (Li et al., CVPR 2017): captions for images of five older pedestrian datasets."""
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from misc.datasets.counts import TextCount
 from misc.datasets.text_annotations import Record
-from misc.datasets.text_published import Count, PublishedTextDataset
+from misc.datasets.text_published import PublishedTextDataset
 
 FOLDERS = {"cam_a", "cam_b", "CUHK01", "CUHK03", "Market", "train_query", "test_query"}
 
 
 def recognises(records: Sequence[Record]) -> bool:
-    """By the owners' `processed_tokens`; in the processed form, by the folders of the pictures."""
+    """By `processed_tokens` in the published file; by the image folders in the processed form."""
     return all(
         "processed_tokens" in record.fields
         or FOLDERS & set(PurePosixPath(record.picture.path).parts[:-1])
@@ -21,9 +22,9 @@ def recognises(records: Sequence[Record]) -> bool:
 CUHK_PEDES = PublishedTextDataset(
     "CUHK-PEDES",
     {
-        "train": Count(34054, 68126, 11003),
-        "val": Count(3078, 6158, 1000),
-        "test": Count(3074, 6156, 1000),
+        "train": TextCount(34054, 11003, 68126),
+        "val": TextCount(3078, 1000, 6158),
+        "test": TextCount(3074, 1000, 6156),
     },
     recognises,
 )

@@ -2,8 +2,9 @@
 layout.
 """
 
+from misc.datasets.counts import Count
 from misc.datasets.market1501 import FOLDERS, read_market
-from misc.datasets.reid_published import Count, PublishedReIDDataset
+from misc.datasets.reid_published import PublishedReIDDataset
 
 DUKEMTMC = PublishedReIDDataset(
     name="DukeMTMC-reID",
@@ -11,9 +12,9 @@ DUKEMTMC = PublishedReIDDataset(
     contents=FOLDERS,
     source=(
         "Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera "
-        "Tracking, ECCV workshops 2016, who have withdrawn it"
+        "Tracking, ECCV workshops 2016; withdrawn by its authors"
     ),
-    cameras=8,
+    num_cameras=8,
     counts={
         "train": Count(16522, 702),
         "query": Count(2228, 702),

@@ -1,33 +1,37 @@
-"""What a check of a dataset finds, and the report of it."""
+"""Findings of a dataset check, and its report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from misc.datasets import reid_published, text_published
+from misc.datasets.counts import Count
 
 EXAMPLES = 10  # shown of each kind of fault
 TITLES = {
-    "missing_folder": "Pictures missing with their folder",
-    "missing_picture": "Pictures missing from a folder that is there",
-    "unreadable_picture": "Pictures that cannot be read",
-    "repeated_picture": "Pictures named again by a later record or line",
+    "missing_folder": "Missing images whose folder is missing",
+    "missing_picture": "Missing images in existing folders",
+    "unreadable_picture": "Unreadable images",
+    "repeated_picture": "Images listed more than once",
     "identity_in_two_splits": "Identities in two splits",
     "empty_caption": "Empty captions",
-    "other_script": "Captions in another script than most",
+    "other_script": "Captions in a different script than most",
     "code_fragment": "Captions with fragments of code",
-    "repeated_caption": "Captions that stand for several identities of a split",
-    "picture_in_train_and_test": "Pictures both trained on and tested with",
-    "identity_in_train_and_test": "Identities both trained on and tested with",
-    "unmatched_query": "Queries that nothing in the gallery matches",
-    "identical_pictures": "Identical files of several identities or cameras, or of train and test",
+    "repeated_caption": "Captions shared by several identities of a split",
+    "picture_in_train_and_test": "Images in both train and test",
+    "identity_in_train_and_test": "Identities in both train and test",
+    "unmatched_query": "Queries without a match in the gallery",
+    "identical_pictures": "Identical files with different identities, cameras or sides",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of fault (a key of `TITLES`): how often it was found, and where first.
+    """All faults of one kind.
 
-    `more` is how many examples there are beyond those.
+    Args:
+        kind: a key of `TITLES`.
+        number: of faults.
+        examples: the first few of them.
+        more: number of examples that are not shown.
     """
 
     kind: str
@@ -38,32 +42,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What a dataset holds and what is wrong with it.
+    """Contents of a dataset, and its faults.
 
-    `dataset` is the published name, None for one's own; `remarks` are sentences on differences from
-    the published counts, on what is no fault, and on what could not be told.
+    Args:
+        dataset: the published name; None if the dataset is not a published one.
+        counts: sizes by split.
+        remarks: sentences on what is unusual but no fault, such as sizes other than published.
     """
 
     dataset: str | None
-    counts: Mapping[str, text_published.Count | reid_published.Count]
+    counts: Mapping[str, Count]
     remarks: tuple[str, ...]
     findings: tuple[Finding, ...]
 
     def __str__(self) -> str:
-        lines = [self.dataset or "None of the published datasets"]
-        for split, here in self.counts.items():
-            numbers = (f"{number} {what}" for what, number in asdict(here).items())
-            lines.append(f"{split:<8}{', '.join(numbers)}")
+        lines = [self.dataset or "Not a published dataset"]
+        lines += [f"{split:<8}{count}" for split, count in self.counts.items()]
         lines += self.remarks
         for finding in self.findings:
             lines.append(f"\n{TITLES[finding.kind]}: {finding.number}")
             lines += [f"  {example}" for example in finding.examples]
             if finding.more:
                 lines.append(f"  and {finding.more} more")
-        return "\n".join(lines if self.findings else [*lines, "\nNothing is wrong."])
+        return "\n".join(lines if self.findings else [*lines, "\nNo problems found"])
 
 
 def summarize(kind: str, faults: Sequence[str], number: int | None = None) -> Finding:
-    """The finding of these faults; `number` is how many, where a fault stands for several."""
+    """The finding of all faults of a kind; give `number` if an entry stands for several faults."""
     shown = tuple(faults[:EXAMPLES])
     return Finding(kind, len(faults) if number is None else number, shown, len(faults[EXAMPLES:]))

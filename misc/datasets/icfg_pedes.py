@@ -1,16 +1,17 @@
-"""ICFG-PEDES (Ding et al. 2021, arXiv 2107.12666): pictures of MSMT17, a long caption each."""
+"""ICFG-PEDES (Ding et al. 2021, arXiv 2107.12666): images of MSMT17, each with a long caption."""
 
 import re
 from collections.abc import Sequence
 
+from misc.datasets.counts import TextCount
 from misc.datasets.text_annotations import Record
-from misc.datasets.text_published import Count, PublishedTextDataset
+from misc.datasets.text_published import PublishedTextDataset
 
 PATH = re.compile(r"(^|/)(train|test)/[^/]+/[^/]+$")
 
 
 def recognises(records: Sequence[Record]) -> bool:
-    """By one caption a picture, no validation split, and a folder for each identity."""
+    """By one caption per image, no validation split, and a folder for each identity."""
     return all(
         "file_path" in record.fields
         and record.split != "val"
@@ -22,6 +23,6 @@ def recognises(records: Sequence[Record]) -> bool:
 
 ICFG_PEDES = PublishedTextDataset(
     "ICFG-PEDES",
-    {"train": Count(34674, 34674, 3102), "test": Count(19848, 19848, 1000)},
+    {"train": TextCount(34674, 3102, 34674), "test": TextCount(19848, 1000, 19848)},
     recognises,
 )

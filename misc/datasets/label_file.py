@@ -1,4 +1,4 @@
-"""A text file that labels pictures: a line for each, its name first and its number last."""
+"""Label files: a line for each image, with its name first and a number last."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,24 +7,26 @@ from errors import InputError
 
 
 def read_labels(file: Path) -> Iterator[tuple[str, str, int]]:
-    """Where a line stands (for a message), the name and the number on it; blank lines are none.
+    """Yield (location, name, number) for each line that is not blank.
+
+    The location, file and line number, is for messages.
 
     Raises:
-        InputError: if the file cannot be read, or a line is no such line.
+        InputError: the file cannot be read, or a line is malformed.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read ({error}); unpack the dataset anew") from None
+        raise InputError(f"{file} cannot be read ({error}); unpack the dataset again") from None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        place = f"{file}, line {number}"
+        location = f"{file}, line {number}"
         try:
             name, *_, label = line.split()
-            yield place, name, int(label)
+            yield location, name, int(label)
         except ValueError:
             raise InputError(
-                f"{place}: {line!r} does not begin with a picture's name and end with a number; "
-                "mend the line, or take it out"
+                f"{location}: expected an image name first and a number last, got {line!r}; fix or "
+                "remove the line"
             ) from None

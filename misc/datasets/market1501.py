@@ -1,31 +1,33 @@
-"""Market-1501 (Zheng et al., ICCV 2015), whose folders and file names others took over.
+"""Market-1501 (Zheng et al., ICCV 2015), whose layout other datasets adopted.
 
-Who is seen and by which camera stands in a picture's name: `0002_c1s1_000451_03.jpg` is identity 2
-at the first camera. It is the layout for pictures of one's own, too.
+A file name holds identity and camera: `0002_c1s1_000451_03.jpg` is identity 2 at the first camera.
+Use this layout for images of your own.
 """
 
 import re
 from pathlib import Path
 
 from errors import InputError
-from misc.datasets.reid_published import Count, PublishedReIDDataset, ReIDPicture, ReIDSplits
+from misc.datasets.counts import Count
+from misc.datasets.reid_published import PublishedReIDDataset, ReIDPicture, ReIDSplits
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 NAME = re.compile(r"(-?\d+)_c(\d+)")
 SUFFIXES = (".jpg", ".jpeg", ".png")
-JUNK = -1  # what a detector took for a person; identity 0 is a real one, whom nobody looks for
+JUNK = -1  # false detections; identity 0 are real distractors, who are never queried
 
 
 def read_market(folder: Path) -> ReIDSplits:
+    """Read train, query and gallery of a folder."""
     train, query, gallery = (read_named_pictures(folder / name) for name in FOLDERS)
     return ReIDSplits(train, query, gallery)
 
 
 def read_named_pictures(folder: Path) -> list[ReIDPicture]:
-    """The pictures of a folder in the order of their names, without junk.
+    """Read the images of a folder, sorted by name, without junk.
 
     Raises:
-        InputError: if a name does not begin with identity and camera, or there are no pictures.
+        InputError: a name does not start with identity and camera, or there are no images.
     """
     pictures = []
     for file in sorted(folder.iterdir()):
@@ -34,14 +36,14 @@ def read_named_pictures(folder: Path) -> list[ReIDPicture]:
         name = NAME.match(file.name)
         if name is None or int(name[2]) == 0:
             raise InputError(
-                f"{file}: the name does not begin with an identity and a camera from 1 on, as "
-                "0002_c1s1_000451_03.jpg does; rename the picture or take it out"
+                f"{file}: the name must start with identity and camera (from 1), as in "
+                "0002_c1s1_000451_03.jpg; rename or remove the file"
             )
         if int(name[1]) != JUNK:
             pictures.append(ReIDPicture(str(file), int(name[1]), int(name[2]) - 1))
     if not pictures:
         raise InputError(
-            f"{folder} holds no pictures ({', '.join(SUFFIXES)}); unpack the dataset anew"
+            f"{folder} has no images ({', '.join(SUFFIXES)}); unpack the dataset again"
         )
     return pictures
 
@@ -51,7 +53,7 @@ MARKET1501 = PublishedReIDDataset(
     folder="Market-1501-v15.09.15",
     contents=FOLDERS,
     source="Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015",
-    cameras=6,
+    num_cameras=6,
     counts={
         "train": Count(12936, 751),
         "query": Count(3368, 750),

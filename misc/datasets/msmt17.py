@@ -1,14 +1,14 @@
-"""MSMT17 (Wei et al., CVPR 2018): lists name the pictures, whose names tell the camera."""
+"""MSMT17 (Wei et al., CVPR 2018): lists of images whose names hold the camera."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from errors import InputError
+from misc.datasets.counts import Count
 from misc.datasets.label_file import read_labels
 from misc.datasets.market1501 import JUNK
 from misc.datasets.reid_published import (
-    Count,
     LeftOut,
     PublishedReIDDataset,
     ReIDPicture,
@@ -19,7 +19,7 @@ LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
 
 
 def read_msmt17(folder: Path) -> ReIDSplits:
-    """The pictures of `list_val.txt` are trained on, too, as is published."""
+    """Read the splits; train includes `list_val.txt`, as published."""
     *lists_of_train, of_query, of_gallery = (folder / name for name in LISTS)
 
     def read(images: str, *lists: Path) -> Listed:
@@ -35,52 +35,52 @@ def read_msmt17(folder: Path) -> ReIDSplits:
 
 
 def _camera(path: Path) -> int:
-    """From `0000_000_01_0303morning_0008_0.jpg`: the third field, which counts from 1."""
+    """The third field of names like `0000_000_01_0303morning_0008_0.jpg`, minus 1."""
     fields = path.stem.split("_")
     if len(fields) < 3 or not fields[2].isdecimal() or int(fields[2]) == 0:
         raise InputError(
-            f"{path}: the third field of the name is not a camera from 1 on, as it is in "
-            "0000_000_01_0303morning_0008_0.jpg; rename the picture, or take it off its list"
+            f"{path}: the third field of the name must be a camera (from 1), as in "
+            "0000_000_01_0303morning_0008_0.jpg; rename the file, or remove it from its list"
         )
     return int(fields[2]) - 1
 
 
 @dataclass(frozen=True)
 class Listed:
-    """The identity of every picture that lists name, in their order, and what they name in vain."""
+    """Identities of the listed images, in order, and the lines that were skipped."""
 
     identities: Mapping[Path, int]
     left_out: Sequence[LeftOut]
 
 
 def read_lists(files: tuple[Path, ...], locate: Callable[[str], Path]) -> Listed:
-    """What the lines `name identity` of these lists name, without junk.
+    """Read lists with lines `name identity`, without junk.
 
     Args:
-        locate: where the picture of that name lies.
+        locate: the path of the image with a name.
 
     Raises:
-        InputError: if a list cannot be read, gives a picture two identities, or none of the
-            pictures is there.
+        InputError: a list cannot be read, gives an image two identities, or none of the images
+            exists.
     """
     identities: dict[Path, int] = {}
     left_out = []
     for file in files:
-        for place, name, identity in read_labels(file):
+        for location, name, identity in read_labels(file):
             path = locate(name)
             if path in identities:
                 if identities[path] != identity:
                     raise InputError(
-                        f"{place}: {name} is identity {identity} here and "
-                        f"{identities[path]} before; take the wrong line out"
+                        f"{location}: {name} has identity {identity}, but {identities[path]} in an "
+                        "earlier line; remove the wrong line"
                     )
-                left_out.append(LeftOut(file, place, path, is_there=True))
+                left_out.append(LeftOut(file, location, path, is_there=True))
             elif not path.is_file():
-                left_out.append(LeftOut(file, place, path, is_there=False))
+                left_out.append(LeftOut(file, location, path, is_there=False))
             elif identity != JUNK:
                 identities[path] = identity
     if not identities:
-        raise InputError(f"{files[0]} names no picture that is there; unpack the dataset anew")
+        raise InputError(f"none of the images in {files[0]} exists; unpack the dataset again")
     return Listed(identities, left_out)
 
 
@@ -92,7 +92,7 @@ MSMT17 = PublishedReIDDataset(
         "Wei et al., Person Transfer GAN to Bridge Domain Gap for Person Re-identification, CVPR "
         "2018"
     ),
-    cameras=15,
+    num_cameras=15,
     counts={
         "train": Count(32621, 1041),
         "query": Count(11659, 3060),

@@ -1,9 +1,10 @@
-"""Occluded-Duke (Miao et al., ICCV 2019): DukeMTMC-reID split anew, with something in front of
-everybody who is looked for.
+"""Occluded-Duke (Miao et al., ICCV 2019): a split of DukeMTMC-reID in which all queries are
+occluded.
 """
 
+from misc.datasets.counts import Count
 from misc.datasets.market1501 import FOLDERS, read_market
-from misc.datasets.reid_published import Count, PublishedReIDDataset
+from misc.datasets.reid_published import PublishedReIDDataset
 
 OCCLUDED_DUKE = PublishedReIDDataset(
     name="Occluded-Duke",
@@ -11,9 +12,9 @@ OCCLUDED_DUKE = PublishedReIDDataset(
     contents=FOLDERS,
     source=(
         "Miao et al., Pose-Guided Feature Alignment for Occluded Person Re-Identification, ICCV "
-        "2019, whose lists make it from DukeMTMC-reID"
+        "2019, who publish the lists that derive it from DukeMTMC-reID"
     ),
-    cameras=8,
+    num_cameras=8,
     counts={
         "train": Count(15618, 702),
         "query": Count(2210, 519),

@@ -1,4 +1,4 @@
-"""Reading every picture of a dataset once, in several processes, for a check of it."""
+"""Reading of all images of a dataset, in several processes, to find missing and broken ones."""
 
 import hashlib
 import multiprocessing
@@ -16,9 +16,7 @@ from misc.datasets.pictures import read_picture
 
 @dataclass(frozen=True)
 class Reading:
-    """A digest of a picture's bytes; or the kind of fault and the reason, if training could not
-    read it.
-    """
+    """Digest of an image file, or the kind of fault and its reason if it cannot be read."""
 
     digest: bytes = b""
     fault: str = ""
@@ -26,33 +24,36 @@ class Reading:
 
 
 def read_pictures(
-    places: Mapping[str, str], root: Path, workers: int, progress: bool
+    locations: Mapping[str, str], root: Path, *, workers: int, progress: bool
 ) -> tuple[list[Finding], dict[str, bytes]]:
-    """Which pictures are at fault: those missing with their folder (an example for each folder),
-    alone missing, unreadable. Of the others a digest of the bytes, by name.
+    """Read all images of a dataset.
 
     Args:
-        places: of each picture, by its name from `root` on, what names it; "" where the picture
-            tells that itself.
-        workers: processes; they do not change the result.
-        progress: show a bar, on a terminal only.
+        locations: by image path relative to `root`, the record that lists the image, for messages;
+            "" if none does.
+        workers: processes; the result does not depend on it.
+        progress: show a progress bar, on a terminal only.
+
+    Returns:
+        The findings (missing with their folder, one example per folder; missing; unreadable), and
+        digests of the readable files by path.
 
     Raises:
-        InputError: if there are no workers.
+        InputError: `workers` is less than 1.
     """
     if workers < 1:
-        raise InputError(f"{workers} workers: give at least one")
-    absent = _absent_folders(places, root)
-    here = [name for name in places if name not in absent]
+        raise InputError(f"workers={workers}: give at least 1")
+    absent = _absent_folders(locations, root)
+    here = [name for name in locations if name not in absent]
 
     faults: dict[str, list[str]] = defaultdict(list)
     digests = {}
     readings = _map([root / name for name in here], workers)
-    bar = tqdm(readings, total=len(here), unit=" pictures", disable=None if progress else True)
+    bar = tqdm(readings, total=len(here), unit=" images", disable=None if progress else True)
     for name, reading in zip(here, bar, strict=True):
         if reading.fault:
-            place = f"{places[name]}: " if places[name] else ""
-            faults[reading.fault].append(f"{place}{reading.reason or name}")
+            location = f"{locations[name]}: " if locations[name] else ""
+            faults[reading.fault].append(f"{location}{reading.reason or name}")
         else:
             digests[name] = reading.digest
 
@@ -60,7 +61,7 @@ def read_pictures(
     findings = [
         summarize(
             "missing_folder",
-            [f"{root / folder}: {number} pictures" for folder, number in folders],
+            [f"{root / folder}: {number} images" for folder, number in folders],
             number=len(absent),
         ),
         *(summarize(kind, faults[kind]) for kind in ("missing_picture", "unreadable_picture")),
@@ -69,7 +70,7 @@ def read_pictures(
 
 
 def _absent_folders(names: Iterable[str], root: Path) -> dict[str, PurePosixPath]:
-    """The pictures whose folder is missing, each with the highest folder that is."""
+    """Images whose folder is missing, each with the topmost missing folder."""
     highest: dict[PurePosixPath, PurePosixPath | None] = {}
     absent = {}
     for name in names:
@@ -86,7 +87,7 @@ def _map(files: list[Path], workers: int) -> Iterator[Reading]:
     if workers == 1:
         yield from map(_read, files)
         return
-    # Spawned, not forked: a parent that has threads (torch, for one) must not be copied.
+    # Spawn, since forking a process that has threads (torch starts some) is unsafe.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from pool.imap(_read, files, chunksize=32)
 

@@ -1,4 +1,4 @@
-"""Pictures on the disk."""
+"""Image files."""
 
 from pathlib import Path
 
@@ -8,18 +8,17 @@ from errors import InputError
 
 
 def read_picture(file: Path) -> Image.Image:
-    """The picture in RGB.
+    """Read an image as RGB.
 
     Raises:
-        InputError: if it is missing or cannot be decoded.
+        InputError: the file is missing or cannot be decoded.
     """
     try:
         with Image.open(file) as picture:
             return picture.convert("RGB")
     except FileNotFoundError:
         raise InputError(
-            f"there is no picture {file}, which the dataset names; check data.image_root, or "
-            "reid.root"
+            f"image {file} does not exist; check data.image_root or reid.root"
         ) from None
     except Exception as error:  # Pillow raises nearly any type on a damaged file
-        raise InputError(f"the picture {file} cannot be read ({error}); replace it") from None
+        raise InputError(f"image {file} cannot be read ({error}); replace it") from None

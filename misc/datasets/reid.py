@@ -1,4 +1,4 @@
-"""An image re-identification dataset on this machine: whom to train on, and whom to look for."""
+"""Image re-identification datasets: training images, queries and gallery."""
 
 import difflib
 import logging
@@ -36,111 +36,109 @@ PUBLISHED = {
     "vehicleid-1600": VEHICLEID_1600,
     "vehicleid-2400": VEHICLEID_2400,
 }
-SHOWN = 8  # of the things found where a dataset was expected
+SHOWN = 8  # files listed in the message about a missing dataset
 
 
 @dataclass(frozen=True)
 class ReIDDataset:
-    """Pictures whose paths are whole.
+    """Images of a dataset, with full paths.
 
-    Identities are 0, 1, ... in `train`, in the order of the written ones; `query` and `gallery`
-    keep the written ones. `cameras` and `views` are how many there can be; `draws` how many
-    galleries are drawn from the test pictures, of which `query` and `gallery` are one.
+    Args:
+        train: with identities renumbered 0, 1, ... in the order of the annotated ones.
+        query, gallery: with identities as annotated.
+        num_draws: galleries drawn at random from the test images; `query` and `gallery` are the
+            first draw.
     """
 
     name: str
     train: Sequence[ReIDPicture]
     query: Sequence[ReIDPicture]
     gallery: Sequence[ReIDPicture]
-    cameras: int
-    views: int
-    draws: int = 1
+    num_cameras: int
+    num_views: int
+    num_draws: int = 1
 
     @property
-    def tells_cameras(self) -> bool:
-        """Whether a query's own camera can be left out of the gallery (Zheng et al. 2015)."""
-        return self.cameras > 1
+    def has_cameras(self) -> bool:
+        """Whether a query ignores its identity under its own camera (Zheng et al. 2015)."""
+        return self.num_cameras > 1
 
     def draw(self, seed: int, number: int) -> tuple[Sequence[ReIDPicture], Sequence[ReIDPicture]]:
-        """Queries and gallery number 0, 1, ... of a seed: always the same where none is drawn."""
-        if self.draws == 1:
+        """Queries and gallery of draw 0, 1, ...; `query` and `gallery` if there is a single one."""
+        if self.num_draws == 1:
             return self.query, self.gallery
         return draw_gallery((*self.query, *self.gallery), seed, number)
 
     def describe(self) -> str:
-        """Pictures and identities of every split, in one line."""
-        counts = ((split, count(getattr(self, split))) for split in SPLITS)
-        return "; ".join(
-            f"{split} {here.pictures} pictures, {here.identities} identities"
-            for split, here in counts
-        )
+        """The sizes of the splits, in one line."""
+        return "; ".join(f"{split} {count(getattr(self, split))}" for split in SPLITS)
 
 
 @dataclass(frozen=True)
 class ReIDTraining:
-    """What several datasets hold to train on together.
+    """The joint training set of several datasets, which share no identity, camera or view.
 
-    `datasets` are the same with the cameras and views that they have here, for tests of a model
-    that knows these; their training identities are those of `pictures`, too.
+    Args:
+        datasets: the same datasets, with cameras, views and training identities numbered as in
+            `pictures`, to test a model that was trained with these numbers.
     """
 
     pictures: Sequence[ReIDPicture]
-    identities: int
-    cameras: int
-    views: int
+    num_identities: int
+    num_cameras: int
+    num_views: int
     datasets: Sequence[ReIDDataset]
 
 
 def read_reid(name: str, root: str | Path) -> ReIDDataset:
-    """Read a dataset, and say in the log what it holds and where that is not what was published.
+    """Read a dataset, and log its sizes, how they differ from the published ones, and its faults.
 
     Args:
         name: a key of `PUBLISHED`.
-        root: the dataset's own folder, or the one above it.
+        root: the dataset's folder, or its parent.
 
     Raises:
-        InputError: if the dataset is not there, or is not what it should be.
+        InputError: the dataset is missing or malformed.
     """
     published, folder, splits = find_reid(name, root)
-    every = (*splits.train, *splits.query, *splits.gallery)
+    pictures = (*splits.train, *splits.query, *splits.gallery)
     dataset = ReIDDataset(
         published.name,
         _renumbered(splits.train),
         splits.query,
         splits.gallery,
-        max(published.cameras, *(picture.camera + 1 for picture in every)),
-        splits.views,
-        published.draws,
+        max(published.num_cameras, *(picture.camera + 1 for picture in pictures)),
+        splits.num_views,
+        published.num_draws,
     )
     _report_left_out(splits.left_out)
     log.info("%s (%s): %s", dataset.name, folder, dataset.describe())
     if differences := published.compare_counts(splits):
-        log.info("not as %s was published: %s", dataset.name, "; ".join(differences))
-    for remark in training_remarks(dataset.train, dataset.tells_cameras):
+        log.info(differences)
+    for remark in training_remarks(dataset.train, dataset.has_cameras):
         log.warning("%s: %s", folder, remark)
-    _check_test(dataset, folder)
+    _check_test_images(dataset, folder)
     return dataset
 
 
 def find_reid(name: str, root: str | Path) -> tuple[PublishedReIDDataset, Path, ReIDSplits]:
-    """As which dataset pictures are read, from which folder, and the pictures.
+    """The published dataset of a name, its folder below `root`, and its images.
 
-    Args and errors are those of `read_reid`.
+    Arguments and errors are those of `read_reid`.
     """
     if name not in PUBLISHED:
         near = difflib.get_close_matches(name.lower(), PUBLISHED, n=1, cutoff=0.0)[0]
         known = ", ".join(PUBLISHED)
         raise InputError(f"unknown dataset {name!r}: did you mean {near}? ({known})")
     published = PUBLISHED[name]
-    folder = _find_folder(published, name, Path(root))
+    folder = _find_folder(published, Path(root))
     return published, folder, published.read(folder)
 
 
 def join_reid_training(datasets: Sequence[ReIDDataset]) -> ReIDTraining:
-    """The training pictures of all datasets.
+    """Join the training images of all datasets.
 
-    Identities, cameras and views go on counting from dataset to dataset: nobody of one is somebody
-    of another.
+    Each dataset's identities, cameras and views are numbered after those of the datasets before.
     """
     identities = cameras = views = 0
     numbered = []
@@ -148,47 +146,47 @@ def join_reid_training(datasets: Sequence[ReIDDataset]) -> ReIDTraining:
         numbered.append(
             replace(
                 dataset,
-                train=_moved(dataset.train, identities, cameras, views),
-                query=_moved(dataset.query, 0, cameras, views),
-                gallery=_moved(dataset.gallery, 0, cameras, views),
+                train=_shifted(dataset.train, identities, cameras, views),
+                query=_shifted(dataset.query, 0, cameras, views),
+                gallery=_shifted(dataset.gallery, 0, cameras, views),
             )
         )
         identities += count(dataset.train).identities
-        cameras += dataset.cameras
-        views += dataset.views
+        cameras += dataset.num_cameras
+        views += dataset.num_views
     pictures = [picture for dataset in numbered for picture in dataset.train]
     return ReIDTraining(pictures, identities, cameras, views, numbered)
 
 
-def _moved(
+def _shifted(
     pictures: Sequence[ReIDPicture], identity: int, camera: int, view: int
 ) -> list[ReIDPicture]:
-    """With identities, cameras and views that start from these."""
+    """The images with these offsets added to identity, camera and view."""
     return [
         replace(p, identity=p.identity + identity, camera=p.camera + camera, view=p.view + view)
         for p in pictures
     ]
 
 
-def _find_folder(published: PublishedReIDDataset, name: str, root: Path) -> Path:
-    places = (root, root / PurePath(published.folder).name, root / published.folder)
-    for place in places:
-        if all((place / content).exists() for content in published.contents):
-            return place
-    nearest = next(place for place in (*reversed(places), *root.parents) if place.is_dir())
-    there = sorted(file.name for file in nearest.iterdir())
-    found = ", ".join([*there[:SHOWN], *(["..."] if there[SHOWN:] else [])]) or "nothing"
+def _find_folder(published: PublishedReIDDataset, root: Path) -> Path:
+    folders = (root, root / PurePath(published.folder).name, root / published.folder)
+    for folder in folders:
+        if all((folder / content).exists() for content in published.contents):
+            return folder
+    nearest = next(folder for folder in (*reversed(folders), *root.parents) if folder.is_dir())
+    files = sorted(file.name for file in nearest.iterdir())
+    found = ", ".join([*files[:SHOWN], *(["..."] if files[SHOWN:] else [])]) or "nothing"
     raise InputError(
-        f"{published.name} is neither in {root} nor in {root / published.folder}, which should "
-        f"hold {', '.join(published.contents)} ({nearest} holds {found}); its owners give it out "
-        f"on request ({published.source}), and `python -m misc.synthetic --help` draws "
-        "pictures in the same layout"
+        f"{published.name} not found in {root} or {root / published.folder}: expected "
+        f"{', '.join(published.contents)}, but {nearest} contains {found}; request the dataset "
+        f"from its authors ({published.source}), or draw synthetic images in the same layout with "
+        "`python -m misc.synthetic`"
     )
 
 
 def _renumbered(pictures: Sequence[ReIDPicture]) -> list[ReIDPicture]:
-    written = sorted({picture.identity for picture in pictures})
-    numbers = {identity: number for number, identity in enumerate(written)}
+    annotated = sorted({picture.identity for picture in pictures})
+    numbers = {identity: number for number, identity in enumerate(annotated)}
     return [replace(picture, identity=numbers[picture.identity]) for picture in pictures]
 
 
@@ -197,28 +195,28 @@ def _report_left_out(left_out: Sequence[LeftOut]) -> None:
     for one in left_out:
         faults[one.file, one.is_there].append(one.path)
     for (file, is_there), paths in faults.items():
-        fault = "stand there again" if is_there else "are not there"
-        _warn(file, [str(path) for path in paths], f"pictures {fault} and are left out")
+        fault = "repeated" if is_there else "missing"
+        _warn(file, f"skipped {fault} images", [str(path) for path in paths])
 
 
-def _check_test(dataset: ReIDDataset, folder: Path) -> None:
-    """Say in the log which queries nothing in the gallery matches.
+def _check_test_images(dataset: ReIDDataset, folder: Path) -> None:
+    """Log queries without a match in the gallery, and test images that are also training images.
 
     Raises:
-        InputError: if nothing matches any of them.
+        InputError: no query has a match.
     """
-    lost = unmatched_queries(dataset.query, dataset.gallery, dataset.tells_cameras)
-    elsewhere = " under another camera" if dataset.tells_cameras else ""
+    lost = unmatched_queries(dataset.query, dataset.gallery, dataset.has_cameras)
+    elsewhere = " under another camera" if dataset.has_cameras else ""
     if len(lost) == len(dataset.query):
         raise InputError(
-            f"{folder}: no query shows anyone whom the gallery shows{elsewhere}; take both from "
-            "the same dataset"
+            f"{folder}: no query has its identity in the gallery{elsewhere}; take both from the "
+            "same dataset"
         )
-    _warn(folder, [q.path for q in lost], f"queries have no match in the gallery{elsewhere}")
+    _warn(folder, f"queries without a match in the gallery{elsewhere}", [q.path for q in lost])
     both = pictures_in_both(dataset.train, (*dataset.query, *dataset.gallery))
-    _warn(folder, [p.path for p in both], "pictures are both trained on and tested with")
+    _warn(folder, "images in both train and test", [p.path for p in both])
 
 
-def _warn(place: Path, paths: Sequence[str], fault: str) -> None:
+def _warn(source: Path, fault: str, paths: Sequence[str]) -> None:
     if paths:
-        log.warning("%s: %d %s, %s first", place, len(paths), fault, paths[0])
+        log.warning("%s: %s: %d (first: %s)", source, fault, len(paths), paths[0])

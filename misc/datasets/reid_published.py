@@ -1,18 +1,20 @@
-"""A published dataset of image re-identification: what its owners say it holds, how it is read."""
+"""Published image re-identification datasets: their sizes, and how they are read."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from misc.datasets.counts import Count, compare_counts
 
 SPLITS = ("train", "query", "gallery")
 
 
 @dataclass(frozen=True)
 class ReIDPicture:
-    """One picture of a person or a vehicle.
+    """One image of a person or a vehicle.
 
-    `camera` counts from 0, and is 0 where a dataset tells none; so is `view`, the side that is
-    seen, which only VeRi-776 tells.
+    `camera` counts from 0 and is 0 in datasets without cameras. `view` is the side that is seen; it
+    is 0 in all datasets but VeRi-776.
     """
 
     path: str
@@ -23,70 +25,61 @@ class ReIDPicture:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A picture that a line of a list (`place`) names in vain: for it is not there, or the list
-    names it again.
+    """A line of a list that is skipped, since its image is missing or listed before.
+
+    Args:
+        location: file and line number, for messages.
+        is_there: whether the image exists; then it is listed twice.
     """
 
     file: Path
-    place: str
+    location: str
     path: Path
     is_there: bool
 
 
 @dataclass(frozen=True)
 class ReIDSplits:
-    """A dataset's pictures, with their identities as written; `views` is how many there can be."""
+    """The images of a dataset, with identities as annotated, and the number of views."""
 
     train: Sequence[ReIDPicture]
     query: Sequence[ReIDPicture]
     gallery: Sequence[ReIDPicture]
-    views: int = 1
+    num_views: int = 1
     left_out: Sequence[LeftOut] = ()
 
 
 @dataclass(frozen=True)
-class Count:
-    """How much there is in one split."""
-
-    pictures: int
-    identities: int
-
-
-@dataclass(frozen=True)
 class PublishedReIDDataset:
-    """
+    """A published dataset of image re-identification.
+
     Args:
-        folder: the dataset's own, as its owners name it.
-        contents: the files and folders in it that are read.
-        source: whom to ask for it: those who published it, and where.
-        counts: of the splits, where they are known; one's own pictures have none.
-        read: the pictures of that folder.
-        draws: galleries that are drawn anew from the test pictures, and averaged over.
-        numbered_apart: whether an identity in train is another one than that of its number in test.
+        folder: name of the dataset's folder, as published.
+        contents: files and folders in it that are read.
+        source: the paper whose authors give out the dataset.
+        counts: published sizes of the splits, as far as they are known.
+        read: reads the images of a folder.
+        num_draws: galleries drawn at random from the test images, over which results are averaged.
+        numbered_apart: whether the same number in train and test means different identities.
     """
 
     name: str
     folder: str
     contents: tuple[str, ...]
     source: str
-    cameras: int
+    num_cameras: int
     counts: Mapping[str, Count]
     read: Callable[[Path], ReIDSplits]
-    draws: int = 1
+    num_draws: int = 1
     numbered_apart: bool = False
 
-    def compare_counts(self, splits: ReIDSplits) -> list[str]:
-        """A sentence for each number that differs from the published one; none when all agree."""
-        sentences = []
-        for split, published in self.counts.items():
-            here = count(getattr(splits, split))
-            for what in ("pictures", "identities"):
-                found, expected = getattr(here, what), getattr(published, what)
-                if found != expected:
-                    sentences.append(f"{split}: {found} {what}, {expected} published")
-        return sentences
+    def compare_counts(self, splits: ReIDSplits) -> str:
+        """One sentence on the sizes that differ from the published ones; empty if all agree."""
+        here = {split: count(getattr(splits, split)) for split in SPLITS}
+        return compare_counts(self.name, here, self.counts)
 
 
 def count(pictures: Iterable[ReIDPicture]) -> Count:
+    """Images and identities of a split."""
     pictures = list(pictures)
     return Count(len(pictures), len({picture.identity for picture in pictures}))

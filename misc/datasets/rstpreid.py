@@ -1,16 +1,17 @@
-"""RSTPReid (Zhu et al., ACM MM 2021): pictures of MSMT17, two captions each."""
+"""RSTPReid (Zhu et al., ACM MM 2021): images of MSMT17, each with two captions."""
 
 import re
 from collections.abc import Sequence
 
+from misc.datasets.counts import TextCount
 from misc.datasets.text_annotations import Record
-from misc.datasets.text_published import Count, PublishedTextDataset
+from misc.datasets.text_published import PublishedTextDataset
 
 NAME = re.compile(r"(^|/)\d+_c\d+_\d+\.\w+$")
 
 
 def recognises(records: Sequence[Record]) -> bool:
-    """By the owners' `img_path`; in the processed form, by the names of the pictures."""
+    """By `img_path` in the published file; by the image names in the processed form."""
     return all(
         "img_path" in record.fields or NAME.search(record.picture.path) for record in records
     )
@@ -19,9 +20,9 @@ def recognises(records: Sequence[Record]) -> bool:
 RSTPREID = PublishedTextDataset(
     "RSTPReid",
     {
-        "train": Count(18505, 37010, 3701),
-        "val": Count(1000, 2000, 200),
-        "test": Count(1000, 2000, 200),
+        "train": TextCount(18505, 3701, 37010),
+        "val": TextCount(1000, 200, 2000),
+        "test": TextCount(1000, 200, 2000),
     },
     recognises,
 )

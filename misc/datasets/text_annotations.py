@@ -1,9 +1,8 @@
-"""The annotations of text-to-person datasets: which picture shows whom, and what people wrote about
-it.
+"""Annotations of text-to-person datasets: images with their identities and captions.
 
 CUHK-PEDES (Li et al., CVPR 2017), ICFG-PEDES (Ding et al. 2021, arXiv 2107.12666) and RSTPReid (Zhu
-et al., ACM MM 2021) are read from their owners' files, or from a folder of `{split}_reid.json`.
-Which of them a file is, is seen from its records.
+et al., ACM MM 2021) are read from the published files, or from a folder of `{split}_reid.json`. The
+format is detected.
 """
 
 import json
@@ -19,9 +18,9 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class TextPicture:
-    """One picture with its captions.
+    """One image with its captions.
 
-    `back_translations` runs beside `captions`; None stands where a caption has none.
+    `back_translations` has an entry for each caption, None if there is no back-translation.
     """
 
     path: str
@@ -35,32 +34,35 @@ Splits = dict[str, list[TextPicture]]
 
 @dataclass(frozen=True)
 class Record:
-    """One entry of an annotation file: where it stands, what was written there, what it says.
+    """One entry of an annotation file.
 
-    The picture's identity is the written one.
+    Args:
+        location: file and record number, for messages.
+        fields: the entry as it was read.
+        picture: its image, with the identity as annotated.
     """
 
-    place: str
+    location: str
     fields: Mapping[str, Any]
     split: str
     picture: TextPicture
 
 
 def read_annotations(source: str | Path) -> Splits:
-    """The pictures of every split that the dataset has, with their identities as written.
+    """The images of each split of a dataset, with identities as annotated.
 
     Args:
         source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, or a folder with
             `train_reid.json`, `val_reid.json`, `test_reid.json`.
 
     Raises:
-        InputError: if there is no such file, or it is not such a file; the record is named.
+        InputError: the file is missing or malformed; the message names the record.
     """
     return split_records(read_records(source))
 
 
 def split_records(records: Sequence[Record]) -> Splits:
-    """The pictures of every split, with their identities as written."""
+    """The images of each split, with identities as annotated."""
     splits: Splits = {}
     for record in records:
         splits.setdefault(record.split, []).append(record.picture)
@@ -68,14 +70,14 @@ def split_records(records: Sequence[Record]) -> Splits:
 
 
 def read_records(source: str | Path, language: str | None = None) -> list[Record]:
-    """Every record of a dataset, in the order of the file, or of the files of a folder.
+    """All records of a dataset, in the order of the file, or of the files of a folder.
 
     Args:
         source: as for `read_annotations`.
         language: of the captions, where `source` is a folder of `{split}_reid_{lang}.json`.
 
     Raises:
-        InputError: as `read_annotations` does, or if there is nothing in this language.
+        InputError: as in `read_annotations`, or there are no captions in the language.
     """
     source = Path(source)
     if source.is_dir():
@@ -91,8 +93,8 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
             raise InputError(_nothing_in(source, language))
     elif language and source.is_file():
         raise InputError(
-            f"data.languages: {source} is one file; captions by language are a folder of "
-            f"{{split}}_reid_{{lang}}.json, such as train_reid_{language}.json"
+            f"data.languages: {source} is a single file; captions by language are read from a "
+            f"folder of {{split}}_reid_{{lang}}.json, such as train_reid_{language}.json"
         )
     else:
         written = [(source, number, fields) for number, fields in enumerate(_read_list(source))]
@@ -100,22 +102,22 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
 
 
 def _nothing_in(folder: Path, language: str | None) -> str:
-    """The sentence about a folder that holds no annotations in the language."""
+    """The message about a folder without annotations in the language."""
     files = [file for split in SPLITS for file in folder.glob(f"{split}_reid_*.json")]
     found = ", ".join(sorted({file.stem.split("_reid_")[1] for file in files}))
     if language:
         return (
-            f"data.languages: the folder {folder} holds no train_reid_{language}.json, nor one for "
-            f"val or test; the languages found there: {found or 'none'}"
+            f"data.languages: {folder} has no train_reid_{language}.json, nor one for val or test; "
+            f"languages found: {found or 'none'}"
         )
     if found:
         return (
-            f"data.languages: the folder {folder} holds captions by language only ({found}); give "
-            "those to read, such as data.languages=[en]"
+            f"data.languages: {folder} has captions by language only ({found}); name the ones to "
+            "read, such as data.languages=[en]"
         )
     return (
-        f"data.annotation_file: the folder {folder} holds none of train_reid.json, val_reid.json, "
-        "test_reid.json; name one of the datasets' own files, or a folder with these"
+        f"data.annotation_file: {folder} has no train_reid.json, val_reid.json or test_reid.json; "
+        "give a folder with these, or a published annotation file"
     )
 
 
@@ -124,16 +126,15 @@ def _read_list(file: Path) -> list[Mapping[str, Any]]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"data.annotation_file: there is no file {file}; the dataset's owners give it out on "
-            "request, and `python -m misc.synthetic --help` draws pedestrians in the same "
-            "layout"
+            f"data.annotation_file: {file} does not exist; request it from the dataset's authors, "
+            "or draw synthetic pedestrians in the same layout with `python -m misc.synthetic`"
         ) from None
     except OSError as error:
         raise InputError(f"data.annotation_file: {file} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(
-            f"data.annotation_file: {file} is not JSON ({error}); give the dataset's annotation "
-            "file"
+            f"data.annotation_file: {file} is not valid JSON ({error}); give the "
+            "dataset's annotation file"
         ) from None
     if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
         raise InputError(
@@ -141,40 +142,42 @@ def _read_list(file: Path) -> list[Mapping[str, Any]]:
             "file"
         )
     if not content:
-        raise InputError(f"data.annotation_file: {file} lists no pictures")
+        raise InputError(f"data.annotation_file: {file} lists no images")
     return content
 
 
-def _record(fields: Mapping[str, Any], place: str) -> Record:
-    picture = _picture(fields, place)
-    return Record(place, fields, _split(fields, place), picture)
+def _record(fields: Mapping[str, Any], location: str) -> Record:
+    picture = _picture(fields, location)
+    return Record(location, fields, _split(fields, location), picture)
 
 
-def _split(record: Mapping[str, Any], place: str) -> str:
+def _split(record: Mapping[str, Any], location: str) -> str:
     split = record.get("split")
     if split not in SPLITS:
-        raise InputError(f"{place}: the split is {split!r}, expected one of {', '.join(SPLITS)}")
+        raise InputError(f"{location}: split is {split!r}, expected one of {', '.join(SPLITS)}")
     return str(split)
 
 
-def _picture(record: Mapping[str, Any], place: str) -> TextPicture:
+def _picture(record: Mapping[str, Any], location: str) -> TextPicture:
     path = record.get("file_path", record.get("img_path"))
     if not isinstance(path, str) or not path:
-        raise InputError(f"{place}: no `file_path` (RSTPReid: `img_path`) names the picture")
+        raise InputError(f"{location}: no `file_path` (`img_path` in RSTPReid) names the image")
     captions = record.get("captions")
     if isinstance(captions, str):
         captions = [captions]
     if not isinstance(captions, list) or not _are_sentences(captions):
-        raise InputError(f"{place} ({path}): `captions` is not a list of sentences")
+        raise InputError(f"{location} ({path}): `captions` is not a list of sentences")
     back = record.get("captions_bt") or []
     if not isinstance(back, list):
-        raise InputError(f"{place} ({path}): `captions_bt` is not a list of sentences")
+        raise InputError(f"{location} ({path}): `captions_bt` is not a list of sentences")
     paired = [text if isinstance(text, str) and text.strip() else None for text in back]
     paired = paired[: len(captions)] + [None] * (len(captions) - len(paired))
     try:
         identity = int(record["id"])
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{place} ({path}): `id` is not a number: {record.get('id')!r}") from None
+        raise InputError(
+            f"{location} ({path}): `id` is not a number: {record.get('id')!r}"
+        ) from None
     return TextPicture(path, identity, tuple(captions), tuple(paired))
 
 

@@ -1,4 +1,4 @@
-"""A text-to-person dataset on this machine: its splits, with pictures that are there."""
+"""Text-to-person datasets: annotated images that exist, by split and language."""
 
 import logging
 from collections import Counter
@@ -8,55 +8,53 @@ from pathlib import Path
 
 from errors import InputError
 from misc.datasets.text_annotations import Record, Splits, TextPicture, read_records, split_records
+from misc.datasets.text_published import count_captioned
 from misc.datasets.text_recognition import identify
 
 log = logging.getLogger(__name__)
 
 
-# The same pictures by the language of their captions; "" where no languages were asked for.
-Told = dict[str, list[TextPicture]]
+# The same images by the language of their captions; "" if no languages were asked for.
+PicturesByLanguage = dict[str, list[TextPicture]]
 
 
 @dataclass(frozen=True)
 class TextPersonDataset:
-    """Pictures by split; their paths are whole, their identities as written.
+    """Images by split, with full paths and with identities as annotated.
 
     Args:
-        translations: by language, if any was asked for: the same pictures in the same order, each
-            with its captions in that language. `splits` are those of the first.
+        splits: captions are in the first language, if any were asked for.
+        translations: by language: the same images in the same order, with captions in it.
     """
 
     name: str
     splits: Splits
     translations: Mapping[str, Splits] = field(default_factory=dict)
 
-    def told(self, split: str) -> Told:
-        """The pictures of a split in every language that was asked for."""
+    def pictures_by_language(self, split: str) -> PicturesByLanguage:
+        """The images of a split, with captions in each language that was asked for."""
         if not self.translations:
             return {"": self.splits[split]}
         return {language: splits[split] for language, splits in self.translations.items()}
 
     def describe(self) -> str:
-        """Pictures, captions and identities of every split, in one line."""
+        """The sizes of the splits, in one line."""
         return "; ".join(
-            f"{split} {len(pictures)} pictures, {sum(len(p.captions) for p in pictures)} captions, "
-            f"{len({p.identity for p in pictures})} identities"
-            for split, pictures in self.splits.items()
+            f"{split} {count_captioned(pictures)}" for split, pictures in self.splits.items()
         )
 
 
 def read_text_person(
     annotation_file: str, image_root: str, languages: Sequence[str] = ()
 ) -> TextPersonDataset:
-    """Read a dataset, and say in the log what it holds and where that is not what was published.
+    """Read a dataset, and log its sizes and how they differ from the published ones.
 
     Args:
-        languages: of the captions, where `annotation_file` is a folder of
-            `{split}_reid_{lang}.json`.
+        languages: of the captions, if `annotation_file` is a folder of `{split}_reid_{lang}.json`.
 
     Raises:
-        InputError: if annotations or pictures are not there, or are not what they should be, or
-            the languages do not tell of the same pictures.
+        InputError: annotations or images are missing, a record is malformed, or the languages
+            annotate different images.
     """
     readings = {language: read_records(annotation_file, language) for language in languages}
     records = readings[languages[0]] if languages else read_records(annotation_file)
@@ -64,9 +62,9 @@ def read_text_person(
     dataset = TextPersonDataset(published.name if published else Path(annotation_file).stem, splits)
     log.info("%s (%s): %s", dataset.name, annotation_file, dataset.describe())
     if published and (differences := published.compare_counts(splits)):
-        log.info("not as %s was published: %s", dataset.name, "; ".join(differences))
-    every = [picture for pictures in splits.values() for picture in pictures]
-    root = find_image_root(Path(image_root), every)
+        log.info(differences)
+    pictures = [picture for split in splits.values() for picture in split]
+    root = find_image_root(Path(image_root), pictures)
     kept = drop_missing_folders(splits, root)
     translations = {
         language: _located(_align(readings, languages[0], language), kept, root)
@@ -78,13 +76,12 @@ def read_text_person(
 def join_training(
     datasets: Sequence[TextPersonDataset], language: str | None = None
 ) -> list[TextPicture]:
-    """The training pictures of all datasets; people 0, 1, ... in the order they first appear in.
+    """The training images of all datasets, with identities renumbered 0, 1, ... by appearance.
 
-    Nobody of one dataset is somebody of another. Every language has the same pictures and people in
-    the same places.
+    Datasets share no identities. Order and numbers are the same in every language.
 
     Args:
-        language: of the captions, one that the datasets were read in; None: those of `splits`.
+        language: of the captions, one in which the datasets were read; None for `splits`.
     """
     sources = [
         dataset.translations[language] if language else dataset.splits for dataset in datasets
@@ -98,25 +95,22 @@ def join_training(
 
 
 def find_image_root(image_root: Path, pictures: Sequence[TextPicture]) -> Path:
-    """The folder that the annotations' paths start from: `image_root`, or its `imgs`.
+    """The folder to which image paths are relative: `image_root` or `image_root/imgs`.
 
     Raises:
-        InputError: if neither holds any of the pictures.
+        InputError: none of the images is in either.
     """
     for root in (image_root, image_root / "imgs"):
         if any((root / picture.path).exists() for picture in pictures):
             return root
     raise InputError(
-        f"data.image_root: neither {image_root} nor its folder imgs holds {pictures[0].path} or "
-        "any other picture that the annotations name; give the folder that their paths start from"
+        f"data.image_root: none of the annotated images, such as {pictures[0].path}, is in "
+        f"{image_root} or {image_root / 'imgs'}; give the folder to which their paths are relative"
     )
 
 
 def drop_missing_folders(splits: Splits, image_root: Path) -> Splits:
-    """The pictures whose folder is there; archives may lack some that the annotations name.
-
-    What is left out is said in the log, a line for each folder.
-    """
+    """Drop the images whose folder is missing, as it is in some archives; log a line per folder."""
     missing: Counter[Path] = Counter()
     kept: Splits = {}
     for split, pictures in splits.items():
@@ -125,35 +119,35 @@ def drop_missing_folders(splits: Splits, image_root: Path) -> Splits:
         missing.update(Path(p.path).parent for p in pictures if Path(p.path).parent in absent)
         kept[split] = [p for p in pictures if Path(p.path).parent not in absent]
     for folder, number in sorted(missing.items()):
-        log.warning("%s is missing: its %d pictures are left out", image_root / folder, number)
+        log.warning("%s is missing: skipping its %d images", image_root / folder, number)
     return {split: pictures for split, pictures in kept.items() if pictures}
 
 
 def _align(readings: Mapping[str, Sequence[Record]], first: str, other: str) -> Splits:
-    """The pictures in another language, in the order of the first's.
+    """The images in another language, in the order of the first.
 
     Raises:
-        InputError: if a split does not list the same pictures in both, or not of the same people.
+        InputError: a split has different images, or different identities, in the two languages.
     """
     one, two = _by_mention(readings[first]), _by_mention(readings[other])
     for mention, record in (two | one).items():
         if mention not in one or mention not in two:
             raise InputError(
-                f"data.languages: {record.place} lists {record.picture.path}, which the "
-                f"{record.split} split in {other if mention in one else first} does not; give "
-                "every language the same pictures"
+                f"data.languages: {record.location} lists {record.picture.path}, which is missing "
+                f"from the {record.split} split in {other if mention in one else first}; all "
+                "languages must list the same images"
             )
         if record.picture.identity != two[mention].picture.identity:
             raise InputError(
-                f"data.languages: {two[mention].place} gives {record.picture.path} the id "
-                f"{two[mention].picture.identity}, and {record.place} the id "
-                f"{record.picture.identity}; give it one id in every language"
+                f"data.languages: {record.picture.path} has id {two[mention].picture.identity} in "
+                f"{two[mention].location} and {record.picture.identity} in {record.location}; ids "
+                "must agree in all languages"
             )
     return split_records([two[mention] for mention in one])
 
 
 def _by_mention(records: Sequence[Record]) -> dict[tuple[str, str, int], Record]:
-    """Records by split, path, and how often the split had listed it before: a few are repeated."""
+    """Records by split, path and number of earlier records with both: a few are repeated."""
     before: Counter[tuple[str, str]] = Counter()
     mentions = {}
     for record in records:
@@ -164,7 +158,7 @@ def _by_mention(records: Sequence[Record]) -> dict[tuple[str, str, int], Record]
 
 
 def _located(splits: Splits, kept: Splits, root: Path) -> Splits:
-    """Those of the pictures that are kept, with whole paths."""
+    """The images that are in `kept`, with full paths."""
     names = {picture.path for pictures in kept.values() for picture in pictures}
     return {
         split: [

@@ -1,46 +1,34 @@
-"""A published text-to-person dataset: what its owners say it holds, and how it is recognised."""
+"""Published text-to-person datasets: their sizes, and how their records are recognised."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from misc.datasets.text_annotations import SPLITS, Record, TextPicture
-
-
-@dataclass(frozen=True)
-class Count:
-    """How much there is in one split."""
-
-    pictures: int
-    captions: int
-    identities: int
+from misc.datasets.counts import TextCount, compare_counts
+from misc.datasets.text_annotations import Record, TextPicture
 
 
 @dataclass(frozen=True)
 class PublishedTextDataset:
-    """
+    """A published dataset of images with captions.
+
     Args:
-        counts: of each split that the dataset has.
-        recognises: whether records are this dataset's, or a part of it.
+        counts: sizes of the splits that it has.
+        recognises: whether all of some records may be of this dataset.
     """
 
     name: str
-    counts: Mapping[str, Count]
+    counts: Mapping[str, TextCount]
     recognises: Callable[[Sequence[Record]], bool]
 
-    def compare_counts(self, splits: Mapping[str, Sequence[TextPicture]]) -> list[str]:
-        """A sentence for each number that differs from the published one; none when all agree."""
-        sentences = []
-        for split in SPLITS:
-            here = count(splits.get(split, ()))
-            published = self.counts.get(split, Count(0, 0, 0))
-            for what in ("pictures", "captions", "identities"):
-                found, expected = getattr(here, what), getattr(published, what)
-                if found != expected:
-                    sentences.append(f"{split}: {found} {what}, {expected} published")
-        return sentences
+    def compare_counts(self, splits: Mapping[str, Sequence[TextPicture]]) -> str:
+        """One sentence on the sizes that differ from the published ones; empty if all agree."""
+        here = {split: count_captioned(pictures) for split, pictures in splits.items()}
+        return compare_counts(self.name, here, self.counts)
 
 
-def count(pictures: Iterable[TextPicture]) -> Count:
+def count_captioned(pictures: Iterable[TextPicture]) -> TextCount:
+    """Images, identities and captions of a split."""
     pictures = list(pictures)
+    identities = {picture.identity for picture in pictures}
     captions = sum(len(picture.captions) for picture in pictures)
-    return Count(len(pictures), captions, len({picture.identity for picture in pictures}))
+    return TextCount(len(pictures), len(identities), captions)

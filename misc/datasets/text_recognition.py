@@ -1,4 +1,4 @@
-"""Which published dataset an annotation file belongs to, seen from its records, not its name."""
+"""Recognition of published text datasets by their records, whatever the file name."""
 
 from collections.abc import Sequence
 
@@ -12,5 +12,5 @@ PUBLISHED = (CUHK_PEDES, RSTPREID, ICFG_PEDES)
 
 
 def identify(records: Sequence[Record]) -> PublishedTextDataset | None:
-    """The dataset that all the records look like; None for one's own."""
+    """The published dataset that all records match, if any."""
     return next((dataset for dataset in PUBLISHED if dataset.recognises(records)), None)

@@ -1,7 +1,7 @@
-"""VehicleID (Liu et al., CVPR 2016): lists of vehicles without cameras, and drawn galleries.
+"""VehicleID (Liu et al., CVPR 2016): vehicles without camera labels, and random galleries.
 
-There are test lists of 800, 1600 and 2400 vehicles. One picture of each is drawn for the gallery,
-the others look for it; ten draws are averaged over.
+The test lists have 800, 1600 and 2400 vehicles. One image of each vehicle, drawn at random, is the
+gallery, the others are the queries; results are averaged over ten draws.
 """
 
 from collections import defaultdict
@@ -9,13 +9,18 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from misc.datasets.counts import Count
 from misc.datasets.msmt17 import Listed, read_lists
-from misc.datasets.reid_published import Count, PublishedReIDDataset, ReIDPicture, ReIDSplits
+from misc.datasets.reid_published import PublishedReIDDataset, ReIDPicture, ReIDSplits
 from misc.runtime.seeding import Purpose, generator
 
 
 def read_vehicleid(folder: Path, size: int) -> ReIDSplits:
-    """With the first gallery of seed 0."""
+    """Read the splits, with the first gallery of seed 0.
+
+    Args:
+        size: of the test list: 800, 1600 or 2400.
+    """
 
     def read(name: str) -> Listed:
         file = folder / "train_test_split" / name
@@ -33,7 +38,10 @@ def read_vehicleid(folder: Path, size: int) -> ReIDSplits:
 def draw_gallery(
     pictures: Iterable[ReIDPicture], seed: int, draw: int
 ) -> tuple[list[ReIDPicture], list[ReIDPicture]]:
-    """Queries, and a gallery of one picture of each identity, whatever the pictures' order."""
+    """Draw a gallery of one image per identity; the other images are the queries.
+
+    The result does not depend on the order of the images.
+    """
     members: dict[int, list[ReIDPicture]] = defaultdict(list)
     for picture in sorted(pictures, key=lambda picture: picture.path):
         members[picture.identity].append(picture)
@@ -52,10 +60,10 @@ def _published(size: int) -> PublishedReIDDataset:
             "Liu et al., Deep Relative Distance Learning: Tell the Difference Between Similar "
             "Vehicles, CVPR 2016"
         ),
-        cameras=1,
+        num_cameras=1,
         counts={"train": Count(113346, 13164), "gallery": Count(size, size)},
         read=partial(read_vehicleid, size=size),
-        draws=10,
+        num_draws=10,
     )
 
 

@@ -1,7 +1,7 @@
-"""VeRi-776 (Liu et al., ECCV 2016): vehicles, with Market-1501's file names, and viewpoints.
+"""VeRi-776 (Liu et al., ECCV 2016): vehicles, with Market-1501's file names and viewpoints.
 
-Wang et al. (ICCV 2017) published `keypoint_train.txt` and `keypoint_test.txt`, whose last column is
-the side that a picture shows. They are optional, and do not name every picture.
+The last column of `keypoint_train.txt` and `keypoint_test.txt` (Wang et al., ICCV 2017) is the
+viewpoint. The files are optional and do not list every image.
 """
 
 import logging
@@ -10,47 +10,52 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from errors import InputError
+from misc.datasets.counts import Count
 from misc.datasets.label_file import read_labels
 from misc.datasets.market1501 import read_named_pictures
-from misc.datasets.reid_published import Count, PublishedReIDDataset, ReIDPicture, ReIDSplits
+from misc.datasets.reid_published import PublishedReIDDataset, ReIDPicture, ReIDSplits
 
 log = logging.getLogger(__name__)
 
 FOLDERS = ("image_train", "image_query", "image_test")
 KEYPOINTS = ("keypoint_train.txt", "keypoint_test.txt")
 VIEWPOINTS = 8
-NEUTRAL = VIEWPOINTS  # the ninth view, of pictures without a label
+NEUTRAL = VIEWPOINTS  # the ninth view, of images without a label
 
 
 def read_veri(folder: Path) -> ReIDSplits:
-    """With nine views, the viewpoints and the neutral one; with a single one without the files."""
+    """Read the splits: nine views with the keypoint files (eight and a neutral one), else one."""
     train, query, gallery = (read_named_pictures(folder / name) for name in FOLDERS)
     if not any((folder / name).exists() for name in KEYPOINTS):
-        log.info("%s has no %s: no viewpoints are known", folder, " or ".join(KEYPOINTS))
+        log.info("%s: no viewpoints, since %s are missing", folder, " and ".join(KEYPOINTS))
         return ReIDSplits(train, query, gallery)
     in_training, in_test = (_read_viewpoints(folder / name) for name in KEYPOINTS)
     splits = ReIDSplits(
         _with_views(train, in_training),
         _with_views(query, in_test),
         _with_views(gallery, in_test),
-        views=VIEWPOINTS + 1,
+        num_views=VIEWPOINTS + 1,
     )
-    every = (*splits.train, *splits.query, *splits.gallery)
-    unlabelled = [picture for picture in every if picture.view == NEUTRAL]
+    pictures = (*splits.train, *splits.query, *splits.gallery)
+    unlabelled = [picture for picture in pictures if picture.view == NEUTRAL]
     if unlabelled:
-        what = f"{len(unlabelled)} pictures have no viewpoint and get a neutral view"
-        log.info("%s: %s, %s first", folder, what, unlabelled[0].path)
+        log.info(
+            "%s: images without a viewpoint, which get a neutral view: %d (first: %s)",
+            folder,
+            len(unlabelled),
+            unlabelled[0].path,
+        )
     return splits
 
 
 def _read_viewpoints(file: Path) -> dict[str, int]:
-    """By the picture's file name; none if there is no file."""
+    """Viewpoints by file name; empty if the file does not exist."""
     views = {}
-    for place, name, view in read_labels(file) if file.exists() else ():
+    for location, name, view in read_labels(file) if file.exists() else ():
         if not 0 <= view < VIEWPOINTS:
             raise InputError(
-                f"{place}: the last column is the viewpoint, from 0 to {VIEWPOINTS - 1}, not "
-                f"{view}; mend the line, or take it out"
+                f"{location}: the viewpoint in the last column must be 0 to {VIEWPOINTS - 1}, not "
+                f"{view}; fix or remove the line"
             )
         views[PurePosixPath(name).name] = view
     return views
@@ -70,7 +75,7 @@ VERI776 = PublishedReIDDataset(
         "Liu et al., A Deep Learning-Based Approach to Progressive Vehicle Re-identification for "
         "Urban Surveillance, ECCV 2016"
     ),
-    cameras=20,
+    num_cameras=20,
     counts={
         "train": Count(37778, 575),
         "query": Count(1678, 200),

@@ -80,10 +80,10 @@ class ImageRetrieval(Retrieval[CLIPReID]):
             return Side(
                 torch.tensor([rows[picture.path] for picture in pictures]),
                 torch.tensor([picture.identity for picture in pictures]),
-                cameras if dataset.tells_cameras else None,
+                cameras if dataset.has_cameras else None,
             )
 
-        drawn = (dataset.draw(seed, number) for number in range(dataset.draws))
+        drawn = (dataset.draw(seed, number) for number in range(dataset.num_draws))
         self.draws = [(side(query), side(gallery)) for query, gallery in drawn]
         self.loading, self.knows_cameras, self.flip = loading, knows_cameras, flip
 

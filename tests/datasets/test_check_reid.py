@@ -12,7 +12,7 @@ from errors import InputError
 from misc.datasets.check import main
 from misc.datasets.check_reid import check_reid
 from misc.datasets.finding import EXAMPLES, Report
-from misc.datasets.reid import read_reid
+from misc.datasets.reid import PUBLISHED, read_reid
 from misc.synthetic.writing import write_reid_dataset
 
 RECIPE = str(options.RECIPES / "clipreid_vit.yaml")
@@ -79,10 +79,12 @@ def test_a_drawn_dataset_is_clean_but_smaller_than_the_published(drawn, layout):
     for split in ("train", "query", "gallery"):
         assert report.counts[split].pictures == len(getattr(dataset, split))
     expected = {"vehicleid": 13164, "market1501": 751, "msmt17": 1041, "veri776": 575}
-    assert f"train: 3 identities, {expected.get(layout, 702)} published" in report.remarks
-    assert all(remark.endswith(" published") for remark in report.remarks)
-    assert str(report).startswith(f"{dataset.name}\ntrain   {len(dataset.train)} pictures, 3 ident")
-    assert str(report).endswith("Nothing is wrong.")
+    (remark,) = report.remarks
+    assert remark.startswith(f"Sizes differ from published {dataset.name}: train ")
+    assert f" images ({PUBLISHED[layout].counts['train'].pictures:,}), " in remark
+    assert f", 3 identities ({expected.get(layout, 702):,}); " in remark
+    assert str(report).startswith(f"{dataset.name}\ntrain   {len(dataset.train)} images, 3 ident")
+    assert str(report).endswith("No problems found")
 
 
 def test_pictures_at_fault_are_found(root):
@@ -103,7 +105,7 @@ def test_pictures_at_fault_are_found(root):
     assert shown["missing_folder"][0].startswith(f"{folder}/train/{max(people):04d}: ")
     place = f"{folder}/list_gallery.txt, line 1: {folder}/test/{gone}"
     assert shown["missing_picture"] == (place,)
-    begins = tuple(f"the picture {folder}/test/{name} cannot be read (" for name in (cut, text))
+    begins = tuple(f"image {folder}/test/{name} cannot be read (" for name in (cut, text))
     assert sorted(line.split("(")[0] + "(" for line in shown["unreadable_picture"]) == sorted(
         begins
     )
@@ -126,8 +128,8 @@ def test_identities_that_are_hard_to_learn_from_are_no_fault(market):
     report = check_reid("market1501", folder)
     assert report.findings == ()
     assert report.remarks[-2:] == (
-        f"1 training identities have one picture, {folder}/{alone} first",
-        f"1 training identities are seen by one camera, {folder}/{near} first",
+        f"training identities with a single image: 1 (first: {folder}/{alone})",
+        f"training identities with images of one camera only: 1 (first: {folder}/{near})",
     )
 
 
@@ -146,7 +148,7 @@ def test_a_dataset_of_which_no_query_has_a_match_is_still_checked(market):
     folder = market()
     (folder / "bounding_box_test/0001_c2_0.png").unlink()
     assert found(check_reid("market1501", folder)) == {"unmatched_query": 1}
-    with pytest.raises(InputError, match="no query shows anyone"):
+    with pytest.raises(InputError, match="no query has its identity in the gallery"):
         read_reid("market1501", folder)
 
 
@@ -237,7 +239,7 @@ def test_every_dataset_of_a_recipe_is_checked_once(drawn, market, tmp_path, caps
     assert [finding["kind"] for finding in reports[own_name]["findings"]] == ["unmatched_query"]
     assert reports[own_name]["counts"]["query"] == {"pictures": 2, "identities": 2}
     printed = capsys.readouterr()
-    assert printed.out.count("Queries that nothing in the gallery matches: 1\n") == 1
+    assert printed.out.count("Queries without a match in the gallery: 1\n") == 1
     assert printed.err == ""
     assert caplog.text == "", "what is printed is not logged, too"
     assert main(["--config", RECIPE, *words[:2]]) == 0

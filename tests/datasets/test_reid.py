@@ -102,7 +102,7 @@ def test_market_tells_identity_and_camera_in_its_names(market):
         ("0001_c1s1_001052_00.jpg", 1, 0),
         ("0001_c4s6_015891_00.jpg", 1, 3),
     ]
-    assert (dataset.name, dataset.cameras, dataset.views) == ("Market-1501", 6, 1)
+    assert (dataset.name, dataset.num_cameras, dataset.num_views) == ("Market-1501", 6, 1)
     assert all(Path(p.path).is_file() for p in (*dataset.train, *dataset.query, *dataset.gallery))
 
 
@@ -127,7 +127,7 @@ def test_the_root_is_the_datasets_folder_or_one_above(tmp_path, name, folder, ca
         ("0001_c2_f0046182.jpg", 0, 1),
         ("0001_c8_f0046182.jpg", 0, 7),
     ]
-    assert datasets[0].cameras == cameras
+    assert datasets[0].num_cameras == cameras
 
 
 def test_what_is_no_picture_is_passed_over(market):
@@ -138,7 +138,7 @@ def test_what_is_no_picture_is_passed_over(market):
 def test_ones_own_pictures_may_have_more_cameras_and_other_suffixes(market):
     touch(market, "bounding_box_test/0001_c12_.PNG", "query/0001_c2.jpeg")
     dataset = read_reid("market1501", market)
-    assert dataset.cameras == 12
+    assert dataset.num_cameras == 12
     assert seen(dataset.gallery)[-1] == ("0001_c4s6_015891_00.jpg", 1, 3)
     assert seen(dataset.gallery)[1] == ("0001_c12_.PNG", 1, 11)
     assert len(dataset.query) == 2
@@ -147,14 +147,14 @@ def test_ones_own_pictures_may_have_more_cameras_and_other_suffixes(market):
 @pytest.mark.parametrize("name", ["portrait.jpg", "0001.jpg", "0001_c0s1_000001_00.jpg"])
 def test_a_name_without_identity_and_camera_is_refused(market, name):
     touch(market, f"query/{name}")
-    with pytest.raises(InputError, match=f"query/{name}: the name does not begin"):
+    with pytest.raises(InputError, match=f"query/{name}: the name must start with identity"):
         read_reid("market1501", market)
 
 
 def test_an_empty_folder_is_refused(market):
     for file in (market / "query").iterdir():
         file.unlink()
-    with pytest.raises(InputError, match=r"v15.09.15/query holds no pictures"):
+    with pytest.raises(InputError, match=r"v15.09.15/query has no images"):
         read_reid("market1501", market)
 
 
@@ -167,7 +167,7 @@ def test_msmt17_trains_on_its_validation_list_too(msmt17):
     ]
     assert seen(dataset.query) == [("0000_000_02_0303noon_0008_0.jpg", 0, 1)]
     assert [p.identity for p in dataset.gallery] == [0, 9]
-    assert (dataset.cameras, dataset.views) == (15, 1)
+    assert (dataset.num_cameras, dataset.num_views) == (15, 1)
     assert Path(dataset.query[0].path).parent == msmt17 / "test" / "0000"
 
 
@@ -176,15 +176,15 @@ def test_listed_pictures_that_are_absent_or_repeated_are_left_out_and_said(msmt1
     lines = [*MSMT17["list_gallery.txt"], f"{gone} 0", MSMT17["list_gallery.txt"][0], "", "  "]
     write(msmt17, "list_gallery.txt", *lines)
     assert len(read_reid("msmt17", msmt17).gallery) == 2
-    said = f"{msmt17}/list_gallery.txt: 1 pictures are not there and are left out, "
-    assert f"{said}{msmt17}/test/{gone} first" in caplog.text
-    assert "list_gallery.txt: 1 pictures stand there again and are left out" in caplog.text
+    said = f"{msmt17}/list_gallery.txt: skipped missing images: 1 (first: {msmt17}/test/{gone})"
+    assert said in caplog.text
+    assert "list_gallery.txt: skipped repeated images: 1 (first: " in caplog.text
 
 
 def test_a_training_picture_in_both_lists_is_one(msmt17, caplog):
     write(msmt17, "list_val.txt", *MSMT17["list_val.txt"], MSMT17["list_train.txt"][0])
     assert len(read_reid("msmt17", msmt17).train) == 3
-    assert "list_val.txt: 1 pictures stand there again" in caplog.text
+    assert "list_val.txt: skipped repeated images: 1 (" in caplog.text
 
 
 def test_listed_junk_is_left_out(msmt17):
@@ -197,14 +197,20 @@ def test_listed_junk_is_left_out(msmt17):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["0000/0000_001_03_0303noon_0008_0.jpg"], "list_gallery.txt, line 1: .* does not begin"),
-        (["0000/0000_001_03_0303noon_0008_0.jpg x"], "list_gallery.txt, line 1: .* does not begin"),
+        (
+            ["0000/0000_001_03_0303noon_0008_0.jpg"],
+            "list_gallery.txt, line 1: expected an image",
+        ),
+        (
+            ["0000/0000_001_03_0303noon_0008_0.jpg x"],
+            "list_gallery.txt, line 1: expected an image",
+        ),
         (
             [MSMT17["list_gallery.txt"][0], MSMT17["list_gallery.txt"][0][:-1] + "4"],
-            r"list_gallery.txt, line 2: 0000/0000_001_03_0303noon_0008_0.jpg is identity 4 here",
+            r"list_gallery.txt, line 2: 0000/0000_001_03_0303noon_0008_0.jpg has identity 4, but 0",
         ),
-        (["0000/none.jpg 1"], "list_gallery.txt names no picture that is there"),
-        ([], "list_gallery.txt names no picture that is there"),
+        (["0000/none.jpg 1"], "none of the images in .*list_gallery.txt exists"),
+        ([], "none of the images in .*list_gallery.txt exists"),
     ],
 )
 def test_a_list_that_makes_no_sense_is_refused(msmt17, lines, said):
@@ -230,7 +236,7 @@ def test_a_listed_name_without_a_camera_is_refused(msmt17, name):
 def test_veri_without_keypoints_has_one_view(veri):
     dataset = read_reid("veri776", veri)
     assert [p.camera for p in dataset.train] == [0, 19]
-    assert (dataset.cameras, dataset.views) == (20, 1)
+    assert (dataset.num_cameras, dataset.num_views) == (20, 1)
     assert {p.view for p in (*dataset.train, *dataset.query, *dataset.gallery)} == {0}
 
 
@@ -244,8 +250,8 @@ def test_veri_takes_viewpoints_from_the_last_column(veri, caplog):
     assert [p.view for p in dataset.train] == [5, 8]  # without a label they stay, with the ninth
     assert [p.view for p in dataset.query] == [8]
     assert [p.view for p in dataset.gallery] == [0]
-    assert dataset.views == 9
-    assert "2 pictures have no viewpoint and get a neutral view" in caplog.text
+    assert dataset.num_views == 9
+    assert "images without a viewpoint, which get a neutral view: 2 (first: " in caplog.text
     (veri / "keypoint_test.txt").unlink()
     assert [p.view for p in read_reid("veri776", veri).gallery] == [8]
 
@@ -253,8 +259,8 @@ def test_veri_takes_viewpoints_from_the_last_column(veri, caplog):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("a.jpg 1 8", "the last column is the viewpoint, from 0 to 7, not 8"),
-        ("a.jpg", "'a.jpg' does not begin with a picture's name"),
+        ("a.jpg 1 8", "the viewpoint in the last column must be 0 to 7, not 8"),
+        ("a.jpg", "expected an image name first and a number last, got 'a.jpg'"),
     ],
 )
 def test_a_wrong_viewpoint_is_refused(veri, line, said):
@@ -266,8 +272,8 @@ def test_a_wrong_viewpoint_is_refused(veri, line, said):
 def test_vehicleid_draws_one_gallery_picture_of_each_vehicle(vehicleid):
     dataset = read_reid("vehicleid", vehicleid)
     assert [p.identity for p in dataset.train] == [1, 1, 0, 0]
-    assert (dataset.cameras, dataset.views, dataset.draws) == (1, 1, 10)
-    assert not dataset.tells_cameras
+    assert (dataset.num_cameras, dataset.num_views, dataset.num_draws) == (1, 1, 10)
+    assert not dataset.has_cameras
     everything = {p.path for p in (*dataset.query, *dataset.gallery)}
     assert len(everything) == 6
     chosen: Counter[str] = Counter()
@@ -289,7 +295,7 @@ def test_a_draw_depends_on_seed_and_number_alone(vehicleid):
     assert draw_gallery(test[::-1], 0, 4) == dataset.draw(0, 4)
     draws = [{p.path for p in dataset.draw(seed, n)[1]} for seed in (0, 1) for n in range(10)]
     assert len({frozenset(draw) for draw in draws}) > 5
-    market_like = replace(dataset, draws=1)
+    market_like = replace(dataset, num_draws=1)
     assert market_like.draw(5, 7) == (dataset.query, dataset.gallery)
 
 
@@ -303,15 +309,15 @@ def test_vehicleid_reads_the_test_list_that_is_asked_for(vehicleid):
 @pytest.mark.parametrize(
     ("files", "root", "found"),
     [
-        ((), "", "holds nothing"),
-        (("a.txt", "b/c.jpg"), "", "holds a.txt, b"),
-        ((), "data/sets", "holds nothing"),
+        ((), "", "contains nothing;"),
+        (("a.txt", "b/c.jpg"), "", "contains a.txt, b;"),
+        ((), "data/sets", "contains nothing;"),
         (
             ("Market-1501-v15.09.15/query/0001_c1.jpg",),
             "",
-            r"Market-1501-v15.09.15 holds query\)",
+            r"Market-1501-v15.09.15 contains query;",
         ),
-        (tuple(f"{n}.txt" for n in range(20)), "", r"holds 0.txt, 1.txt, 10.txt.*, \.\.\.\)"),
+        (tuple(f"{n}.txt" for n in range(20)), "", r"contains 0.txt, 1.txt, 10.txt.*, \.\.\.;"),
     ],
 )
 def test_a_missing_dataset_is_one_clear_sentence(tmp_path, files, root, found):
@@ -342,32 +348,33 @@ def test_an_unknown_dataset_is_refused(tmp_path):
 def test_counts_are_told_and_compared(market, caplog):
     caplog.set_level("INFO")
     read_reid("market1501", market)
-    assert "train 4 pictures, 2 identities; query 1 pictures, 1 identities; gallery" in caplog.text
-    assert "gallery: 3 pictures, 15913 published" in caplog.text
+    assert "train 4 images, 2 identities; query 1 image, 1 identity; gallery" in caplog.text
+    assert "Sizes differ from published Market-1501: train 4 images (12,936), " in caplog.text
     pictures = [ReIDPicture(str(number), number // 2) for number in range(6)]
     splits = ReIDSplits(pictures, pictures[:2], pictures)
     here = {"train": Count(6, 3), "query": Count(2, 1)}
     published = replace(PUBLISHED["market1501"], counts=here)
-    assert published.compare_counts(splits) == []
-    sentences = published.compare_counts(replace(splits, query=pictures[:1]))
-    assert sentences == ["query: 1 pictures, 2 published"]
+    assert published.compare_counts(splits) == ""
+    fewer = published.compare_counts(replace(splits, query=pictures[:1]))
+    assert fewer == "Sizes differ from published Market-1501: query 1 image (2)"
 
 
 def test_identities_with_one_picture_or_one_camera_stay_and_are_said(market, caplog):
     touch(market, "bounding_box_train/0009_c1_1.jpg", "bounding_box_train/0011_c1_1.jpg")
     touch(market, "bounding_box_train/0010_c3_1.jpg", "bounding_box_train/0010_c3_2.jpg")
     assert len(read_reid("market1501", market).train) == 8
-    said = f"{market}: 2 training identities have one picture, {market}/bounding_box_train/0009_c1"
-    assert said in caplog.text
-    assert "1 training identities are seen by one camera" in caplog.text
-    assert "0010_c3_1.jpg first" in caplog.text
+    alone = f"{market}/bounding_box_train/0009_c1_1.jpg"
+    near = f"{market}/bounding_box_train/0010_c3_1.jpg"
+    said = f"{market}: training identities with"
+    assert f"{said} a single image: 2 (first: {alone})" in caplog.text
+    assert f"{said} images of one camera only: 1 (first: {near})" in caplog.text
 
 
 def test_a_query_without_a_match_is_said(market, caplog):
     touch(market, "query/0001_c4s1_001051_00.jpg", "query/0030_c4s1_001051_00.jpg")
     assert len(read_reid("market1501", market).query) == 3
-    said = "1 queries have no match in the gallery under another camera"
-    assert f"{said}, {market}/query/0030_c4s1_001051_00.jpg first" in caplog.text
+    said = f"{market}: queries without a match in the gallery under another camera: 1"
+    assert f"{said} (first: {market}/query/0030_c4s1_001051_00.jpg)" in caplog.text
 
 
 @pytest.mark.parametrize("query", ["0030_c1_0.jpg", "0001_c1_0.jpg"])
@@ -376,7 +383,7 @@ def test_a_query_folder_that_shares_nothing_with_the_gallery_is_refused(market, 
     (market / "query/0001_c1s1_001051_00.jpg").unlink()
     (market / "bounding_box_test/0001_c4s6_015891_00.jpg").unlink()
     touch(market, f"query/{query}")
-    said = "Market-1501-v15.09.15: no query shows anyone whom the gallery shows under another"
+    said = "Market-1501-v15.09.15: no query has its identity in the gallery under another"
     with pytest.raises(InputError, match=said):
         read_reid("market1501", market)
 
@@ -385,8 +392,8 @@ def test_pictures_that_are_trained_on_and_tested_with_are_said(vehicleid, caplog
     lists = vehicleid / "train_test_split"
     write(lists, "train_list.txt", "0000004 8", "0000003 5", "0000002 5")
     read_reid("vehicleid", vehicleid)
-    assert "1 pictures are both trained on and tested with" in caplog.text
-    assert "image/0000004.jpg first" in caplog.text
+    said = "images in both train and test: 1 (first: "
+    assert f"{said}{vehicleid}/image/0000004.jpg)" in caplog.text
 
 
 def test_joint_training_numbers_everything_apart(market, veri, vehicleid):
@@ -406,7 +413,7 @@ def test_joint_training_numbers_everything_apart(market, veri, vehicleid):
         (3, 26, 10),
         (3, 26, 10),
     ]
-    assert (training.identities, training.cameras, training.views) == (5, 27, 11)
+    assert (training.num_identities, training.num_cameras, training.num_views) == (5, 27, 11)
     moved = training.datasets[1]
     assert [(p.identity, p.camera, p.view) for p in moved.query] == [(2, 7, 9)]
     assert [p.camera - 6 for p in moved.gallery] == [p.camera for p in datasets[1].gallery]

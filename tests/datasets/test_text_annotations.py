@@ -76,10 +76,10 @@ def test_a_folder_of_splits_is_read(write, tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("<html>", "is not JSON"),
+        ("<html>", "is not valid JSON"),
         ({"a": 1}, "is not a list of records"),
-        ([], "lists no pictures"),
-        ([record(), record(split="training")], "record 1: the split is 'training'"),
+        ([], "lists no images"),
+        ([record(), record(split="training")], "record 1: split is 'training'"),
         ([record(file_path=None)], "record 0: no `file_path`"),
         ([record(captions=[])], "`captions` is not a list of sentences"),
         ([record(captions=[3])], "`captions` is not a list of sentences"),
@@ -96,9 +96,9 @@ def test_a_wrong_file_is_refused_in_a_sentence(write, content, sentence):
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"there is no file .*nowhere.json"):
+    with pytest.raises(InputError, match=r"nowhere\.json does not exist"):
         read_annotations(tmp_path / "nowhere.json")
-    with pytest.raises(InputError, match=r"holds none of train_reid\.json"):
+    with pytest.raises(InputError, match=r"has no train_reid\.json"):
         read_annotations(tmp_path)
 
 
@@ -112,11 +112,11 @@ def test_a_language_of_a_folder_is_read(write, tmp_path):
 
 
 def test_a_language_that_is_not_there_is_refused(write, tmp_path):
-    with pytest.raises(InputError, match=r"no train_reid_fr\.json.*languages found there: none"):
+    with pytest.raises(InputError, match=r"no train_reid_fr\.json.*languages found: none"):
         read_records(tmp_path, "fr")
     write([record()], "train_reid_en.json")
     write([record()], "test_reid_ch.json")
-    with pytest.raises(InputError, match=r"data\.languages: .*languages found there: ch, en"):
+    with pytest.raises(InputError, match=r"data\.languages: .*languages found: ch, en"):
         read_records(tmp_path, "fr")
     with pytest.raises(InputError, match=r"data\.languages: .*by language only \(ch, en\)"):
         read_records(tmp_path)
@@ -124,7 +124,7 @@ def test_a_language_that_is_not_there_is_refused(write, tmp_path):
 
 def test_a_single_file_has_no_languages(write, tmp_path):
     file = write([record()])
-    with pytest.raises(InputError, match=r"data\.languages: .*reid_raw\.json is one file"):
+    with pytest.raises(InputError, match=r"data\.languages: .*reid_raw\.json is a single file"):
         read_records(file, "en")
-    with pytest.raises(InputError, match=r"there is no file"):
+    with pytest.raises(InputError, match=r"nowhere\.json does not exist"):
         read_records(tmp_path / "nowhere.json", "en")

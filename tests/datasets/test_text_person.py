@@ -19,15 +19,16 @@ from misc.synthetic.writing import write_dataset
 from tests.conftest import SMALL
 
 
-def test_pictures_are_located_and_counts_told(pedestrians, caplog):
+def test_images_are_located_and_counts_logged(pedestrians, caplog):
     caplog.set_level("INFO")
     dataset = read_text_person(str(pedestrians.annotation_file), str(pedestrians.root))
     assert dataset.name == "CUHK-PEDES"
     for split, count in pedestrians.counts.items():
         assert len(dataset.splits[split]) == count.images
         assert all(Path(picture.path).is_file() for picture in dataset.splits[split])
-    assert f"train {pedestrians.counts['train'].images} pictures" in caplog.text
-    assert "34054 published" in caplog.text
+    assert f"train {pedestrians.counts['train'].images} images" in caplog.text
+    assert "Sizes differ from published CUHK-PEDES: train " in caplog.text
+    assert " images (34,054), 20 identities (11,003), " in caplog.text
 
 
 def dataset_of(*identities: int) -> TextPersonDataset:
@@ -92,12 +93,12 @@ def test_languages_are_aligned_to_the_first(write, tmp_path, caplog):
     dataset = read(tmp_path, "en", "ch")
     assert list(dataset.translations) == ["en", "ch"]
     assert dataset.splits == dataset.translations["en"]
-    told = {
+    captions = {
         language: {split: [p.captions[0] for p in pictures] for split, pictures in splits.items()}
         for language, splits in dataset.translations.items()
     }
-    assert told["en"] == {"train": ["one", "three", "again"], "test": ["nine"]}
-    assert told["ch"] == {"train": ["一", "三", "再"], "test": ["九"]}
+    assert captions["en"] == {"train": ["one", "three", "again"], "test": ["nine"]}
+    assert captions["ch"] == {"train": ["一", "三", "再"], "test": ["九"]}
     paths = [[p.path for p in splits["train"]] for splits in dataset.translations.values()]
     assert paths[0] == paths[1] == [str(tmp_path / path) for path in ("a/1", "a/3", "a/1")]
     assert caplog.text.count("gone is missing") == 1
@@ -115,14 +116,17 @@ def test_without_languages_there_are_no_translations(pedestrians):
 @pytest.mark.parametrize(
     ("chinese", "sentence"),
     [
-        (ENGLISH[:3], r"_en\.json, record 3 lists a/1, which the train split in ch does not"),
+        (
+            ENGLISH[:3],
+            r"_en\.json, record 3 lists a/1, which is missing from the train .* ch;",
+        ),
         (
             (*ENGLISH, ("a/5", 4, "?")),
-            r"_ch\.json, record 4 lists a/5, which the train split in en does not",
+            r"_ch\.json, record 4 lists a/5, which is missing from the train .* en;",
         ),
         (
             (("a/1", 8, "?"), *ENGLISH[1:]),
-            r"_ch\.json, record 0 gives a/1 the id 8, and .*_en\.json, record 0 the id 7",
+            r"a/1 has id 8 in .*_ch\.json, record 0 and 7 in .*_en\.json, record 0;",
         ),
     ],
 )
@@ -137,7 +141,7 @@ def test_languages_that_tell_of_other_pictures_are_refused(write, tmp_path, chin
 def test_a_split_that_one_language_lacks_is_refused(write, tmp_path):
     for name in ("train_reid_en", "train_reid_ch", "test_reid_en"):
         write(f"{name}.json", *ENGLISH)
-    with pytest.raises(InputError, match=r"test_reid_en\.json, record 0 lists a/1, .* in ch does"):
+    with pytest.raises(InputError, match=r"test_reid_en\.json, record 0 lists a/1, .* in ch;"):
         read(tmp_path, "en", "ch")
 
 
@@ -177,7 +181,8 @@ def test_the_image_root_may_be_the_folder_above_imgs(pedestrians):
 
 
 def test_a_wrong_image_root_is_refused():
-    with pytest.raises(InputError, match=r"data.image_root: neither /nowhere nor its folder imgs"):
+    said = r"data.image_root: none of .* a\.jpg, is in /nowhere or /nowhere/imgs;"
+    with pytest.raises(InputError, match=said):
         find_image_root(Path("/nowhere"), [TextPicture("a.jpg", 0, ("a",), (None,))])
 
 
@@ -186,4 +191,4 @@ def test_pictures_of_missing_folders_are_left_out_and_said(tmp_path, caplog):
     pictures = [TextPicture(f"{folder}/a.jpg", 0, ("a",), (None,)) for folder in ("here", "gone")]
     splits = drop_missing_folders({"train": pictures, "val": pictures[1:]}, tmp_path)
     assert splits == {"train": pictures[:1]}
-    assert f"{tmp_path}/gone is missing: its 2 pictures are left out" in caplog.text
+    assert f"{tmp_path}/gone is missing: skipping its 2 images" in caplog.text

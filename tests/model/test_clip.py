@@ -103,7 +103,7 @@ def test_patches_are_read_row_by_row():
 
 
 def test_image_smaller_than_a_patch_is_refused():
-    with pytest.raises(InputError, match=r"\(64, 8\) has no room for a patch of 16"):
+    with pytest.raises(InputError, match=r"\(64, 8\) pixels is smaller than a patch of 16"):
         VisionShape(32, 1, 1, patch_size=16, stride=16, image_size=(64, 8))
 
 

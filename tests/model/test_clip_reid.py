@@ -287,7 +287,7 @@ def test_side_information_stands_beside_a_tower_of_clip(batch):
     shape = from_architecture(ARCHITECTURE).visual.shape
     clip = CLIP(shape, TEXT, embed_dim=32)
     expected = clip.encode_image(batch.images)
-    side = SideInformation(shape.width, cameras=4)
+    side = SideInformation(shape.width, num_cameras=4)
     model = CLIPReID(clip.visual, 32, clip.activation, 7, side_information=side)
     torch.testing.assert_close(model.project_image(batch.images), expected)
     assert model.describe() == replace(ARCHITECTURE, text=None, num_cameras=4)

@@ -94,7 +94,9 @@ def test_grids():
     assert grid((256, 128), 2) == (8, 4)
     assert grid((256, 128), 1) == (16, 8)
     assert grid((31, 62), 2) == (1, 1)
-    with pytest.raises(InputError, match=r"\(30, 64\) is too small .* of stride 32: set a larger"):
+    with pytest.raises(
+        InputError, match=r"\(30, 64\) pixels is too small .* of stride 32: set a larger"
+    ):
         replace(SHAPE, image_size=(30, 64))
 
 

@@ -9,7 +9,7 @@ CAMERAS, VIEWS = torch.tensor([0, 2, 1, 2]), torch.tensor([4, 0, 3, 3])
 
 def test_every_view_of_every_camera_has_a_vector():
     torch.manual_seed(0)
-    side = SideInformation(8, cameras=3, views=5, weight=2.5)
+    side = SideInformation(8, num_cameras=3, num_views=5, weight=2.5)
     expected = []
     for camera, view in zip(CAMERAS.tolist(), VIEWS.tolist(), strict=True):
         places = [(c, v) for c in range(3) for v in range(5)]
@@ -19,13 +19,13 @@ def test_every_view_of_every_camera_has_a_vector():
 
 
 def test_of_cameras_alone_the_view_means_nothing():
-    side = SideInformation(8, cameras=3)
+    side = SideInformation(8, num_cameras=3)
     assert torch.equal(side(CAMERAS, VIEWS), side.embedding[CAMERAS])
 
 
 def test_initialisation():
     torch.manual_seed(0)
-    embedding = SideInformation(512, cameras=15, views=8).embedding
+    embedding = SideInformation(512, num_cameras=15, num_views=8).embedding
     assert embedding.std().item() == pytest.approx(0.02, rel=0.02)
 
 

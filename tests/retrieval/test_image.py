@@ -43,7 +43,7 @@ def dataset(tmp_path) -> ReIDDataset:
             Image.fromarray(pixels.numpy()).save(file)
             pictures.append(ReIDPicture(str(file), identity, camera=number % 2, view=identity))
     query, gallery = pictures[::3], [p for i, p in enumerate(pictures) if i % 3]
-    return ReIDDataset("noise", pictures, query, gallery, cameras=2, views=4)
+    return ReIDDataset("noise", pictures, query, gallery, num_cameras=2, num_views=4)
 
 
 def retrieve(dataset: ReIDDataset, **settings) -> ImageRetrieval:
@@ -99,7 +99,9 @@ def test_a_mirror_image_counts_as_much(dataset):
 
 
 def test_drawn_galleries_are_averaged_over(dataset):
-    drawn = ReIDDataset("drawn", (), dataset.query, dataset.gallery, cameras=1, views=1, draws=5)
+    drawn = ReIDDataset(
+        "drawn", (), dataset.query, dataset.gallery, num_cameras=1, num_views=1, num_draws=5
+    )
     model = Pixels()
     retrieval = retrieve(drawn, seed=3)
     expected = []

@@ -78,7 +78,7 @@ def test_what_was_written_is_read(written, caplog):
     cameras = defaultdict(list)
     for picture in read.train:
         cameras[picture.identity].append(picture.camera)
-    if read.tells_cameras:
+    if read.has_cameras:
         assert all(len(set(own)) >= 2 for own in cameras.values())
     assert all(4 <= len(own) <= 8 for own in cameras.values())
 
@@ -119,7 +119,7 @@ def test_veri_labels_most_pictures_with_the_side_they_show(tmp_path):
     assert 0 < views.count(8) < 0.2 * len(views)
     root = write("veri776", tmp_path / "without", viewpoints=False).root
     assert not list(root.glob("keypoint*"))
-    assert read_reid("veri776", tmp_path / "without").views == 1
+    assert read_reid("veri776", tmp_path / "without").num_views == 1
 
 
 def test_the_smaller_test_lists_of_vehicleid_are_part_of_the_larger(tmp_path):

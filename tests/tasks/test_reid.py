@@ -302,7 +302,7 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
             r"reid\.train_sets: market1501 in .* is given twice",
         ),
         (("reid.root=null",), r"reid\.root is not set: give reid\.dataset=market1501"),
-        (("reid.root=absent",), r"Market-1501 is neither in absent nor"),
+        (("reid.root=absent",), r"Market-1501 not found in absent or"),
         (("reid.dataset=market",), r"unknown dataset 'market': did you mean market1501\?"),
         (("reid.images_per_identity=3",), r"a batch of 8 pictures .* is no multiple of .*=3"),
         (

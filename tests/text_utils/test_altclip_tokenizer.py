@@ -107,5 +107,7 @@ def test_files_that_are_no_tokenizer(folder, tmp_path, damage):
     shutil.copy(folder / "tokenizer.json", tmp_path)  # alone it does not tell the padding
     if damage is not None:
         (tmp_path / "tokenizer.json").write_text(damage)
-    with pytest.raises(InputError, match="no tokenizer that can be read: download all its files"):
+    with pytest.raises(
+        InputError, match=r"the tokenizer in .* cannot be read: download all its files"
+    ):
         AltCLIPTokenizer(tmp_path)

@@ -62,7 +62,10 @@ def build_clip_reid(
                 "to none"
             )
         side_information = SideInformation(
-            clip.visual.shape.width, num_cameras, num_views, config.reid.sie_coe
+            clip.visual.shape.width,
+            num_cameras=num_cameras,
+            num_views=num_views,
+            weight=config.reid.sie_coe,
         )
     return CLIPReID(
         clip.visual,

@@ -48,7 +48,9 @@ class ReIDTask(Task[CLIPReID]):
         self.name, self.splits = self.data.tests[None][0].name, ["test"]
         self.test_sets = [name for name in self.data.tests if name is not None]
         training = self.data.training
-        self.counts = TrainingCounts(training.identities, training.cameras, training.views)
+        self.counts = TrainingCounts(
+            training.num_identities, training.num_cameras, training.num_views
+        )
         self.knows_cameras = True
 
     def build_model(self, checkpoint: Checkpoint | None, for_training: bool) -> CLIPReID:

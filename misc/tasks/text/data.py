@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from errors import InputError
-from misc.datasets.text_person import Told, join_training, read_text_person
+from misc.datasets.text_person import PicturesByLanguage, join_training, read_text_person
 from misc.settings.sections import Config
 
 
@@ -12,8 +12,8 @@ class TextData:
     """Pictures by the language of their captions, of each split and of each further test set."""
 
     name: str
-    splits: dict[str, Told]
-    test_sets: dict[str, Told]
+    splits: dict[str, PicturesByLanguage]
+    test_sets: dict[str, PicturesByLanguage]
 
     @property
     def num_identities(self) -> int:
@@ -38,7 +38,7 @@ def read_text_data(config: Config) -> TextData:
     languages = data.languages
     main = read_text_person(data.annotation_file, data.image_root, languages)
     more = [read_text_person(s.annotation_file, s.image_root, languages) for s in data.train_sets]
-    splits = {split: main.told(split) for split in main.splits}
+    splits = {split: main.pictures_by_language(split) for split in main.splits}
     if any("train" in dataset.splits for dataset in (main, *more)):
         splits["train"] = {
             language or "": join_training([main, *more], language)
@@ -50,5 +50,5 @@ def read_text_data(config: Config) -> TextData:
         dataset = read_text_person(source.annotation_file, source.image_root, own)
         if "test" not in dataset.splits:
             raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
-        test_sets[source.name] = dataset.told("test")
+        test_sets[source.name] = dataset.pictures_by_language("test")
     return TextData(main.name, splits, test_sets)

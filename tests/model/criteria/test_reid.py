@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from errors import InputError
 from misc.runtime.distributed import AllGather, Processes, processes
 from model.criteria.reid import LOSSES, ReIDCriterion, ReIDLossSettings
 from model.gather import Alone
@@ -84,8 +85,8 @@ def test_only_named_losses_are_computed():
     losses = ReIDCriterion({"i2t": 1.0})(outputs, batch)
     expected = identity(outputs.text_logits, batch.ids, smoothing=0.1)
     torch.testing.assert_close(losses, {"i2t": expected})
-    with pytest.raises(AssertionError, match="nitc"):
-        ReIDCriterion({"nitc": 1.0})
+    with pytest.raises(InputError, match=r"unknown loss 'triplets'; did you mean triplet\? "):
+        ReIDCriterion({"triplets": 1.0})
 
 
 def test_a_baseline_has_no_text_to_be_compared_with():

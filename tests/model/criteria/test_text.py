@@ -3,10 +3,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 import options
+from errors import InputError
 from misc.settings.sections import TextLossSwitches
 from misc.tasks.text.build import build_criterion
+from model.criteria import text
+from model.criteria.base import LossRegistry
 from model.criteria.text import LOSSES, TextCriterion, TextLossSettings
 from model.interface import TextBatch, TextOutputs
 from model.objectives import itc, n_itc, r_itc
@@ -77,9 +81,34 @@ def test_what_no_loss_reads_has_a_gradient_of_zeros(outputs, batch):
     assert outputs.logit_scale.grad == 0
 
 
-def test_an_unknown_loss_is_a_programmers_mistake():
-    with pytest.raises(AssertionError, match="sdn"):
-        TextCriterion({"sdn": 1.0})
+def test_an_unknown_loss_is_refused_with_the_nearest_registered_one():
+    message = r"^experiment\.losses: unknown loss 'sdn'; did you mean sdm\? \(nitc, ritc, .*cmpm\)$"
+    with pytest.raises(InputError, match=message):
+        TextCriterion({"sdm": 1.0, "sdn": 1.0})
+
+
+def test_a_registered_function_is_a_loss(outputs, batch, monkeypatch):
+    monkeypatch.setattr(text, "LOSSES", LossRegistry(LOSSES))
+
+    @text.LOSSES.register("cosine")
+    def cosine(contrast: text.Contrast) -> Tensor:
+        image, caption, _ = contrast.pairs
+        return 1 - (image * caption).sum(dim=1).mean()
+
+    criterion = TextCriterion({"cosine": 2.0, "sdm": 1.0})
+    losses = criterion(outputs, batch)
+    first, captions = outputs.image_features[0], outputs.text_features
+    torch.testing.assert_close(
+        losses["cosine"], 1 - F.cosine_similarity(first, captions).mean(), rtol=1e-5, atol=1e-6
+    )
+    expected = 2 * losses["cosine"] + losses["sdm"]
+    torch.testing.assert_close(criterion.total(losses, outputs), expected)
+    with pytest.raises(AssertionError, match="cosine is registered twice"):
+        text.LOSSES.register("cosine")
+
+
+def test_a_loss_is_registered_where_the_criterion_looks():
+    assert text.register_text_loss.__self__ is LOSSES
 
 
 def test_the_scale_learns(outputs, batch):

@@ -344,7 +344,7 @@ def test_the_image_size_must_fit(theirs, write):
         read_published(file, image_size=(64, 64))
     with pytest.raises(InputError, match=r"stride 8 has 7 x 3: .* model.stride"):
         read_published(file, image_size=(64, 32), stride=8)
-    with pytest.raises(InputError, match="no room for a patch"):
+    with pytest.raises(InputError, match="is smaller than a patch"):
         read_published(file, image_size=(8, 8))
     vision = read_published(file, image_size=(40, 24), stride=8).architecture.vision
     assert (vision.image_size, vision.stride) == ((40, 24), 8)
