@@ -1,4 +1,4 @@
-"""The places that the cameras look at, and what comes between a camera and a person."""
+"""Backgrounds of the cameras, and occluders in front of a person."""
 
 import colorsys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Pen = ImageDraw.ImageDraw
 
 
 def paint_place(size: tuple[int, int], camera: Camera, rng: Generator) -> Image.Image:
-    """The background of one picture: the camera's place, from a little elsewhere each time."""
+    """Draw the background of one image: the camera's place, slightly shifted each time."""
     width, height = size
     image = Image.new("RGB", size, (150, 150, 150))
     horizon = int(height * between(rng, 0.5, 0.6))
@@ -23,6 +23,7 @@ def paint_place(size: tuple[int, int], camera: Camera, rng: Generator) -> Image.
 
 
 def muted(hue: float, saturation: float, value: float) -> RGB:
+    """The RGB colour of an HSV colour whose hue may be beyond 1."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return int(255 * red), int(255 * green), int(255 * blue)
 
@@ -172,7 +173,7 @@ def _paint_bricks(
 def _draw_tiles(
     pen: Pen, width: int, height: int, horizon: int, rgb: RGB, vanishing: float
 ) -> None:
-    """Joints that meet in a point above the horizon."""
+    """Draw tiles in perspective, with a vanishing point above the horizon."""
     for number in range(-6, 12):
         foot = number * 0.34 * width
         pen.line(
@@ -195,8 +196,8 @@ PLACES: dict[str, Callable[[Pen, int, int, int, float, Generator], None]] = {
 
 
 def draw_occluder(image: Image.Image, kind: str, rng: Generator) -> None:
-    """Something in the foreground: up to the knees at most, or slim and at one side; half of the
-    picture where it is to hide somebody."""
+    """Draw an occluder in the foreground: up to the knees, or slim and on one side; `BLOCKERS` hide
+    half of the image."""
     OCCLUDERS[kind](ImageDraw.Draw(image), *image.size, rng)
 
 
@@ -247,7 +248,7 @@ def _draw_pole(pen: Pen, width: int, height: int, rng: Generator) -> None:
 
 
 def _draw_passer_by(pen: Pen, width: int, height: int, rng: Generator) -> None:
-    """Somebody's shoulder and arm at the edge, out of focus and without a name."""
+    """Draw the shoulder and arm of another person at the edge."""
     side, coat = pick(rng, (0, 1)), muted(float(rng.random()), 0.25, 0.4)
     edge = width * side
     reach = between(rng, 0.14, 0.22) * width
@@ -264,7 +265,7 @@ def _draw_passer_by(pen: Pen, width: int, height: int, rng: Generator) -> None:
 
 
 def _draw_hoarding(pen: Pen, width: int, height: int, rng: Generator) -> None:
-    """Boards up to the chest."""
+    """Draw boards up to the chest."""
     top, board = between(rng, 0.42, 0.6) * height, muted(float(rng.random()), 0.3, 0.62)
     pen.rectangle((0, top, width, height), fill=board)
     step = 0.1 * height
@@ -274,7 +275,7 @@ def _draw_hoarding(pen: Pen, width: int, height: int, rng: Generator) -> None:
 
 
 def _draw_kiosk(pen: Pen, width: int, height: int, rng: Generator) -> None:
-    """A wall on one side, from the top to the bottom."""
+    """Draw a wall on one side, from top to bottom."""
     wide, wall = between(rng, 0.42, 0.56) * width, muted(float(rng.random()), 0.4, 0.56)
     left = pick(rng, (0.0, width - wide))
     pen.rectangle((left, 0, left + wide, height), fill=wall, outline=darken(wall, 0.4))
