@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from errors import InputError
 from misc.settings.merging import Layer
@@ -148,36 +148,21 @@ def _build_parser() -> _Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--config",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="recipe (default: config/config.yaml)",
-    )
+    several: dict[str, Any] = {"action": "append", "default": []}
+    known = "recipe (default: config/config.yaml)"
+    add("--config", **several, type=Path, metavar="FILE", help=known)
     add("--simplified", action="store_true", help="apply the simplified TBPS-CLIP to the recipe")
     add("--backbone", metavar="NAME", help=f"change the recipe's backbone: {' or '.join(KINDS)}")
-    add(
-        "--evaluate",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="evaluate a checkpoint or a run's folder without training; repeat it for several runs "
-        "to get their mean and standard deviation",
+    known = (
+        "evaluate a checkpoint or a run's folder without training; repeat it to compare several, "
+        "or to get the mean and standard deviation of runs that differ in the seed"
     )
-    add(
-        "--resume",
-        metavar="PATH",
-        help="continue a run; auto: the run in --output or else the recipe's newest, if any exists",
-    )
+    add("--evaluate", **several, metavar="PATH", help=known)
+    known = "continue a run; auto: the run in --output, else the recipe's newest, if any exists"
+    add("--resume", metavar="PATH", help=known)
     add("--save-features", type=Path, metavar="FILE", help="with --evaluate: save the features")
     add("--output", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE-TIME)")
     add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
-    add(
-        "overrides",
-        nargs="*",
-        metavar="section.key=value",
-        help="settings that override the recipe",
-    )
+    known = "settings that override the recipe"
+    add("overrides", nargs="*", metavar="section.key=value", help=known)
     return parser

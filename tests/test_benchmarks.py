@@ -34,7 +34,7 @@ def test_a_run_that_fails_names_its_console(places, tmp_path):
     run = Run(tmp_path / "run", ("--config", DEMO, *SMALL, places[0], "data.image_root=absent"))
     with pytest.raises(InputError, match=f"status 2; see the end of .*{CONSOLE}"):
         make_all([run])
-    assert "data.image_root: neither absent nor" in (run.folder / CONSOLE).read_text()
+    assert "is in absent or absent/imgs; give the folder" in (run.folder / CONSOLE).read_text()
     assert not run.done
 
 

@@ -41,9 +41,9 @@ def fail(places, tmp_path, monkeypatch, capsys):
     ("words", "sentence"),
     [
         (["data.batchsize=4"], "did you mean data.batch_size?"),
-        (["data.annotation_file=absent.json"], "there is no file absent.json"),
+        (["data.annotation_file=absent.json"], "absent.json does not exist"),
         (["data.annotation_file=null"], "data.annotation_file is not set"),
-        (["data.image_root=absent"], "data.image_root: neither absent nor"),
+        (["data.image_root=absent"], "data.image_root: none of the annotated images"),
         (["model.clip_pretrained=absent.pt"], "absent.pt"),
         (["model.freeze=[vision]"], "no parameter's name starts with 'vision'"),
         (["model.freeze=[visual, text, logit_scale]"], "freezes every parameter"),
@@ -76,7 +76,7 @@ def test_an_unreadable_picture_stops_the_training_in_a_sentence(fail, tmp_path, 
         f"data.image_root={written.image_root}",
         f"data.num_workers={num_workers}",
     )
-    assert error.startswith(f"error: the picture {written.image_root}")
+    assert error.startswith(f"error: image {written.image_root}")
     assert "cannot be read" in error
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
 

@@ -12,7 +12,7 @@ from misc.settings.sections import Config
 
 
 class Content(NamedTuple):
-    """What a key holds.
+    """The content of a key.
 
     Args:
         kind: `section` has the keys of `section` below it, `entries` is a list of such sections,
@@ -27,7 +27,7 @@ class Content(NamedTuple):
 
 
 def content_of(field: FieldInfo) -> Content:
-    """What the key that a field declares may hold."""
+    """The content of the key that a field declares."""
     for annotation in field.metadata:
         if isinstance(annotation, PartOf):
             return Content("section", annotation.section)
@@ -41,7 +41,7 @@ def content_of(field: FieldInfo) -> Content:
 
 
 def content_at(location: Sequence[str | int]) -> Content:
-    """What the key at a location, as in ("stages", 0, "schedule", "lr"), may hold."""
+    """The content of the key at a location, as in ("stages", 0, "schedule", "lr")."""
     content = Content("section", Config)
     for key in location:
         if key in content.section.model_fields:

@@ -1,4 +1,4 @@
-"""Synthetic pedestrians, and vehicles, in the exact layouts of the published datasets.
+"""Draw synthetic pedestrians and vehicles in the layouts of the published datasets.
 
 python -m misc.synthetic --layout cuhk-pedes --output data/synthetic
 python -m misc.synthetic --layout market1501 --output data/synthetic
@@ -29,41 +29,46 @@ IDENTITIES = {"train": 1000, "val": 100, "test": 100}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     return run_script(_parser(), _run, arguments)
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m misc.synthetic",
-        description="Draw synthetic pedestrians, described or not, and vehicles.",
+        description="Draw synthetic pedestrians (with captions) and vehicles.",
     )
     add = parser.add_argument
     add("--layout", help=f"one of {', '.join(KNOWN)}")
-    add("--output", type=Path, metavar="DIR", help="where the dataset's own folder is made")
+    add("--output", type=Path, metavar="DIR", help="parent folder of the dataset")
     for split, number in IDENTITIES.items():
-        known = f"identities of split {split}, where there is one (default {number})"
+        known = f"identities of the {split} split, if the layout has one (default: {number})"
         add(f"--{split}", type=int, metavar="N", help=known)
     pair: dict[str, Any] = {"type": int, "nargs": 2, "metavar": ("MIN", "MAX")}
-    known = "pictures of an identity (default 2 4, for re-identification 4 8)"
+    known = "images per identity (default: 2 4; for re-identification, 4 8)"
     add("--images", **pair, help=known)
-    add("--height", **pair, default=(96, 256), help="pixels of a picture (default 96 256)")
-    add("--difficulty", type=float, default=0.5, help="from 0 to 1 (default 0.5)")
-    known = f"of the captions, from {', '.join(LANGUAGES)} (default en); the first is the owners'"
+    add("--height", **pair, default=(96, 256), help="image height in pixels (default: 96 256)")
+    add("--difficulty", type=float, default=0.5, help="from 0 to 1 (default: 0.5)")
+    known = f"of the captions: {', '.join(LANGUAGES)} (default: en); the raw file has the first"
     add("--languages", nargs="+", metavar="LANG", default=["en"], help=known)
-    add("--seed", type=int, default=0, help="another seed, other people (default 0)")
+    add("--seed", type=int, default=0, help="of all random draws (default: 0)")
     add("--no-viewpoints", action="store_true", help="veri776 without its keypoint files")
-    add("--workers", type=int, default=1, help="processes; they do not change the result")
-    add("--contact-sheet", type=Path, metavar="FILE", help="draw a page of pictures with captions")
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes (default: 1)",
+    )
+    add("--contact-sheet", type=Path, metavar="FILE", help="draw a page of images with captions")
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
     wants_dataset = options.layout is not None or options.output is not None
     if wants_dataset and (options.layout is None or options.output is None):
-        raise InputError("a dataset needs both --layout and --output: give the other one too.")
+        raise InputError("give both --layout and --output.")
     if not wants_dataset and options.contact_sheet is None:
-        raise InputError("nothing to write: give --layout and --output, or --contact-sheet.")
+        raise InputError("nothing to do: give --layout and --output, or --contact-sheet.")
     if wants_dataset:
         check_layout(options.layout, KNOWN)
     if options.layout in REID_LAYOUTS:
@@ -101,7 +106,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _identities(options: argparse.Namespace) -> dict[str, int]:
-    """Those given, and the default of the splits that the layout has."""
+    """Identities of each split: the given number, or the default if the layout has the split."""
     layout = KNOWN[options.layout]
     given = {split: getattr(options, split) for split in IDENTITIES}
     return {
@@ -133,7 +138,7 @@ def _save_contact_sheet(file: Path, seed: int, difficulty: float) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(file, quality=76, optimize=True)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {file} ({error}): name a .jpg or .png file.") from error
+        raise InputError(f"cannot write {file} ({error}): give a .jpg or .png file.") from error
     print(f"{'contact sheet':<16} {file}")
 
 

@@ -1,4 +1,4 @@
-"""The plan of a drawn dataset: everything that decides what is written, and nothing else."""
+"""Arguments of a synthetic dataset, which determine its files."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from errors import InputError
 
 @dataclass(frozen=True)
 class DiskLayout:
-    """A dataset's folder, its splits, and how many cameras there are; ids start at `first_id`."""
+    """The folder, splits, first id and number of cameras of a published dataset."""
 
     folder: str
     splits: tuple[str, ...]
@@ -20,10 +20,16 @@ class DiskLayout:
 
 @dataclass(frozen=True)
 class DrawingPlan:
-    """`identities` by split; `images` of an identity and `height` in pixels are inclusive ranges.
+    """Arguments of any synthetic dataset.
+
+    Args:
+        identities: by split.
+        images: per identity, an inclusive range.
+        height: of images in pixels, an inclusive range.
+        difficulty: from 0 to 1.
 
     Raises:
-        InputError: for values that make no dataset.
+        InputError: a value is out of range.
     """
 
     layouts: ClassVar[Mapping[str, DiskLayout]]
@@ -42,40 +48,41 @@ class DrawingPlan:
         if not self.fewest_images <= self.images[0] <= self.images[1]:
             fewest = self.fewest_images
             raise InputError(
-                f"images per identity {self.images}: give a range from {fewest} upwards."
+                f"images per identity {self.images}: give a range of at least {fewest}."
             )
         if not 32 <= self.height[0] <= self.height[1] <= 1024:
-            raise InputError(f"picture height {self.height}: give a range within 32 and 1024.")
+            raise InputError(f"image height {self.height}: give a range between 32 and 1024.")
         if not 0.0 <= self.difficulty <= 1.0:
             raise InputError(f"difficulty {self.difficulty}: give a number from 0 to 1.")
         if self.seed < 0:
-            raise InputError(f"seed {self.seed}: give zero or more.")
+            raise InputError(f"seed {self.seed}: give 0 or more.")
 
     def _check_identities(self) -> None:
         splits = self.published.splits
         for split, number in self.identities.items():
             if number < 0:
-                raise InputError(f"{number} identities for {split}: give zero or more.")
+                raise InputError(f"{number} identities for {split}: give 0 or more.")
             if split not in splits and number > 0:
-                raise InputError(f"{self.layout} has no split {split!r}: use {', '.join(splits)}.")
+                raise InputError(f"{self.layout} has no {split} split: use {', '.join(splits)}.")
         if sum(self.identities.values()) == 0:
-            raise InputError("zero identities: give at least one split some identities.")
+            raise InputError("no identities: give at least one to some split.")
 
     @property
     def published(self) -> DiskLayout:
         return self.layouts[self.layout]
 
     def owners(self) -> list[tuple[str, int]]:
-        """(split, id) of every identity, counted through the splits in their order."""
+        """(split, id) of every identity; ids count on from split to split."""
         layout = self.published
         splits = [split for split in layout.splits for _ in range(self.identities.get(split, 0))]
         return [(split, layout.first_id + number) for number, split in enumerate(splits)]
 
 
 def check_layout(layout: str, layouts: Iterable[str]) -> None:
-    """
+    """Check that a layout is known.
+
     Raises:
-        InputError: if it is none of these.
+        InputError: it is not; the message names the nearest one.
     """
     layouts = list(layouts)
     if layout not in layouts:

@@ -1,4 +1,4 @@
-"""How the published re-identification datasets lie on disk: folders, file names, lists."""
+"""Disk layouts of the published re-identification datasets: folders, file names, lists."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,18 @@ from pathlib import PurePosixPath
 
 from misc.synthetic.drawing_plan import DiskLayout
 
-UNLABELLED = -1  # the viewpoint that no keypoint file tells
+UNLABELLED = -1  # the viewpoint of images that are not in a keypoint file
 
 
 @dataclass(frozen=True)
 class ReIDSample:
-    """One picture: its role (train, query, gallery, junk; test where galleries are drawn from it),
-    its identity as written, its path from the dataset's folder on, and a vehicle's viewpoint."""
+    """One image.
+
+    Args:
+        role: train, query, gallery or junk; test if the layout has random galleries.
+        identity: as annotated.
+        path: relative to the dataset's folder.
+    """
 
     role: str
     identity: int
@@ -30,17 +35,17 @@ def _no_lists(samples: Samples) -> Lists:
 
 @dataclass(frozen=True)
 class ReIDLayout(DiskLayout):
-    """
+    """The layout of a re-identification dataset.
+
     Args:
-        path: the file name for (role, identity, camera, serial number of the picture).
-        lists: the list files that belong to all the samples.
-        vehicles: whether it shows these, and not pedestrians.
-        numbered_apart: whether the identities of test begin from the first number again.
-        stranger: the written identity of stranger number n, who is in the gallery only; None where
-            there are none.
-        has_junk: whether the gallery holds bad boxes, of identity -1.
-        occluded: whether there is something in front of all queries.
-        has_queries: whether they are chosen; a gallery is drawn from the test pictures otherwise.
+        path: the file name for (role, identity, camera, serial number of the image).
+        lists: the list files of all samples.
+        vehicles: whether it has vehicles instead of pedestrians.
+        numbered_apart: whether the ids of test start again at the first id.
+        stranger: the annotated id of the n-th distractor in the gallery; None if there are none.
+        has_junk: whether the gallery has false detections, with identity -1.
+        occluded: whether all queries are occluded.
+        has_queries: False if galleries are drawn at random from the test images.
     """
 
     path: Callable[[str, int, int, int], str]
@@ -86,7 +91,7 @@ def _vehicleid_path(role: str, identity: int, camera: int, serial: int) -> str:
 
 
 def _msmt17_lists(samples: Samples) -> Lists:
-    """Every fifth picture of train is one of val."""
+    """Lists of all splits; every fifth training image is in val."""
     train = [sample for sample in samples if sample.role == "train"]
     split = {
         "train": [sample for number, sample in enumerate(train) if number % 5 < 4],
@@ -103,7 +108,7 @@ def _msmt17_lists(samples: Samples) -> Lists:
 
 
 def _veri_lists(samples: Samples) -> Lists:
-    """The keypoints, none of which anybody saw, and the viewpoint."""
+    """Keypoint files with invisible keypoints, and the viewpoint."""
     lists: dict[str, list[str]] = {}
     for sample in samples:
         if sample.viewpoint != UNLABELLED:
@@ -115,7 +120,7 @@ def _veri_lists(samples: Samples) -> Lists:
 
 
 def _vehicleid_lists(samples: Samples) -> Lists:
-    """The test lists of 800, 1600 and 2400 hold a third, two thirds and all of the vehicles."""
+    """Train and test lists; those of 800, 1600 and 2400 have 1/3, 2/3 and all of the vehicles."""
 
     def lines(chosen: Iterable[ReIDSample]) -> list[str]:
         return [f"{PurePosixPath(sample.path).stem} {sample.identity}" for sample in chosen]

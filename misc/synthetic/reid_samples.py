@@ -1,7 +1,7 @@
-"""The pictures of one identity of a synthetic re-identification dataset, and the plan of them all.
+"""Images of one identity of a synthetic re-identification dataset, and the dataset's arguments.
 
-An identity is seen at least twice by each of at least two cameras. Of a test identity, the first
-picture of each camera is a query, the others are in the gallery.
+Every identity has at least two images from each of at least two cameras. The first test image from
+each camera is a query, the others are in the gallery.
 """
 
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ from misc.synthetic.pedestrians.chance import Stream, generator, happens, pick
 from misc.synthetic.pedestrians.shots import BLOCKERS
 from misc.synthetic.reid_layouts import REID_LAYOUTS, UNLABELLED, ReIDLayout, ReIDSample
 
-# Raise it when the same arguments begin to give other files: what lies on disk is compared with it.
+# Increase it when the same arguments give different files; existing datasets are checked for it.
 VERSION = 1
 MOST_IMAGES = 99  # the last two digits of a serial number
 
 
 @dataclass(frozen=True)
 class ReIDPlan(DrawingPlan):
-    """`viewpoints`: whether VeRi-776 comes with its keypoint files."""
+    """Arguments of a dataset; `viewpoints`: whether VeRi-776 gets its keypoint files."""
 
     layouts: ClassVar[dict[str, ReIDLayout]] = REID_LAYOUTS
     fewest_images: ClassVar[int] = 4
@@ -36,9 +36,9 @@ class ReIDPlan(DrawingPlan):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not all(self.identities.get(split) for split in self.published.splits):
-            raise InputError(f"{self.layout}: give identities to both train and test.")
+            raise InputError(f"{self.layout} needs identities in both train and test.")
         if self.images[1] > MOST_IMAGES:
-            raise InputError(f"images per identity {self.images}: give {MOST_IMAGES} at most.")
+            raise InputError(f"images per identity {self.images}: give at most {MOST_IMAGES}.")
 
     @property
     def published(self) -> ReIDLayout:
@@ -46,9 +46,9 @@ class ReIDPlan(DrawingPlan):
 
 
 def write_reid_samples(folder: Path, plan: ReIDPlan, split: str, identity: int) -> list[ReIDSample]:
-    """Draw an identity's pictures into the dataset's folder.
+    """Draw the images of an identity into the dataset's folder.
 
-    With every second test identity come a stranger and a bad box, where the layout has such.
+    Every second test identity also adds a distractor and a false detection, if the layout has them.
     """
     layout = plan.published
     written = identity
@@ -62,21 +62,30 @@ def write_reid_samples(folder: Path, plan: ReIDPlan, split: str, identity: int) 
         role = split
         if split == "test" and layout.has_queries:
             role = "query" if picture < len(cameras) else "gallery"
-        samples.append(_write(folder, plan, role, (identity, picture), written, camera))
+        drawn = identity, picture
+        samples.append(_write(folder, plan, role, drawn, written=written, camera=camera))
     if split == "test" and identity % 2 == 0:
         if layout.stranger:
             stranger = identity + sum(plan.identities.values())
             written = layout.stranger(stranger)
-            samples.append(_write(folder, plan, "gallery", (stranger, 0), written, cameras[0]))
+            drawn = stranger, 0
+            samples.append(
+                _write(folder, plan, "gallery", drawn, written=written, camera=cameras[0])
+            )
         if layout.has_junk:
-            samples.append(_write(folder, plan, "junk", (identity, number), -1, cameras[0]))
+            drawn = identity, number
+            samples.append(_write(folder, plan, "junk", drawn, written=-1, camera=cameras[0]))
     return samples
 
 
 def _write(
-    folder: Path, plan: ReIDPlan, role: str, drawn: tuple[int, int], written: int, camera: int
+    folder: Path, plan: ReIDPlan, role: str, drawn: tuple[int, int], *, written: int, camera: int
 ) -> ReIDSample:
-    """One picture, `drawn` from (number of the subject, number of the picture)."""
+    """Draw one image from the random stream of `drawn`, (subject, image), and save it.
+
+    Args:
+        written: the identity in its file name.
+    """
     draw = _draw_vehicle if plan.published.vehicles else _draw_pedestrian
     image, quality, viewpoint = draw(plan, role, drawn, camera)
     path = plan.published.path(role, written, camera, (MOST_IMAGES + 1) * drawn[0] + drawn[1])
@@ -88,7 +97,7 @@ def _write(
 def _draw_pedestrian(
     plan: ReIDPlan, role: str, drawn: tuple[int, int], number: int
 ) -> tuple[Image.Image, int, int]:
-    """The picture, the quality of its file, and no viewpoint."""
+    """The image, its JPEG quality, and no viewpoint."""
     camera = pedestrians.draw_camera(plan.seed, number, plan.difficulty)
     person = pedestrians.draw_identity(plan.seed, drawn[0], plan.difficulty)
     rng = generator(plan.seed, Stream.PICTURE, *drawn)
@@ -104,7 +113,7 @@ def _draw_pedestrian(
 def _draw_vehicle(
     plan: ReIDPlan, role: str, drawn: tuple[int, int], number: int
 ) -> tuple[Image.Image, int, int]:
-    """The picture, the quality of its file, and the viewpoint, which nobody labelled in a few."""
+    """The image, its JPEG quality, and its viewpoint, which is unlabelled in a few images."""
     camera = pedestrians.draw_camera(plan.seed, number, plan.difficulty)
     vehicle = vehicles.draw_vehicle(plan.seed, drawn[0], plan.difficulty)
     rng = generator(plan.seed, Stream.PICTURE, *drawn)

@@ -1,4 +1,4 @@
-"""Datasets of drawn people and vehicles: written once, found again by their arguments."""
+"""Synthetic datasets on disk: written once, and reused if the arguments are the same."""
 
 import json
 import multiprocessing
@@ -30,6 +30,8 @@ ReIDJob = tuple[Path, ReIDPlan, str, int]
 
 @dataclass(frozen=True)
 class Count:
+    """Size of one split, or of one role in a re-identification dataset."""
+
     identities: int
     images: int
     captions: int = 0
@@ -37,10 +39,15 @@ class Count:
 
 @dataclass(frozen=True)
 class WrittenDataset:
-    """Where a dataset lies: `annotation_file` is the published one, `processed` the folder of
-    `{split}_reid.json` with back-translations, in the first language, and of
-    `{split}_reid_{lang}.json` if there are several; the file names start from `image_root`.
-    `counts` has an entry for each split that exists."""
+    """Paths and sizes of a dataset.
+
+    Args:
+        annotation_file: in the published format.
+        processed: folder of `{split}_reid.json` with back-translations in the first language, and
+            of `{split}_reid_{lang}.json` if there are several languages.
+        image_root: the folder to which image paths are relative.
+        counts: by split.
+    """
 
     root: Path
     annotation_file: Path
@@ -51,7 +58,7 @@ class WrittenDataset:
 
 @dataclass(frozen=True)
 class WrittenReIDDataset:
-    """Where a re-identification dataset lies; `counts` has an entry for each role of a picture."""
+    """Folder and sizes of a re-identification dataset; `counts` is by role of the images."""
 
     root: Path
     counts: Mapping[str, Count]
@@ -70,23 +77,23 @@ def write_dataset(
     workers: int = 1,
     progress: bool = False,
 ) -> WrittenDataset:
-    """Write a dataset to `output/<DATASET>`, or find it there, made by the same arguments.
+    """Write a dataset to `output/<DATASET>`, or reuse the one that the same arguments wrote there.
 
-    The files depend on the arguments alone, not on `workers`: the same arguments, the same bytes.
+    The same arguments give the same bytes, whatever the number of `workers`.
 
     Args:
         layout: `cuhk-pedes`, `icfg-pedes` or `rstpreid`.
-        identities: how many for each split; the splits share none.
-        images: fewest and most pictures of an identity, from different cameras while there are any.
-        height: lowest and highest picture, in pixels.
-        difficulty: 0 to 1: look-alikes, short and vague captions, cameras that differ, occlusion.
-        languages: of the captions, `en` and `ch`; a caption tells the same in each of them.
+        identities: number in each split; splits share none.
+        images: range of images per identity, from different cameras as long as there are any.
+        height: range of image heights in pixels.
+        difficulty: 0 to 1: look-alikes, short and vague captions, camera differences, occlusion.
+        languages: of the captions, `en` and `ch`; the content is the same in all of them.
         workers: processes that draw.
-        progress: show a bar, on a terminal only.
+        progress: show a progress bar, on a terminal only.
 
     Raises:
-        InputError: for arguments that make no dataset, and for a folder that holds something else
-            or cannot be written.
+        InputError: an argument is out of range, or the folder has other contents or cannot be
+            written.
     """
     plan = Plan(layout, dict(identities), images, seed, height, difficulty, tuple(languages))
     root, counts = _write_once(plan, output, _write, workers, progress)
@@ -106,15 +113,15 @@ def write_reid_dataset(
     workers: int = 1,
     progress: bool = False,
 ) -> WrittenReIDDataset:
-    """Write a re-identification dataset below `output`, or find it there, as `write_dataset` does.
+    """Write a re-identification dataset below `output`, or reuse it, as `write_dataset` does.
 
     Args:
         layout: `market1501`, `msmt17`, `dukemtmc`, `occluded-duke`, `veri776` or `vehicleid`.
-        identities: how many for `train` and for `test`, which share none.
-        images: fewest and most pictures of an identity, from 4 to 99; at least two from each of
-            the cameras that see it.
-        difficulty: 0 to 1: look-alikes, cameras that differ, occlusion.
-        viewpoints: whether `veri776` comes with its keypoint files.
+        identities: number in `train` and in `test`, which share none.
+        images: range of images per identity, within 4 and 99; at least two from each of its
+            cameras.
+        difficulty: 0 to 1: look-alikes, camera differences, occlusion.
+        viewpoints: whether `veri776` gets its keypoint files.
 
     Raises:
         InputError: as `write_dataset` does.
@@ -130,9 +137,9 @@ def _write_once(
     workers: int,
     progress: bool,
 ) -> tuple[Path, dict[str, Count]]:
-    """The dataset's folder and counts: what `write` wrote, or what the same plan wrote before."""
+    """The dataset's folder and sizes, after writing it unless the same plan did so before."""
     if workers < 1:
-        raise InputError(f"{workers} workers: give at least one.")
+        raise InputError(f"{workers} workers: give at least 1.")
     root = Path(output) / plan.published.folder
     try:
         if root.exists() and not (root.is_dir() and not any(root.iterdir())):
@@ -154,27 +161,32 @@ def _written(root: Path, plan: Plan, counts: Mapping[str, Count]) -> WrittenData
 
 
 def _read_receipt(root: Path, plan: DrawingPlan) -> dict[str, Count]:
-    """The counts of the dataset that is already there, if the same plan made it."""
+    """The sizes of an existing dataset.
+
+    Raises:
+        InputError: it was not written by the same plan.
+    """
     try:
         receipt = json.loads((root / RECEIPT).read_text(encoding="utf-8"))
         made_with, counts = receipt["arguments"], receipt["counts"]
     except (OSError, ValueError, KeyError):
         raise InputError(
-            f"{root} exists and was not made here (no {RECEIPT}): choose another output folder."
+            f"{root} exists, but was not written by this program (no {RECEIPT}): choose another "
+            "output folder."
         ) from None
     arguments = _arguments(plan)
     other = [key for key in arguments | made_with if arguments.get(key) != made_with.get(key)]
     if other:
         raise InputError(
-            f"{root} was made with other arguments ({', '.join(other)}): choose another output "
-            "folder, or delete this one."
+            f"{root} was written with different arguments ({', '.join(other)}): choose another "
+            "output folder, or delete this one."
         )
     return {split: Count(**count) for split, count in counts.items()}
 
 
 def _arguments(plan: DrawingPlan) -> dict[str, Any]:
-    """The plan as JSON reads it back; a split without identities is as good as none, and English
-    alone goes without saying, as it did before there were other languages.
+    """The plan as JSON reads it back, without empty splits, and without the default language,
+    which receipts from before there were several do not have.
     """
     asked = {split: number for split, number in plan.identities.items() if number}
     arguments: dict[str, Any] = json.loads(json.dumps(asdict(plan) | {"identities": asked}))
@@ -195,10 +207,10 @@ def _write(root: Path, plan: Plan, workers: int, progress: bool) -> dict[str, Co
     raw = [record(first) for samples in splits.values() for first, *_ in samples]
     _dump(raw, root / plan.published.annotation_file)
     for split, samples in splits.items():
-        told = [[_processed(sample) for sample in same] for same in zip(*samples, strict=True)]
-        _dump(told[0], root / f"processed/{split}_reid.json")
-        if len(told) > 1:
-            for language, processed in zip(plan.languages, told, strict=True):
+        by_language = [[_processed(s) for s in same] for same in zip(*samples, strict=True)]
+        _dump(by_language[0], root / f"processed/{split}_reid.json")
+        if len(by_language) > 1:
+            for language, processed in zip(plan.languages, by_language, strict=True):
                 _dump(processed, root / f"processed/{split}_reid_{language}.json")
     counts = {split: _count([first for first, *_ in samples]) for split, samples in splits.items()}
     receipt = {split: asdict(count) for split, count in counts.items()}
@@ -225,7 +237,7 @@ def _map(run: Callable[[J], S], jobs: list[J], workers: int) -> Iterator[S]:
     if workers == 1:
         yield from map(run, jobs)
         return
-    # Spawned, not forked: a parent that has threads (torch, for one) must not be copied.
+    # Spawn, since forking a process that has threads (torch starts some) is unsafe.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from pool.imap(run, jobs, chunksize=8)
 
@@ -239,7 +251,7 @@ def _run_reid_job(job: ReIDJob) -> list[ReIDSample]:
 
 
 def _processed(sample: Sample) -> dict[str, Any]:
-    """A record of the form that TBPS-CLIP trains on."""
+    """A record in TBPS-CLIP's format."""
     record = asdict(sample)
     del record["split"]
     return record

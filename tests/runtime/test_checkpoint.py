@@ -1,6 +1,8 @@
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,30 +11,87 @@ from errors import InputError
 from misc.runtime.checkpoint import (
     BEST,
     LAST,
+    Checkpoint,
+    Position,
+    RunIdentity,
+    TrainingState,
     find_checkpoint,
     load_weights,
-    read_checkpoint,
+    open_checkpoint,
     save_checkpoint,
 )
+from model.architecture import Architecture, ReIDArchitecture, TextArchitecture
+from model.clip import TextShape
+from model.resnet import ResNetShape
+from model.tuning.description import AdapterTuning, LoraTuning, PromptTuning, Tuning
+from model.vit import VisionShape
+from model.weights.published.format import Geometry
+from tests import GOLDEN_FILES
+
+VIT = VisionShape(32, 1, 2, patch_size=8, stride=8, image_size=(32, 16))
+TEXT = TextShape(32, 1, 2, context_length=20, vocab_size=300)
+PLAIN = TextArchitecture("clip", VIT, TEXT, 16, "quickgelu", 6)
+ARCHITECTURES: dict[str, Architecture] = {
+    "two towers": PLAIN,
+    "ResNet": replace(PLAIN, vision=ResNetShape(8, (1, 2, 1, 1), 4, (64, 32), 1)),
+    "tuned": replace(
+        PLAIN,
+        tuning=Tuning(
+            PromptTuning(2, 1, "independent"),
+            text_adapters=AdapterTuning(4, 0.5, (0,)),
+            lora=LoraTuning(2, targets=("attention", "mlp"), towers=("image",)),
+        ),
+    ),
+    "re-identification": ReIDArchitecture("clip", VIT, TEXT, 16, "gelu", 6, 8, 2),
+    "without text": ReIDArchitecture("clip", VIT, None, 16, "gelu", 6),
+}
 
 
 @pytest.fixture
 def content() -> dict:
+    """A checkpoint as a file holds it."""
     return {
         "model": nn.Linear(2, 3).state_dict(),
-        "architecture": {"embed_dim": 3},
+        "architecture": PLAIN.to_tree(),
         "config": {"misc": {"seed": 1}},
         "recipe": "demo",
         "epoch": 2,
     }
 
 
+def assert_same(first: Checkpoint, second: Checkpoint) -> None:
+    """The same in everything but the bits of tensors, which are compared one by one."""
+    assert replace(first, state={}) == replace(second, state={})
+    assert first.state.keys() == second.state.keys()
+    assert all(torch.equal(tensor, second.state[name]) for name, tensor in first.state.items())
+
+
 def test_round_trip(tmp_path, content):
     save_checkpoint(content, tmp_path / LAST)
-    read = read_checkpoint(tmp_path / LAST)
-    assert read.keys() == content.keys()
-    assert torch.equal(read["model"]["weight"], content["model"]["weight"])
+    read = open_checkpoint(tmp_path / LAST)
+    assert read.to_tree().keys() == content.keys()
+    assert torch.equal(read.state["weight"], content["model"]["weight"])
+    assert (read.architecture, read.epoch, read.recipe) == (PLAIN, 2, "demo")
+    assert (read.config, read.frozen_hash, read.training) == (content["config"], None, None)
+    assert (read.published, read.project_settings) == (None, {})
     assert [file.name for file in tmp_path.iterdir()] == [LAST]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
+@pytest.mark.parametrize("training", [None, TrainingState(Position(1, 9, 12.5, 1), {"a": 1}, {})])
+def test_what_a_run_writes_is_what_is_opened(tmp_path, architecture, training):
+    identity = RunIdentity({"misc": {"seed": 1}}, "demo", architecture, "hash")
+    state = {"weight": torch.arange(3.0)}
+    written = identity.checkpoint(tmp_path / LAST, state, 2, training)
+    save_checkpoint(written.to_tree(), tmp_path / LAST)
+    assert_same(open_checkpoint(tmp_path, BEST, LAST), written)
+
+
+def test_the_files_of_older_versions_are_opened(tmp_path, content):
+    """Before there was a choice of backbones, none was named."""
+    del content["architecture"]["backbone"]
+    save_checkpoint(content, tmp_path / LAST)
+    assert open_checkpoint(tmp_path / LAST).architecture == PLAIN
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, content, monkeypatch):
@@ -54,19 +113,95 @@ class Bomb:
         return print, ("run by the pickle",)
 
 
-@pytest.mark.parametrize("kind", ["text", "pickle", "state dict"])
-def test_what_is_no_checkpoint_is_refused(tmp_path, capsys, content, kind):
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("text", r"file\.pt cannot be read safely: it is damaged, no checkpoint, or holds more"),
+        ("pickle", r"file\.pt cannot be read safely"),
+        ("tensor", r"file\.pt holds a Tensor, not a checkpoint"),
+        (
+            "state dict",
+            r"file\.pt is neither a checkpoint of this project \(it has no model, architecture, "
+            r"config, recipe, epoch\) nor of a known one \(TBPS-CLIP, CSKT, IRRA, CLIP-ReID\)",
+        ),
+        ("no recipe", r"\(it has no recipe\)"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path, capsys, content, kind, sentence):
     file = tmp_path / "file.pt"
     if kind == "text":
         file.write_text("<html>")
-    elif kind == "pickle":
-        torch.save({**content, "config": Bomb()}, file)
     else:
-        torch.save(OrderedDict(content["model"]), file)
-    with pytest.raises(InputError, match=r"file\.pt is not a checkpoint") as caught:
-        read_checkpoint(file)
+        weights = content["model"]
+        held = {
+            "pickle": {**content, "config": Bomb()},
+            "tensor": weights["weight"],
+            "state dict": OrderedDict(weights),
+            "no recipe": {name: part for name, part in content.items() if name != "recipe"},
+        }
+        torch.save(held[kind], file)
+    with pytest.raises(InputError, match=sentence) as caught:
+        open_checkpoint(file)
     assert "\n" not in str(caught.value)
     assert "run by the pickle" not in capsys.readouterr().out
+
+
+def never() -> Geometry:
+    raise AssertionError("a checkpoint of this project tells its geometry")
+
+
+def test_only_a_published_file_asks_for_the_geometry(tmp_path, content):
+    save_checkpoint(content, tmp_path / LAST)
+    assert open_checkpoint(tmp_path / LAST, geometry=never).architecture == PLAIN
+
+
+@pytest.fixture
+def published(tmp_path) -> Path:
+    """The golden weights as CLIP-ReID's code saves them from DDP, for the size that it publishes:
+    128 patches of 16 x 16 pixels.
+    """
+    golden = np.load(GOLDEN_FILES / "tiny_clipreid_vit.npz")
+    names = [name for name in golden.files if name.startswith("weights/")]
+    state = {name.removeprefix("weights/"): torch.tensor(golden[name]) for name in names}
+    state["image_encoder.positional_embedding"] = torch.zeros(1 + 128, 64)
+    state |= {
+        f"{n}.num_batches_tracked": torch.tensor(5) for n in ("bottleneck", "bottleneck_proj")
+    }
+    torch.save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "their.pth")
+    return tmp_path / "their.pth"
+
+
+def test_a_published_file_has_neither_a_configuration_nor_a_training(published):
+    read = open_checkpoint(published, geometry=lambda: Geometry((256, 128)))
+    assert read.published is not None
+    assert read.recipe == read.published.project == "CLIP-ReID"
+    assert (read.file, read.epoch, read.config) == (published, 0, None)
+    assert (read.frozen_hash, read.training) == (None, None)
+    assert read.project_settings == {"experiment": {"clean_captions": True}}
+    assert not any(name.startswith("module.") for name in read.state)
+
+
+def test_a_published_file_of_another_size_is_read_where_any_will_do(published):
+    """At the heads that were asked for."""
+
+    def asked() -> Geometry:
+        return Geometry((64, 32), heads=(2, 4))
+
+    read = open_checkpoint(published, geometry=asked, any_size=True).architecture
+    assert isinstance(read, ReIDArchitecture)
+    assert read.vision == VisionShape(64, 12, 2, 16, 16, (256, 128))
+    assert read.text is not None
+    assert read.text.heads == 4
+    assert (read.num_identities, read.num_cameras) == (7, 4)
+    with pytest.raises(InputError, match=r"64 x 32 pixels .* set data\.image_size"):
+        open_checkpoint(published, geometry=asked)
+    with pytest.raises(InputError, match="a rectangle of 128 patches, which does not tell its"):
+        open_checkpoint(published)
+    shorter = torch.load(published, weights_only=True)
+    shorter["module.image_encoder.positional_embedding"] = torch.zeros(1 + 7, 64)
+    torch.save(shorter, published)
+    with pytest.raises(InputError, match="trained on 7 patches, but an image of 64 x 32 pixels"):
+        open_checkpoint(published, geometry=asked, any_size=True)
 
 
 def test_a_run_folder_stands_for_its_best_checkpoint_or_the_last(tmp_path):
@@ -79,9 +214,9 @@ def test_a_run_folder_stands_for_its_best_checkpoint_or_the_last(tmp_path):
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(InputError, match=f"{tmp_path} holds neither {BEST} nor {LAST}"):
-        find_checkpoint(tmp_path, BEST, LAST)
-    with pytest.raises(InputError, match=r"there is no .*absent"):
-        find_checkpoint(tmp_path / "absent", LAST)
+        open_checkpoint(tmp_path, BEST, LAST)
+    with pytest.raises(InputError, match=r"absent does not exist; give a checkpoint or a run's"):
+        open_checkpoint(tmp_path / "absent", LAST)
 
 
 def test_weights_that_do_not_fit_are_named(content):

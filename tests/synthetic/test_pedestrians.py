@@ -381,11 +381,11 @@ def test_named_colours_are_told_apart() -> None:
     ("layout", "changes", "said"),
     [
         ("cuhk", {}, "did you mean cuhk-pedes"),
-        ("rstpreid", {"identities": {"train": 0}}, "zero identities"),
+        ("rstpreid", {"identities": {"train": 0}}, "no identities: give"),
         ("rstpreid", {"identities": {"train": -1}}, "-1 identities"),
-        ("icfg-pedes", {"identities": {"train": 1, "val": 1}}, "no split 'val'"),
+        ("icfg-pedes", {"identities": {"train": 1, "val": 1}}, "has no val split: use"),
         ("rstpreid", {"images": (3, 2)}, "images per identity"),
-        ("rstpreid", {"height": (8, 96)}, "picture height"),
+        ("rstpreid", {"height": (8, 96)}, "image height"),
         ("rstpreid", {"difficulty": float("nan")}, "difficulty nan"),
         ("rstpreid", {"seed": -1}, "seed -1"),
         ("rstpreid", {"workers": 0}, "0 workers"),
@@ -406,7 +406,7 @@ def test_finds_what_is_there_and_refuses_what_is_another(tmp_path: Path) -> None
     written = write("rstpreid", tmp_path)
     before = {file: file.stat().st_mtime_ns for file in written.root.rglob("*")}
     assert write("rstpreid", tmp_path) == written
-    with pytest.raises(InputError, match=r"other arguments \(seed\)"):
+    with pytest.raises(InputError, match=r"different arguments \(seed\)"):
         write("rstpreid", tmp_path, seed=9)
     assert before == {file: file.stat().st_mtime_ns for file in written.root.rglob("*")}
 
@@ -444,7 +444,7 @@ def test_languages_are_part_of_the_arguments(
 ) -> None:
     written = write("rstpreid", tmp_path, identities={"train": 1}, languages=made)
     assert write("rstpreid", tmp_path, identities={"train": 1}, languages=made) == written
-    with pytest.raises(InputError, match=r"other arguments \(languages\)"):
+    with pytest.raises(InputError, match=r"different arguments \(languages\)"):
         write("rstpreid", tmp_path, identities={"train": 1}, languages=asked)
 
 
@@ -466,7 +466,7 @@ def test_a_receipt_from_before_there_were_languages_is_one_of_english(tmp_path: 
 def test_refuses_a_folder_of_somebody_else(tmp_path: Path) -> None:
     (tmp_path / "RSTPReid").mkdir()
     (tmp_path / "RSTPReid" / "data_captions.json").write_text("[]")
-    with pytest.raises(InputError, match="was not made here"):
+    with pytest.raises(InputError, match="was not written by this program"):
         write("rstpreid", tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
@@ -497,9 +497,9 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "nothing to write"),
+        ([], "nothing to do"),
         (["--layout", "rstp", "--output", "x"], "did you mean rstpreid"),
-        (["--layout", "rstpreid"], "needs both"),
+        (["--layout", "rstpreid"], "give both --layout and --output"),
         (["--contact-sheet", "sheet.nothing"], "cannot write sheet.nothing"),
     ],
 )

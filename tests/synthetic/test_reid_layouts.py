@@ -162,7 +162,7 @@ def test_the_same_bytes_twice_and_with_any_number_of_workers(tmp_path, layout, w
 def test_finds_what_is_there_and_refuses_what_is_another(tmp_path):
     written = write("veri776", tmp_path)
     assert write("veri776", tmp_path) == written
-    with pytest.raises(InputError, match=r"other arguments \(viewpoints\)"):
+    with pytest.raises(InputError, match=r"different arguments \(viewpoints\)"):
         write("veri776", tmp_path, viewpoints=False)
     receipt = json.loads((written.root / "synthetic.json").read_text())
     assert receipt["arguments"]["layout"] == "veri776"
@@ -172,10 +172,10 @@ def test_finds_what_is_there_and_refuses_what_is_another(tmp_path):
     ("layout", "changes", "said"),
     [
         ("market", {}, "did you mean market1501"),
-        ("market1501", {"images": (2, 4)}, "give a range from 4 upwards"),
-        ("market1501", {"images": (4, 100)}, "give 99 at most"),
-        ("veri776", {"identities": {"train": 3}}, "give identities to both train and test"),
-        ("veri776", {"identities": {"train": 3, "test": 1, "val": 1}}, "no split 'val'"),
+        ("market1501", {"images": (2, 4)}, "give a range of at least 4"),
+        ("market1501", {"images": (4, 100)}, "give at most 99"),
+        ("veri776", {"identities": {"train": 3}}, "needs identities in both train and test"),
+        ("veri776", {"identities": {"train": 3, "test": 1, "val": 1}}, "has no val split: use"),
     ],
 )
 def test_refuses_bad_arguments(tmp_path, layout, changes, said):

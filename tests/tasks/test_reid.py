@@ -200,7 +200,7 @@ def test_evaluation_alone_gives_the_same_numbers(run, folder, capsys):
     duke = (f"reid.root={folder}", "reid.dataset=dukemtmc", "reid.test_sets=[]")
     capsys.readouterr()
     found = evaluate("trained", *duke, output="duke")
-    told = "knows 6 cameras and 1 views, which are not those of DukeMTMC-reID"
+    told = "was trained with 6 cameras and 1 views, which are not those of DukeMTMC-reID"
     assert told in capsys.readouterr().out
     for name, expected in found.items():
         assert trained[name] == expected
@@ -238,7 +238,7 @@ def test_a_text_training_goes_on_with_pictures(run, places, tmp_path):
         assert torch.equal(state[name], text[f"clip.{name}"])
     projection = "text.projection"
     assert torch.equal(state[f"prompts.{projection}"], text[f"clip.{projection}"])
-    with pytest.raises(InputError, match="is of task image_to_image, which reads no sentences"):
+    with pytest.raises(InputError, match="is a re-identification model and cannot search by text"):
         main.run(options.parse([*arguments, "model.init_from=run", "--output", "none"]))
 
 
@@ -261,14 +261,14 @@ def test_a_checkpoint_of_the_other_task_is_named(run, places, tmp_path):
     main.run(options.parse([*text, "--output", "text"]))
     assert export.main(["text", "tbps.pth"]) == 0
     for file in ("text", "tbps.pth"):
-        with pytest.raises(InputError, match="is of task text_to_image, which knows no identities"):
+        with pytest.raises(InputError, match="is a text-to-image model, which has no identities"):
             run("--evaluate", file, output="none")
     started = open_checkpoint(run("model.init_from=tbps.pth", output="run") / LAST).state
     whole = open_checkpoint(Path("text") / "checkpoint_best.pt").state
     name = "text.transformer.blocks.0.attn.q_proj.weight"
     assert torch.equal(started[f"prompts.{name}"], whole[f"clip.{name}"])
     torch.save(to_clip_reid(started), "reid.pth")
-    with pytest.raises(InputError, match="is of task image_to_image, which reads no sentences"):
+    with pytest.raises(InputError, match="is a re-identification model and cannot search by text"):
         main.run(options.parse([*text, "--evaluate", "reid.pth", "--output", "none"]))
 
 
@@ -307,7 +307,7 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
         (("reid.images_per_identity=3",), r"a batch of 8 pictures .* is no multiple of .*=3"),
         (
             ("data.global_batch_size=24", "data.batch_size=24", "reid.images_per_identity=2"),
-            r"12 identities is more than the 6 of the training set",
+            r"a batch has 12 identities, the training set only 6; reduce data\.global_batch_size",
         ),
         (("data.global_batch_size=16",), r"raise data\.batch_size, or lower"),
         (("model.freeze=[visual.absent]",), r"no parameter's name starts with 'visual\.absent'"),

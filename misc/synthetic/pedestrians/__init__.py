@@ -1,9 +1,8 @@
-"""Synthetic pedestrians: people, the cameras that see them, and the sentences that describe them.
+"""Synthetic pedestrians: people, cameras, images and captions.
 
-`draw_identity` invents somebody, `draw_shot` lets a camera catch them once, `draw_picture` paints
-that moment, `choose_facts` and `describe` put what can be seen of them into words. Everything is
-drawn from explicit generators, so that a picture depends on its seed, its identity and its number
-alone.
+`draw_identity` draws a person's attributes, `draw_shot` the pose and framing of one image,
+`draw_picture` paints it, `choose_facts` and `describe` write its caption. All draws come from
+explicit generators, so that an image depends only on its seed, its identity and its number.
 """
 
 from misc.synthetic.pedestrians.attributes import Person, draw_identity

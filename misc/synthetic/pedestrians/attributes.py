@@ -1,4 +1,4 @@
-"""What a person looks like: the attributes that an identity keeps in all its pictures."""
+"""Attributes of a person, the same in all images of an identity."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +20,7 @@ FAMILY_SIZE = 4
 
 @dataclass(frozen=True)
 class Item:
-    """Something worn or carried. `accent` is the second colour of a pattern that has one."""
+    """A garment or carried thing; `accent` is the second colour of a pattern, if it has one."""
 
     kind: str
     colour: Colour
@@ -30,7 +30,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Person:
-    """An identity. `lower` is missing under a dress, `inner` is what an open jacket shows."""
+    """An identity; `lower` is None with a dress, `inner` is the shirt under an open jacket."""
 
     gender: str
     build: str
@@ -139,12 +139,12 @@ CARRIED_COLOURS = {
     "cup": ("white", "brown"),
     "flowers": ("red", "yellow", "pink", "white"),
 }
-# Parts that a member of a family may have of its own; `upper` takes `inner` along.
+# Parts in which look-alikes may differ; `inner` changes with `upper`.
 CHANGEABLE = ("hair", "hat", "scarf", "upper", "lower", "shoes", "bag", "carried")
 
 
 def draw_person(rng: Generator, gender: str | None = None) -> Person:
-    """Somebody new."""
+    """A person with independent random attributes."""
     gender = gender or pick(rng, ("man", "woman"))
     build = pick_weighted(rng, BUILDS)
     upper, inner = _draw_upper(rng, gender)
@@ -170,11 +170,11 @@ def draw_person(rng: Generator, gender: str | None = None) -> Person:
 
 
 def draw_identity(seed: int, identity: int, difficulty: float) -> Person:
-    """The person with this number: somebody new, or one of a family that shares most attributes.
+    """The person with this number, either independent or one of a family of look-alikes.
 
     Args:
-        difficulty: 0 draws everybody anew; towards 1 nearly everybody has look-alikes, and they
-            differ in less.
+        difficulty: at 0 all people are independent; towards 1 nearly all have look-alikes, which
+            differ in fewer parts.
     """
     rng = generator(seed, Stream.IDENTITY, identity)
     if not happens(rng, 0.8 * difficulty):
@@ -184,7 +184,7 @@ def draw_identity(seed: int, identity: int, difficulty: float) -> Person:
 
 
 def look_alike(person: Person, rng: Generator, changes: int) -> Person:
-    """The same person but for that many parts of the outfit, and a face of their own."""
+    """A person with a different face, and with `changes` different parts of the outfit."""
     other = draw_person(rng, person.gender)
     parts = [part for part in CHANGEABLE if _differs(person, other, part)]
     changed: dict[str, Any] = {
@@ -201,7 +201,7 @@ def look_alike(person: Person, rng: Generator, changes: int) -> Person:
 
 
 def _differs(person: Person, other: Person, part: str) -> bool:
-    """Whether this part of the other can be taken: it is another, and leaves nobody undressed."""
+    """Whether the other person's part is different, and goes with the rest of the outfit."""
     mine, theirs = getattr(person, part), getattr(other, part)
     if part in ("upper", "lower") and (person.lower is None) != (other.lower is None):
         return False
@@ -241,7 +241,7 @@ def _draw_coloured(rng: Generator, kind: str, colours: dict[str, tuple[str, ...]
 
 
 def _other_colour(rng: Generator, name: str) -> str:
-    """A colour that stands out against the named one."""
+    """A colour that contrasts with the named one."""
     dark = name in ("navy", "brown", "black", "purple", "green", "blue", "red")
     choices = (
         ("white", "yellow", "light blue", "pink", "beige")

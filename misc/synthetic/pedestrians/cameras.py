@@ -1,4 +1,4 @@
-"""The cameras: each looks at its own place, in its own light, through its own lens."""
+"""Cameras, each with its own background, light and lens."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,16 @@ PLACES = ("street", "park", "plaza", "crossing", "hall", "bricks")
 
 @dataclass(frozen=True)
 class Camera:
-    """What all pictures of one camera have in common.
+    """Properties common to all images of one camera.
 
-    `hue` (0 to 1) tints the place, `pitch` is how far the camera looks down (radians), `sun` the
-    side that the light comes from (-1 left, 1 right), `gains` the white balance, `blur` a radius in
-    hundredths of the picture's height, `quality` that of the JPEG files.
+    Args:
+        place: the kind of background, one of `PLACES`.
+        hue: of the background, 0 to 1.
+        pitch: downward tilt in radians.
+        sun: side of the light: -1 left, 1 right.
+        gains: white balance.
+        blur: radius, in percent of the image height.
+        quality: of the JPEG files.
     """
 
     place: str
@@ -33,7 +38,7 @@ class Camera:
 
 
 def draw_camera(seed: int, number: int, difficulty: float) -> Camera:
-    """The camera with this number: the further apart from the others, the higher the difficulty."""
+    """The camera with this number; cameras differ more at a higher difficulty."""
     rng = generator(seed, Stream.CAMERA, number)
     spread = 0.2 + 1.4 * difficulty
     warmth, tint = around(rng, 0.11 * spread), around(rng, 0.04 * spread)
@@ -52,7 +57,7 @@ def draw_camera(seed: int, number: int, difficulty: float) -> Camera:
 
 
 def develop(scene: Image.Image, camera: Camera, rng: Generator) -> Image.Image:
-    """What the camera records of a scene of the same size: light, white balance, lens, sensor."""
+    """Apply the camera's light, white balance, blur and noise to a scene."""
     brightness = camera.brightness * (1.0 + around(rng, 0.05))
     radius = camera.blur * scene.height / 100
     if radius > 0.1:

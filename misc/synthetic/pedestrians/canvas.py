@@ -1,7 +1,7 @@
-"""A pen that draws in the person's own space, which the camera turns flat.
+"""A canvas for shapes in the person's coordinates, projected to the image.
 
-Points are (lateral, forward, down) in statures: `lateral` grows to the person's left, `forward` in
-the direction of the walk, `down` from the crown (0) to the ground (1).
+Points are (lateral, forward, down) in units of body height: `lateral` points to the person's left,
+`forward` in walking direction, and `down` runs from the crown (0) to the ground (1).
 """
 
 import math
@@ -19,13 +19,15 @@ Pixel = tuple[float, float]
 
 
 class Point(NamedTuple):
+    """A point in the person's coordinates."""
+
     lateral: float
     forward: float
     down: float
 
 
 class Ring(NamedTuple):
-    """One level of a tube: its half axes to the side and to the front, and where its middle is."""
+    """A cross-section of a tube: its height, half axes and centre."""
 
     down: float
     lateral: float
@@ -35,7 +37,7 @@ class Ring(NamedTuple):
 
 @dataclass(frozen=True)
 class Paint:
-    """What a shape is filled with."""
+    """Fill of a shape: a colour, and a pattern with its second colour."""
 
     rgb: RGB
     pattern: str = "plain"
@@ -48,8 +50,13 @@ class Paint:
 
 @dataclass(frozen=True)
 class Projection:
-    """Person's space to pixels: turned by `yaw`, tilted by `pitch` (radians), `scale` pixels a
-    stature, the crown at `origin`."""
+    """Projection from the person's coordinates to pixels.
+
+    Args:
+        yaw, pitch: rotation and tilt in radians.
+        scale: pixels per body height.
+        origin: pixel of the crown.
+    """
 
     yaw: float
     pitch: float
@@ -57,7 +64,7 @@ class Projection:
     origin: Pixel
 
     def depth(self, point: Point) -> float:
-        """How much nearer to the camera than the person's axis, in statures."""
+        """Distance in front of the person's axis, towards the camera, in body heights."""
         return point.forward * math.cos(self.yaw) - point.lateral * math.sin(self.yaw)
 
     def pixel(self, point: Point) -> Pixel:
@@ -71,7 +78,7 @@ class Projection:
 
 
 class Canvas:
-    """Shapes with a contour, in the shade on the side away from the `sun` (-1 left, 1 right)."""
+    """Draws shapes with a contour, shaded on the side away from the `sun` (-1 left, 1 right)."""
 
     def __init__(self, image: Image.Image, view: Projection, sun: int) -> None:
         self.image = image
@@ -81,7 +88,7 @@ class Canvas:
         self.line_width = max(1, round(0.0055 * view.scale))
 
     def magnified(self, pivot: Point, factor: float) -> "Canvas":
-        """The same picture, drawn larger around a point that stays where it is."""
+        """A canvas on the same image, magnified around a fixed point."""
         x, y = self.view.pixel(pivot)
         across, fall = x - self.view.origin[0], y - self.view.origin[1]
         origin = (x - across * factor, y - fall * factor)
@@ -89,7 +96,7 @@ class Canvas:
         return Canvas(self.image, view, self.sun)
 
     def tube(self, rings: Sequence[Ring], paint: Paint) -> None:
-        """An upright body of changing girth: a torso, a skirt, a bag."""
+        """Draw an upright body of varying girth, such as a torso, a skirt or a bag."""
         left: list[Pixel] = []
         right: list[Pixel] = []
         for ring in rings:
@@ -103,7 +110,7 @@ class Canvas:
     def limb(
         self, joints: Sequence[Point], radii: Sequence[float], paint: Paint, cut: bool = False
     ) -> None:
-        """A bent, tapering capsule through the joints; `cut` ends it straight, as a hem does."""
+        """Draw a bent, tapering capsule through the joints; `cut` ends it straight, like a hem."""
         pixels = [self.view.pixel(joint) for joint in joints]
         left: list[Pixel] = []
         right: list[Pixel] = []
@@ -121,7 +128,7 @@ class Canvas:
     def ball(
         self, centre: Point, across: float, tall: float, rgb: RGB, shaded: bool = True
     ) -> None:
-        """An ellipse of these half axes, in statures, whatever the view."""
+        """Draw an ellipse with these half axes in body heights, whatever the view."""
         x, y = self.view.pixel(centre)
         rx, ry = across * self.view.scale, tall * self.view.scale
         self.pen.ellipse(
@@ -129,14 +136,14 @@ class Canvas:
         )
 
     def stroke(self, points: Sequence[Point], thickness: float, rgb: RGB) -> None:
-        """A line of this thickness in statures: a strap, a handle."""
+        """Draw a line of this thickness in body heights, such as a strap or a handle."""
         width = max(1, round(thickness * self.view.scale))
         self.pen.line(
             [self.view.pixel(point) for point in points], fill=rgb, width=width, joint="curve"
         )
 
     def patch(self, points: Sequence[Point], rgb: RGB) -> None:
-        """A flat polygon."""
+        """Draw a flat polygon."""
         outline = [self.view.pixel(point) for point in points]
         self.pen.polygon(outline, fill=rgb, outline=contour(rgb), width=self.line_width)
 
@@ -150,7 +157,7 @@ class Canvas:
         self.pen.line([*outline, outline[0]], fill=contour(paint.rgb), width=self.line_width)
 
     def _shade(self, left: list[Pixel], right: list[Pixel]) -> None:
-        """Darken the third that the sun does not reach, and lighten the edge that it does."""
+        """Darken the third away from the sun, and lighten the edge towards it."""
         if (sum(x for x, _ in left) < sum(x for x, _ in right)) == (self.sun > 0):
             left, right = right, left
         self.pen.polygon(right + _towards(right, left, 0.36)[::-1], fill=(10, 10, 40, 52))
@@ -167,7 +174,7 @@ class Canvas:
 
 
 def weave(size: tuple[int, int], paint: Paint, scale: float) -> Image.Image:
-    """A piece of patterned cloth; `scale` is pixels a stature."""
+    """Draw patterned cloth; `scale` is in pixels per body height."""
     assert paint.accent is not None
     cloth = Image.new("RGB", size, paint.rgb)
     pen = ImageDraw.Draw(cloth, "RGBA")
@@ -193,7 +200,7 @@ def weave(size: tuple[int, int], paint: Paint, scale: float) -> Image.Image:
 
 
 def _rounded(points: list[Pixel]) -> list[Pixel]:
-    """One round of Chaikin's corner cutting, the ends kept."""
+    """One round of Chaikin's corner cutting, with fixed ends."""
     result = [points[0]]
     for (x0, y0), (x1, y1) in pairwise(points):
         result.append((0.75 * x0 + 0.25 * x1, 0.75 * y0 + 0.25 * y1))
@@ -209,7 +216,7 @@ def _towards(points: list[Pixel], others: list[Pixel], share: float) -> list[Pix
 
 
 def _tip(end: Pixel, neighbour: Pixel, radius: float) -> list[Pixel]:
-    """The outermost point of a limb's rounded end."""
+    """The tip of a limb's rounded end."""
     dx, dy = end[0] - neighbour[0], end[1] - neighbour[1]
     reach = 0.8 * radius / (math.hypot(dx, dy) or 1.0)
     return [(end[0] + dx * reach, end[1] + dy * reach)]

@@ -1,4 +1,4 @@
-"""Sentences about people: a grammar that knows no language, and the shape of a language's table."""
+"""A caption grammar for any language, and the tables that a language has to provide."""
 
 import string
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from misc.synthetic.pedestrians.palette import tone
 Words = tuple[str, ...]
 Frame = tuple[str, ...]
 
-# The slots that hold lists, and the attributes that they list.
+# The slots for lists, and the attributes that they list.
 LISTS: dict[str, Words] = {
     "wear": (*MAIN, *EXTRAS),
     "main": MAIN,
@@ -26,17 +26,17 @@ LISTS: dict[str, Words] = {
 
 @dataclass(frozen=True)
 class Language:
-    """Everything that the grammar needs of a language. All words are alternatives to draw from.
+    """Tables of a language for the caption grammar; tuples of words are alternatives.
 
-    A noun has one `{}` for what describes it (a colour), with an article where the language has
-    one: `a {} shirt`. A pattern is what stands in that place and what follows the noun. A place is
-    what stands around the thing: where it is, and the verb in a language that has one for each way
-    of wearing and carrying. A frame is a text cut into pieces: a piece with a slot that nothing is
-    known for is left out, and a frame whose first piece would be left out does not fit.
+    A noun has one `{}` for its colour, and an article if the language has one: `a {} shirt`. A
+    pattern is a pair: the text for that `{}`, and the text after the noun. A place is the text
+    around an item, such as its position on the body, or the verb where a language has one for each
+    way of wearing and carrying. A frame is a caption in pieces; a piece with a slot that has no
+    facts is dropped, and a frame is skipped if that would be its first piece.
 
     The slots of a frame are `person` and `they`; `wear` (all garments), or `main` and `extras`;
-    `have` (hair); `carry`; `acts` (what the person does, or something neutral) and `moves` (only if
-    told); and the names of `verbs`.
+    `have` (hair); `carry`; `acts` (the movement, or a neutral phrase) and `moves` (only if the
+    movement is mentioned); and the names of `verbs`.
     """
 
     people: Mapping[str, Words]
@@ -61,7 +61,7 @@ class Language:
 
 
 def describe(facts: Facts, language: Language, rng: Generator) -> tuple[str, str]:
-    """Two wordings of the same facts, in different frames: a caption and its back-translation."""
+    """A caption and its back-translation: two wordings of the same facts, in different frames."""
     first, second = (int(number) for number in rng.permutation(_fitting(facts, language))[:2])
     return _write(facts, language, first, rng), _write(facts, language, second, rng)
 
@@ -93,7 +93,7 @@ def _fill(piece: str, facts: Facts, language: Language, rng: Generator) -> str:
 
 
 def _content(slot: str, facts: Facts, language: Language, rng: Generator) -> str:
-    """The words for one slot of a frame."""
+    """The text for one slot of a frame."""
     who = facts.person.gender if "gender" in facts.names - facts.vague else "person"
     match slot:
         case "person":
@@ -129,7 +129,7 @@ def _mention(name: str, facts: Facts, language: Language, rng: Generator) -> str
 
 
 def _name(item: Item, name: str, vague: bool, language: Language, rng: Generator) -> str:
-    """The item with its colour and pattern, or with what a hurried witness remembers of them."""
+    """The item with its colour and pattern, or with a vague description of them."""
     colours = language.hair_colours if name == "hair" else language.colours
     if vague:
         patterned = item.pattern != "plain"

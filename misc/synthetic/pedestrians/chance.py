@@ -1,4 +1,4 @@
-"""Seeded chance: a generator for each thing that is drawn, and the few draws that are needed."""
+"""Seeded random generators, one for each thing that is drawn, and simple draws from them."""
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Stream(IntEnum):
-    """What a generator is for: an identity and a camera of the same number share no draws."""
+    """Purpose of a generator, so that things with the same number share no draws."""
 
     IDENTITY = 0
     FAMILY = 1
@@ -25,20 +25,22 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> Generator:
-    """The generator of one thing: it depends on its arguments, never on what was drawn before."""
+    """The generator of one thing, which depends only on the arguments."""
     return np.random.default_rng([seed, int(stream), *numbers])
 
 
 def happens(rng: Generator, probability: float) -> bool:
+    """Draw True with this probability."""
     return float(rng.random()) < probability
 
 
 def pick(rng: Generator, choices: Sequence[T]) -> T:
+    """Draw one of the choices, uniformly."""
     return choices[int(rng.random() * len(choices))]
 
 
 def pick_weighted(rng: Generator, weights: Mapping[T, float]) -> T:
-    """One key, in proportion to its weight."""
+    """Draw a key with probability proportional to its weight."""
     mark = float(rng.random()) * sum(weights.values())
     for choice, weight in weights.items():
         mark -= weight
@@ -48,9 +50,10 @@ def pick_weighted(rng: Generator, weights: Mapping[T, float]) -> T:
 
 
 def between(rng: Generator, low: float, high: float) -> float:
+    """Draw a number from [low, high)."""
     return low + (high - low) * float(rng.random())
 
 
 def around(rng: Generator, spread: float) -> float:
-    """A number of [-spread, spread]."""
+    """Draw a number from [-spread, spread]."""
     return spread * (2.0 * float(rng.random()) - 1.0)

@@ -1,8 +1,8 @@
 # ruff: noqa: RUF001, its commas are wide
-"""The Chinese table of the caption grammar.
+"""Chinese tables of the caption grammar.
 
-Chinese has a verb for each way of wearing and carrying, so that the verbs stand in `places`, with
-the thing, and a frame begins with the numeral; a pattern stands before its noun.
+Chinese has a verb for each way of wearing and carrying, so the verbs are part of `places`. A frame
+starts with the numeral, and a pattern precedes its noun.
 """
 
 from misc.synthetic.pedestrians.captions import Language
@@ -13,7 +13,7 @@ def _join(parts: list[str]) -> str:
 
 
 def _finish(text: str) -> str:
-    """One particle where two words that end in it, or a word and a frame, meet."""
+    """Merge repeated particles, which arise where two phrases meet."""
     return text.replace("的的", "的")
 
 

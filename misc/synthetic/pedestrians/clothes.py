@@ -1,4 +1,4 @@
-"""The body in its clothes, from the shoes to the sleeves."""
+"""Drawing of the body and its clothes."""
 
 import math
 from dataclasses import replace
@@ -90,7 +90,7 @@ def draw_torso(canvas: Canvas, person: Person, skeleton: Skeleton) -> None:
 
 
 def _torso(person: Person, skeleton: Skeleton, upper: Item) -> list[Ring]:
-    """Shoulders, chest, waist and hem; a heavy person is widest at the waist."""
+    """Rings of shoulders, chest, waist and hem; a heavy person is widest at the waist."""
     ease = 0.012 if upper.kind in LOOSE else 0.0
     wide = skeleton.shoulder_width + ease
     deep = 0.058 * person.girth + ease
@@ -114,7 +114,7 @@ def _torso(person: Person, skeleton: Skeleton, upper: Item) -> list[Ring]:
 
 
 def _draw_opening(canvas: Canvas, rgb: RGB, upper: Item) -> None:
-    """The shirt that an open jacket shows, between two lapels."""
+    """Draw the shirt under an open jacket, and the lapels."""
     end = HEMS[upper.kind] - 0.03
     front = (
         Point(-0.022, 0.07, 0.19),

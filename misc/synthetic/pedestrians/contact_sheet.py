@@ -1,4 +1,4 @@
-"""One page that shows the synthetic pedestrians: pictures of each identity, and a caption."""
+"""A page of synthetic pedestrians: images of several identities, with captions."""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from misc.synthetic.pedestrians.shots import FACINGS, YAWS, draw_shot
 
 @dataclass(frozen=True)
 class Page:
-    """Sizes in pixels; a block is one identity: its pictures, and the first one's caption."""
+    """Sizes in pixels; a block has the images of one identity and the first image's caption."""
 
     columns: int = 2
     rows: int = 4
@@ -36,7 +36,7 @@ class Page:
 def draw_contact_sheet(
     seed: int = 0, difficulty: float = 0.5, page: Page | None = None
 ) -> Image.Image:
-    """The first identities of a seed, each turning before the cameras."""
+    """Draw the first identities of a seed, each from several sides."""
     page = page or Page()
     width, height = page.block
     sheet = Image.new(
@@ -47,7 +47,7 @@ def draw_contact_sheet(
     for identity in range(page.columns * page.rows):
         row, column = divmod(identity, page.columns)
         corner = (page.margin + column * (width + page.margin), page.margin + row * height)
-        _draw_block(sheet, corner, page, seed, identity, difficulty)
+        _draw_block(sheet, corner, page, seed=seed, identity=identity, difficulty=difficulty)
     return sheet
 
 
@@ -55,6 +55,7 @@ def _draw_block(
     sheet: Image.Image,
     corner: tuple[int, int],
     page: Page,
+    *,
     seed: int,
     identity: int,
     difficulty: float,
@@ -77,7 +78,7 @@ def _draw_block(
 
 
 def _write(sheet: Image.Image, corner: tuple[int, int], text: str, page: Page) -> None:
-    """The text in lines no wider than a block."""
+    """Write a text in lines no wider than a block."""
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(page.font_size)
     lines = [""]
     for word in text.split():

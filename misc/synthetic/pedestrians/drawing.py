@@ -1,4 +1,4 @@
-"""One picture: a person in a place, as a camera records it."""
+"""Drawing of one image: a person before a background, as the camera records it."""
 
 from collections.abc import Callable
 
@@ -19,9 +19,9 @@ SMALL = 128
 
 
 def draw_picture(person: Person, shot: Shot, size: tuple[int, int], rng: Generator) -> Image.Image:
-    """An RGB picture of this size (width, height) in pixels.
+    """Draw an RGB image of this size (width, height) in pixels.
 
-    It is painted larger and then reduced, which makes its edges smooth; small ones need more of it.
+    It is drawn at two or three times the size and reduced, for smooth edges.
     """
     factor = 3 if size[1] <= SMALL else 2
     large = (size[0] * factor, size[1] * factor)
@@ -36,7 +36,7 @@ def draw_picture(person: Person, shot: Shot, size: tuple[int, int], rng: Generat
 
 
 def draw_person_in(canvas: Canvas, person: Person, skeleton: Skeleton) -> None:
-    """All parts, the farthest first; legs before the rest, because a torso covers their tops."""
+    """Draw all parts from far to near, the legs first, since the torso covers their tops."""
     depth = canvas.view.depth
     left_leg, right_leg = skeleton.legs
     ground: list[tuple[float, Callable[[], None]]] = [
@@ -80,7 +80,7 @@ def _draw_trunk(canvas: Canvas, person: Person, skeleton: Skeleton) -> None:
 
 
 def _draw_side(canvas: Canvas, person: Person, skeleton: Skeleton, side: int) -> None:
-    """An arm with what it holds: bags at the left (0), things in the right hand (1)."""
+    """Draw an arm and what it holds: bags on the left (0), things in the right hand (1)."""
     arm, bag, carried = skeleton.arms[side], person.bag, person.carried
     if side == 0 and bag is not None and bag.kind == "shoulder bag":
         things.draw_shoulder_bag(canvas, bag)
@@ -92,7 +92,7 @@ def _draw_side(canvas: Canvas, person: Person, skeleton: Skeleton, side: int) ->
 
 
 def _frame(person: Person, shot: Shot, size: tuple[int, int]) -> Projection:
-    """The detector's box: crown to sole with a margin, and the umbrella where there is one."""
+    """The view of a detector's box: crown to sole or umbrella to sole, with a margin."""
     width, height = size
     has_umbrella = person.carried is not None and person.carried.kind == "umbrella"
     top = things.UMBRELLA_TOP if has_umbrella else -0.05

@@ -1,4 +1,4 @@
-"""The English table of the caption grammar."""
+"""English tables of the caption grammar."""
 
 import re
 
@@ -10,7 +10,7 @@ def _join(parts: list[str]) -> str:
 
 
 def _finish(text: str) -> str:
-    """Single spaces, `an` before a vowel, capitals at the beginning of sentences."""
+    """Reduce to single spaces, write `an` before vowels, and capitalise sentences."""
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
     return re.sub(r"(^|\. )([a-z])", lambda match: match[1] + match[2].upper(), text)

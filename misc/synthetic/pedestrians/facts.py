@@ -1,4 +1,4 @@
-"""What a witness tells of a picture, before it is put into words: some of what can be seen."""
+"""Facts that a caption mentions: a random subset of the visible attributes."""
 
 from dataclasses import dataclass, replace
 
@@ -11,14 +11,19 @@ from misc.synthetic.pedestrians.shots import Shot, visible_attributes
 MAIN = ("upper", "lower")
 EXTRAS = ("hat", "eyewear", "scarf", "shoes")
 CARRIED = ("bag", "carried")
-# In the order that they are drawn in, which is part of what a seed means.
+# In the order of the draws, which must not change: the captions of a seed depend on it.
 NAMES = ("gender", "build", "hair", *EXTRAS, "inner", *CARRIED, *MAIN)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The attributes of `person` that a caption mentions, those of them that it is vague about, and
-    where the person goes, if it tells."""
+    """Content of a caption.
+
+    Args:
+        names: attributes of `person` that are mentioned.
+        vague: those of them that are described vaguely.
+        facing: side that is seen; None if the caption does not mention the movement.
+    """
 
     person: Person
     names: frozenset[str]
@@ -36,8 +41,13 @@ class Facts:
 
 
 def choose_facts(person: Person, shot: Shot, difficulty: float, rng: Generator) -> Facts:
-    """A witness of this difficulty: at 0 nearly everything visible is told exactly, at 1 a third of
-    it, half of that vaguely. What is worn above or below the waist is always among it.
+    """Draw the facts of a caption.
+
+    At least one garment, above or below the waist, is always mentioned.
+
+    Args:
+        difficulty: at 0 nearly all visible attributes are mentioned, exactly; at 1 about a third,
+            half of them vaguely.
     """
     visible = visible_attributes(person, shot)
     if person.upper.pattern == "print" and shot.facing != "front":
@@ -57,11 +67,11 @@ def choose_facts(person: Person, shot: Shot, difficulty: float, rng: Generator) 
         names.add(fallback)
     if "upper" not in names:
         names.discard("inner")
-    told = happens(rng, 0.4)
+    mentions_movement = happens(rng, 0.4)
     return Facts(
         person,
         frozenset(names),
         frozenset(vague & names),
         shot.walking,
-        shot.facing if told else None,
+        shot.facing if mentions_movement else None,
     )

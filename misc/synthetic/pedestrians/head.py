@@ -1,4 +1,4 @@
-"""The head: face, hair and what is worn on it."""
+"""Drawing of the head: face, hair, hats, eyewear and scarf."""
 
 import math
 
@@ -11,7 +11,7 @@ FALL = {"medium": 0.185, "long": 0.315}
 
 
 def draw_head(canvas: Canvas, person: Person) -> None:
-    """Somewhat larger than life: most of what tells people apart is up here."""
+    """Draw the head, enlarged, since most distinctive attributes are here."""
     canvas = canvas.magnified(Point(0.0, 0.0, 0.165), 1.14)
     yaw = canvas.view.yaw
     seen_from_behind = math.cos(yaw) < -0.2
@@ -90,7 +90,7 @@ def _draw_eye(canvas: Canvas, side: int, eyewear: Item | None, skin: RGB) -> Non
 
 
 def _draw_falling_hair(canvas: Canvas, hair: Item) -> None:
-    """What hangs below the crown: behind the neck, so before or after it as the view has it."""
+    """Draw the hair behind the neck; the view decides whether it is before or after the head."""
     paint = Paint(hair.colour.rgb)
     if hair.kind in FALL:
         end = FALL[hair.kind]

@@ -1,8 +1,8 @@
-"""The languages that the synthetic pedestrians are described in, under their datasets' names."""
+"""Languages of the captions, by the abbreviations in dataset file names."""
 
 from misc.synthetic.pedestrians.captions import Language
 from misc.synthetic.pedestrians.chinese import CHINESE
 from misc.synthetic.pedestrians.english import ENGLISH
 
-# A new one goes to the end: what is drawn for a language depends on its place.
+# Append new languages: the random draws of a language depend on its position.
 LANGUAGES: dict[str, Language] = {"en": ENGLISH, "ch": CHINESE}

@@ -1,4 +1,4 @@
-"""How the published text-to-person datasets lie on disk: folders, annotation files, records."""
+"""Disk layouts of the published text-to-person datasets: folders, annotation files, records."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from misc.synthetic.drawing_plan import DiskLayout
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with its captions, and their second wordings."""
+    """One image with its captions and their back-translations."""
 
     split: str
     id: int
@@ -21,8 +21,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Layout(DiskLayout):
-    """One dataset on disk: `captions` are those of an image, and `file_path(split, id, camera,
-    picture)` is a name under `imgs`."""
+    """The layout of a text-to-person dataset.
+
+    Args:
+        captions: number per image.
+        file_path: the file name below `imgs` for (split, identity, camera, number of the image).
+        record: the annotation of a sample.
+    """
 
     annotation_file: str
     captions: int

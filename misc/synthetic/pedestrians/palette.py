@@ -1,4 +1,4 @@
-"""Named colours: what a word such as `navy` may look like, and a colour in light and shadow."""
+"""Named colours, random shades of them, and lighter and darker colours."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,7 +11,7 @@ RGB = tuple[int, int, int]
 
 
 class Colour(NamedTuple):
-    """A colour that has a name: the captions say the name, the pictures show the shade."""
+    """A named colour: captions have the name, images the shade."""
 
     name: str
     rgb: RGB
@@ -48,7 +48,7 @@ SKIN: tuple[RGB, ...] = (
     (150, 102, 70),
     (104, 68, 48),
 )
-# What a hurried witness says instead of the name. A colour that is not listed is `bright`.
+# Words for vague descriptions; other colours are `bright`.
 TONES: dict[str, str] = {
     "navy": "dark",
     "brown": "dark",
@@ -64,12 +64,12 @@ TONES: dict[str, str] = {
 
 
 def tone(name: str) -> str:
-    """`dark`, `light` or `bright`."""
+    """The tone of a named colour: `dark`, `light` or `bright`."""
     return TONES.get(name, "bright")
 
 
 def dye(rng: Generator, name: str, palette: dict[str, RGB] = CLOTH, spread: float = 9.0) -> Colour:
-    """A shade of the named colour: every garment called red is another red, and none is orange."""
+    """Draw a shade of the named colour, close enough to keep its name."""
     light = around(rng, spread)
     red, green, blue = (_byte(value + light + around(rng, spread / 2)) for value in palette[name])
     return Colour(name, (red, green, blue))
@@ -81,7 +81,7 @@ def complexion(rng: Generator) -> RGB:
 
 @lru_cache(4096)
 def mix(first: RGB, second: RGB, share: float) -> RGB:
-    """`first`, with that share of `second` in it."""
+    """Mix a share of `second` into `first`."""
     red, green, blue = (_byte(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
@@ -95,7 +95,7 @@ def lighten(rgb: RGB, share: float) -> RGB:
 
 
 def contour(rgb: RGB) -> RGB:
-    """The line around a shape: darker, but lighter on black cloth, where an arm would vanish."""
+    """The contour colour of a shape: darker, but lighter for black, on which it would vanish."""
     dark = sum(rgb) < 150
     return lighten(rgb, 0.22) if dark else darken(rgb, 0.38)
 

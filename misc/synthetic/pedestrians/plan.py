@@ -1,4 +1,4 @@
-"""The plan of a dataset of described pedestrians."""
+"""Arguments of a synthetic text-to-person dataset."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,13 +8,13 @@ from misc.synthetic.drawing_plan import DrawingPlan
 from misc.synthetic.pedestrians.languages import LANGUAGES
 from misc.synthetic.pedestrians.layouts import LAYOUTS, Layout
 
-# Raise it when the same arguments begin to give other files: what lies on disk is compared with it.
+# Increase it when the same arguments give different files; existing datasets are checked for it.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Plan(DrawingPlan):
-    """`languages` are those of the captions."""
+    """Arguments of a dataset; `languages` are those of the captions."""
 
     layouts: ClassVar[dict[str, Layout]] = LAYOUTS
 

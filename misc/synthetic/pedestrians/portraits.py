@@ -1,4 +1,4 @@
-"""Portraits: pedestrians drawn to match a text, as far as it names a garment with its colour."""
+"""Portraits of pedestrians that match a text with a garment and its colour."""
 
 import re
 from collections import defaultdict
@@ -15,7 +15,7 @@ from misc.synthetic.pedestrians.languages import LANGUAGES
 from misc.synthetic.pedestrians.palette import dye
 from misc.synthetic.pedestrians.shots import YAWS, draw_shot
 
-# Square, because AltCLIP's processor cuts the head and the feet off a taller picture.
+# Square, since AltCLIP's processor crops head and feet from a taller image.
 SIZE = (256, 256)
 GENDERS = {
     "woman": re.compile(r"女|\b(woman|women|lady|girl|female)\b"),
@@ -25,7 +25,7 @@ GENDERS = {
 
 @dataclass(frozen=True)
 class Portrait:
-    """Somebody in one garment above the waist, and nothing else that strikes the eye."""
+    """A person with one distinctive garment above the waist, and otherwise plain clothes."""
 
     gender: str
     colour: str
@@ -35,7 +35,7 @@ class Portrait:
         return f"{self.gender}, {self.colour} {self.garment}"
 
     def draw(self, seed: int = 0) -> Image.Image:
-        """From the front, before a plain camera; another seed, another person and place."""
+        """Draw the person from the front; the seed chooses face, pose and background."""
         rng = generator(seed, Stream.PICTURE)
         person = replace(
             draw_person(rng, self.gender),
@@ -56,7 +56,7 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a text says of a portrait: its colour, and what gender and garment may be."""
+    """Portraits that a text asks for: one colour, and the possible genders and garments."""
 
     genders: tuple[str, ...]
     colour: str
@@ -75,9 +75,7 @@ class Wanted:
 
 
 def read_wanted(text: str) -> Wanted | None:
-    """What the first colour with a garment in the text, in any of the grammar's languages, asks
-    for; None if there is none.
-    """
+    """Parse the first garment with a colour in a text of any supported language, if any."""
     text = text.lower()
     found = _PHRASE.search(text)
     if found is None:
@@ -87,11 +85,11 @@ def read_wanted(text: str) -> Wanted | None:
 
 
 def _garments() -> dict[str, tuple[str, ...]]:
-    """The grammar's words for what is worn above the waist, each with all that it may mean."""
-    meanings: dict[str, dict[str, None]] = defaultdict(dict)  # in order, each once
+    """Words for garments above the waist, each with the kinds of garment it may mean."""
+    meanings: dict[str, dict[str, None]] = defaultdict(dict)  # an ordered set
     for language in LANGUAGES.values():
         for kind in UPPERS["woman"]:
-            # `Clothes` may be a dress, but hardly names it.
+            # Vague words for a dress, such as `clothes`, rarely mean one.
             vague = language.vague_nouns[kind] if kind != "dress" else ()
             for noun in (*language.nouns[kind], *vague):
                 meanings[noun.partition("{}")[2].strip().lower()][kind] = None
@@ -108,9 +106,9 @@ _GARMENTS = _garments()
 
 
 def _any_of(words: Iterable[str]) -> str:
-    """A group of alternatives, the longest first: `light blue` before `blue`."""
+    """A regex group of alternatives, the longest first: `light blue` before `blue`."""
     return f"({'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})"
 
 
-# Chinese parts no words, so that only Latin letters tell that a word goes on.
+# Word boundaries for Latin letters only, since Chinese has no spaces.
 _PHRASE = re.compile(rf"(?<![a-z]){_any_of(_COLOURS)}\s*的?{_any_of(_GARMENTS)}(?![a-z])")

@@ -1,4 +1,4 @@
-"""The samples of one identity: its pictures on disk, each with its captions."""
+"""Images and captions of one identity."""
 
 from itertools import cycle
 from pathlib import Path
@@ -16,24 +16,34 @@ from misc.synthetic.pedestrians.shots import Shot, draw_shot, draw_size
 
 
 def write_samples(folder: Path, plan: Plan, split: str, identity: int) -> list[tuple[Sample, ...]]:
-    """Draw an identity's pictures into `folder`, from different cameras while there are any.
+    """Draw the images of an identity into `folder`, from different cameras if there are enough.
 
     Returns:
-        For each picture, a sample in each of the plan's languages.
+        For each image, a sample in each of the plan's languages.
     """
     person = draw_identity(plan.seed, identity, plan.difficulty)
     visits = generator(plan.seed, Stream.VISITS, identity)
     cameras = visits.permutation(plan.published.cameras)
     number = int(visits.integers(plan.images[0], plan.images[1] + 1))
     return [
-        _write_sample(folder, plan, split, identity, person, picture, int(camera))
+        _write_sample(
+            folder, plan, split, person, identity=identity, picture=picture, number=int(camera)
+        )
         for picture, camera in zip(range(number), cycle(cameras), strict=False)
     ]
 
 
 def _write_sample(
-    folder: Path, plan: Plan, split: str, identity: int, person: Person, picture: int, number: int
+    folder: Path,
+    plan: Plan,
+    split: str,
+    person: Person,
+    *,
+    identity: int,
+    picture: int,
+    number: int,
 ) -> tuple[Sample, ...]:
+    """Draw one image by camera `number`, save it, and describe it in each language."""
     camera = draw_camera(plan.seed, number, plan.difficulty)
     rng = generator(plan.seed, Stream.PICTURE, identity, picture)
     shot = draw_shot(rng, camera, plan.difficulty)
@@ -48,10 +58,10 @@ def _write_sample(
 def _write_captions(
     person: Person, shot: Shot, plan: Plan, identity: int, picture: int
 ) -> dict[str, tuple[list[str], list[str]]]:
-    """By language, the captions of a picture, each by another witness, and their second wordings.
+    """Captions of an image and their back-translations, by language.
 
-    What a witness tells is drawn between the English words. The other languages tell the same, each
-    in words from a generator of its own, so that English does not depend on them.
+    Facts are drawn from the generator of the English words. Other languages word the same facts
+    with generators of their own, so that the English captions do not depend on them.
     """
     rngs = {
         language: generator(plan.seed, Stream.TRANSLATION, identity, picture, number)

@@ -1,7 +1,8 @@
-"""The places that the cameras look at, and what comes between a camera and a person."""
+"""Backgrounds of the cameras, and occluders in front of a person."""
 
 import colorsys
 from collections.abc import Callable
+from typing import NamedTuple
 
 from numpy.random import Generator
 from PIL import Image, ImageDraw
@@ -13,28 +14,39 @@ from misc.synthetic.pedestrians.palette import RGB, darken, lighten
 Pen = ImageDraw.ImageDraw
 
 
+class Backdrop(NamedTuple):
+    """A background in progress: its pen, its size, and the row of the horizon, in pixels."""
+
+    pen: Pen
+    width: int
+    height: int
+    horizon: int
+
+
 def paint_place(size: tuple[int, int], camera: Camera, rng: Generator) -> Image.Image:
-    """The background of one picture: the camera's place, from a little elsewhere each time."""
+    """Draw the background of one image: the camera's place, slightly shifted each time."""
     width, height = size
     image = Image.new("RGB", size, (150, 150, 150))
     horizon = int(height * between(rng, 0.5, 0.6))
-    PLACES[camera.place](ImageDraw.Draw(image), width, height, horizon, camera.hue, rng)
+    backdrop = Backdrop(ImageDraw.Draw(image), width, height, horizon)
+    PLACES[camera.place](backdrop, camera.hue, rng)
     return image
 
 
 def muted(hue: float, saturation: float, value: float) -> RGB:
+    """The RGB colour of an HSV colour whose hue may be beyond 1."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return int(255 * red), int(255 * green), int(255 * blue)
 
 
-def _ground(pen: Pen, width: int, height: int, horizon: int, rgb: RGB) -> None:
+def _ground(backdrop: Backdrop, rgb: RGB) -> None:
+    pen, width, height, horizon = backdrop
     pen.rectangle((0, horizon, width, height), fill=rgb)
     pen.rectangle((0, horizon, width, horizon + height // 60), fill=darken(rgb, 0.25))
 
 
-def _paint_street(
-    pen: Pen, width: int, height: int, horizon: int, hue: float, rng: Generator
-) -> None:
+def _paint_street(backdrop: Backdrop, hue: float, rng: Generator) -> None:
+    pen, width, height, horizon = backdrop
     wall = muted(hue, 0.14, 0.72)
     pen.rectangle((0, 0, width, horizon), fill=wall)
     step, left = 0.42 * width, between(rng, -0.4, 0.0) * width
@@ -46,15 +58,14 @@ def _paint_street(
                 fill=muted(0.58, 0.2, 0.5),
                 outline=lighten(wall, 0.4),
             )
-    _ground(pen, width, height, horizon, (168, 166, 160))
+    _ground(backdrop, (168, 166, 160))
     kerb = int(height * 0.8)
     pen.rectangle((0, kerb, width, height), fill=(122, 122, 126))
     pen.line((0, kerb, width, kerb), fill=(204, 202, 196), width=max(1, height // 70))
 
 
-def _paint_park(
-    pen: Pen, width: int, height: int, horizon: int, hue: float, rng: Generator
-) -> None:
+def _paint_park(backdrop: Backdrop, hue: float, rng: Generator) -> None:
+    pen, width, height, horizon = backdrop
     pen.rectangle((0, 0, width, horizon), fill=(184, 214, 232))
     for _ in range(5):
         x, radius = between(rng, 0, width), between(rng, 0.14, 0.26) * height
@@ -64,7 +75,7 @@ def _paint_park(
             (x - radius, y - radius, x + radius, y + radius),
             fill=muted(0.25 + 0.1 * hue, 0.34, between(rng, 0.5, 0.64)),
         )
-    _ground(pen, width, height, horizon, muted(0.24, 0.34, 0.68))
+    _ground(backdrop, muted(0.24, 0.34, 0.68))
     path = between(rng, -0.1, 0.2) * width
     pen.polygon(
         (
@@ -81,9 +92,8 @@ def _paint_park(
     )
 
 
-def _paint_plaza(
-    pen: Pen, width: int, height: int, horizon: int, hue: float, rng: Generator
-) -> None:
+def _paint_plaza(backdrop: Backdrop, hue: float, rng: Generator) -> None:
+    pen, width, height, horizon = backdrop
     pen.rectangle((0, 0, width, horizon), fill=(206, 220, 230))
     x = -0.2 * width
     while x < width:
@@ -93,13 +103,12 @@ def _paint_plaza(
         )
         x += wide
     stone = muted(hue + 0.5, 0.08, 0.76)
-    _ground(pen, width, height, horizon, stone)
-    _draw_tiles(pen, width, height, horizon, darken(stone, 0.16), between(rng, 0.2, 0.8))
+    _ground(backdrop, stone)
+    _draw_tiles(backdrop, darken(stone, 0.16), between(rng, 0.2, 0.8))
 
 
-def _paint_crossing(
-    pen: Pen, width: int, height: int, horizon: int, hue: float, rng: Generator
-) -> None:
+def _paint_crossing(backdrop: Backdrop, hue: float, rng: Generator) -> None:
+    pen, width, height, horizon = backdrop
     pen.rectangle((0, 0, width, horizon), fill=muted(hue, 0.1, 0.66))
     for _ in range(3):
         x, wide = between(rng, -0.2, 0.9) * width, 0.5 * width
@@ -112,7 +121,7 @@ def _paint_crossing(
             (x + 0.15 * wide, horizon - 0.14 * height, x + 0.85 * wide, horizon - 0.08 * height),
             fill=(96, 108, 118),
         )
-    _ground(pen, width, height, horizon, (104, 104, 110))
+    _ground(backdrop, (104, 104, 110))
     shift = between(rng, 0.0, 0.3) * width
     for number in range(-2, 5):
         x = number * 0.36 * width + shift
@@ -131,9 +140,8 @@ def _paint_crossing(
         )
 
 
-def _paint_hall(
-    pen: Pen, width: int, height: int, horizon: int, hue: float, rng: Generator
-) -> None:
+def _paint_hall(backdrop: Backdrop, hue: float, rng: Generator) -> None:
+    pen, width, height, horizon = backdrop
     wall = muted(hue, 0.1, 0.84)
     pen.rectangle((0, 0, width, horizon), fill=wall)
     left = between(rng, -0.5, 0.1) * width
@@ -149,13 +157,12 @@ def _paint_hall(
             fill=muted(hue + 0.3 * number, 0.36, 0.72),
         )
     floor = muted(hue + 0.05, 0.07, 0.8)
-    _ground(pen, width, height, horizon, floor)
-    _draw_tiles(pen, width, height, horizon, lighten(floor, 0.4), between(rng, 0.2, 0.8))
+    _ground(backdrop, floor)
+    _draw_tiles(backdrop, lighten(floor, 0.4), between(rng, 0.2, 0.8))
 
 
-def _paint_bricks(
-    pen: Pen, width: int, height: int, horizon: int, hue: float, rng: Generator
-) -> None:
+def _paint_bricks(backdrop: Backdrop, hue: float, rng: Generator) -> None:
+    pen, width, height, horizon = backdrop
     brick = muted(0.03 + 0.06 * hue, 0.34, 0.62)
     pen.rectangle((0, 0, width, horizon), fill=brick)
     course, shift = 0.045 * height, between(rng, 0.0, 0.2) * width
@@ -165,14 +172,13 @@ def _paint_bricks(
         for column in range(-1, 5):
             x = shift + (column + 0.5 * (row % 2)) * 0.3 * width
             pen.line((x, y, x, min(y + course, horizon)), fill=lighten(brick, 0.22))
-    _ground(pen, width, height, horizon, (172, 168, 160))
-    _draw_tiles(pen, width, height, horizon, (150, 146, 140), between(rng, 0.2, 0.8))
+    _ground(backdrop, (172, 168, 160))
+    _draw_tiles(backdrop, (150, 146, 140), between(rng, 0.2, 0.8))
 
 
-def _draw_tiles(
-    pen: Pen, width: int, height: int, horizon: int, rgb: RGB, vanishing: float
-) -> None:
-    """Joints that meet in a point above the horizon."""
+def _draw_tiles(backdrop: Backdrop, rgb: RGB, vanishing: float) -> None:
+    """Draw tiles in perspective, with a vanishing point above the horizon."""
+    pen, width, height, horizon = backdrop
     for number in range(-6, 12):
         foot = number * 0.34 * width
         pen.line(
@@ -184,7 +190,7 @@ def _draw_tiles(
         y, step = y + step, step * 1.4
 
 
-PLACES: dict[str, Callable[[Pen, int, int, int, float, Generator], None]] = {
+PLACES: dict[str, Callable[[Backdrop, float, Generator], None]] = {
     "street": _paint_street,
     "park": _paint_park,
     "plaza": _paint_plaza,
@@ -195,8 +201,8 @@ PLACES: dict[str, Callable[[Pen, int, int, int, float, Generator], None]] = {
 
 
 def draw_occluder(image: Image.Image, kind: str, rng: Generator) -> None:
-    """Something in the foreground: up to the knees at most, or slim and at one side; half of the
-    picture where it is to hide somebody."""
+    """Draw an occluder in the foreground: up to the knees, or slim and on one side; `BLOCKERS` hide
+    half of the image."""
     OCCLUDERS[kind](ImageDraw.Draw(image), *image.size, rng)
 
 
@@ -247,7 +253,7 @@ def _draw_pole(pen: Pen, width: int, height: int, rng: Generator) -> None:
 
 
 def _draw_passer_by(pen: Pen, width: int, height: int, rng: Generator) -> None:
-    """Somebody's shoulder and arm at the edge, out of focus and without a name."""
+    """Draw the shoulder and arm of another person at the edge."""
     side, coat = pick(rng, (0, 1)), muted(float(rng.random()), 0.25, 0.4)
     edge = width * side
     reach = between(rng, 0.14, 0.22) * width
@@ -264,7 +270,7 @@ def _draw_passer_by(pen: Pen, width: int, height: int, rng: Generator) -> None:
 
 
 def _draw_hoarding(pen: Pen, width: int, height: int, rng: Generator) -> None:
-    """Boards up to the chest."""
+    """Draw boards up to the chest."""
     top, board = between(rng, 0.42, 0.6) * height, muted(float(rng.random()), 0.3, 0.62)
     pen.rectangle((0, top, width, height), fill=board)
     step = 0.1 * height
@@ -274,7 +280,7 @@ def _draw_hoarding(pen: Pen, width: int, height: int, rng: Generator) -> None:
 
 
 def _draw_kiosk(pen: Pen, width: int, height: int, rng: Generator) -> None:
-    """A wall on one side, from the top to the bottom."""
+    """Draw a wall on one side, from top to bottom."""
     wide, wall = between(rng, 0.42, 0.56) * width, muted(float(rng.random()), 0.4, 0.56)
     left = pick(rng, (0.0, width - wide))
     pen.rectangle((left, 0, left + wide, height), fill=wall, outline=darken(wall, 0.4))

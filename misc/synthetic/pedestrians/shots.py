@@ -1,4 +1,4 @@
-"""One moment before a camera: where the person is going, and what stands in the way."""
+"""Shots: pose, framing and occlusion of a person in one image."""
 
 import math
 from dataclasses import dataclass
@@ -11,18 +11,23 @@ from misc.synthetic.pedestrians.chance import around, between, happens, pick, pi
 
 FACINGS = {"front": 3.0, "back": 2.2, "left": 1.8, "right": 1.8}
 YAWS = {"front": 0.0, "back": math.pi, "left": -math.pi / 2, "right": math.pi / 2}
-# The low ones hide the feet and what stands on the ground, the slim ones only narrow the view.
+# Low occluders hide the feet and things on the ground; slim ones hide no attribute.
 LOW_OCCLUDERS = ("bush", "wall", "car")
 SLIM_OCCLUDERS = ("pole", "passer-by")
-# These hide half of the person; no caption is written of such a picture.
+# These hide half of the person; such images get no captions.
 BLOCKERS = ("hoarding", "kiosk")
 
 
 @dataclass(frozen=True)
 class Shot:
-    """`yaw` turns from the camera to the right of the picture (radians), `phase` is that of the
-    walk (radians), `stride` 0 stands and 1 walks briskly; `zoom` and the shifts (in parts of the
-    picture) are those of a careless detector."""
+    """Pose and framing of one image.
+
+    Args:
+        yaw: rotation in radians, from facing the camera towards the right of the image.
+        phase: of the walking cycle, in radians.
+        stride: 0 is standing, 1 brisk walking.
+        zoom, shift_x, shift_y: error of the detector's box; shifts are in parts of the image size.
+    """
 
     camera: Camera
     facing: str
@@ -59,14 +64,14 @@ def draw_shot(rng: Generator, camera: Camera, difficulty: float) -> Shot:
 
 
 def draw_size(rng: Generator, person: Person, height: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) in pixels of a detector's box, wider where things stick out."""
+    """Draw (width, height) of a detector's box in pixels, wider with an umbrella or a suitcase."""
     wide = person.carried is not None and person.carried.kind in ("umbrella", "suitcase")
     tall = height[0] + int(float(rng.random()) * (height[1] - height[0] + 1))
     return round(tall / (between(rng, 2.0, 2.4) if wide else between(rng, 2.2, 2.9))), tall
 
 
 def visible_attributes(person: Person, shot: Shot) -> frozenset[str]:
-    """The attributes of `person` that this picture shows: what a caption may speak of."""
+    """The attributes of `person` that are visible in this image."""
     seen = {
         name
         for name in (
@@ -109,7 +114,9 @@ def _hidden(name: str, person: Person, shot: Shot) -> bool:
 
 
 def _carried_hidden(kind: str, shot: Shot) -> bool:
-    """Small things are held before the chest, a shopping bag hangs at the right side."""
+    """Whether a carried thing is hidden; small things are held in front of the chest, a shopping
+    bag hangs on the right side.
+    """
     if kind == "umbrella":
         return False
     if kind == "suitcase":

@@ -1,4 +1,4 @@
-"""Where the joints are: a walk with bending knees, and the arms of somebody who holds a thing."""
+"""Joint positions of a walking person, who may hold something."""
 
 import math
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ RAISED = ("phone", "bottle", "book", "cup", "flowers", "umbrella")
 
 @dataclass(frozen=True)
 class Leg:
+    """Joints of a leg."""
+
     hip: Point
     knee: Point
     ankle: Point
@@ -21,6 +23,8 @@ class Leg:
 
 @dataclass(frozen=True)
 class Arm:
+    """Joints of an arm."""
+
     shoulder: Point
     elbow: Point
     hand: Point
@@ -28,7 +32,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The person's left side comes first in a pair."""
+    """Joints of a person, the left side first."""
 
     legs: tuple[Leg, Leg]
     arms: tuple[Arm, Arm]
@@ -36,7 +40,7 @@ class Skeleton:
 
 
 def pose(person: Person, shot: Shot) -> Skeleton:
-    """The joints at this phase of the walk, the lower foot on the ground."""
+    """The joints at the shot's phase of the walking cycle, with the lower foot on the ground."""
     shoulder = (0.094 if person.gender == "man" else 0.082) * (0.4 + 0.6 * person.girth)
     holds = person.carried is not None and person.carried.kind in RAISED
     return Skeleton(
@@ -58,7 +62,7 @@ def _leg(side: int, phase: float, shot: Shot) -> Leg:
 
 
 def _grounded(legs: tuple[Leg, Leg]) -> tuple[Leg, Leg]:
-    """The hips stay where they are, so a long stride stretches the legs down to the ground."""
+    """Stretch both legs so that the lower foot is on the ground, with the hips fixed."""
     sink = 1.0 - ANKLE_HEIGHT - max(leg.ankle.down for leg in legs)
     first, second = (
         Leg(leg.hip, _lowered(leg.knee, sink / 2), _lowered(leg.ankle, sink)) for leg in legs
@@ -74,7 +78,7 @@ def _hanging_arm(side: int, width: float, shot: Shot) -> Arm:
 
 
 def _bent_arm(width: float) -> Arm:
-    """The right hand before the chest."""
+    """The right arm with the hand in front of the chest."""
     return Arm(
         Point(-width, 0.0, 0.215),
         Point(-width - 0.025, 0.0, 0.36),
@@ -83,7 +87,7 @@ def _bent_arm(width: float) -> Arm:
 
 
 def _beyond(joint: Point, length: float, angle: float) -> Point:
-    """`length` further down from the joint, swung forward by `angle` (radians)."""
+    """The next joint, `length` below this one, swung forward by `angle` (radians)."""
     forward = joint.forward + length * math.sin(angle)
     return Point(joint.lateral, forward, joint.down + length * math.cos(angle))
 

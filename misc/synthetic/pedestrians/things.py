@@ -1,4 +1,4 @@
-"""Bags, and what people carry in their right hand."""
+"""Drawing of bags and carried things."""
 
 import math
 
@@ -39,7 +39,7 @@ def draw_backpack_straps(canvas: Canvas, bag: Item) -> None:
 
 
 def draw_shoulder_strap(canvas: Canvas, bag: Item) -> None:
-    """Across the chest, from the right shoulder to the left hip; across the back likewise."""
+    """Draw the strap from the right shoulder to the left hip, over the visible side."""
     for side in (-1, 1):
         strap = [
             Point(-0.06, 0.0, 0.183),
@@ -66,7 +66,7 @@ def draw_handbag(canvas: Canvas, bag: Item, arm: Arm) -> None:
 
 
 def draw_carried(canvas: Canvas, thing: Item, arm: Arm) -> None:
-    """What this arm's hand holds; a suitcase is apart, because it stands on the ground."""
+    """Draw the thing in the hand of this arm; `draw_suitcase` is separate."""
     hand, rgb = arm.hand, thing.colour.rgb
     if thing.kind == "umbrella":
         _draw_umbrella(canvas, rgb, hand)
@@ -95,7 +95,7 @@ def draw_carried(canvas: Canvas, thing: Item, arm: Arm) -> None:
 
 
 def draw_suitcase(canvas: Canvas, suitcase: Item, arm: Arm) -> None:
-    """Rolling along at the right heel, its handle pulled out to the hand."""
+    """Draw a suitcase rolling behind on the right, with its handle in the hand."""
     rgb = suitcase.colour.rgb
     middle = Point(-0.15, -0.1, 0.0)
     canvas.stroke([arm.hand, Point(-0.15, -0.1, 0.72)], 0.016, (90, 92, 98))

@@ -1,8 +1,8 @@
-"""Synthetic vehicles, before the cameras of the synthetic pedestrians.
+"""Synthetic vehicles, seen by the same cameras as the synthetic pedestrians.
 
-`draw_vehicle` invents one, `draw_shot` lets a camera catch it from one of eight sides, and
-`draw_picture` paints that moment. Everything is drawn from explicit generators, so that a picture
-depends on its seed, its vehicle and its number alone.
+`draw_vehicle` draws a vehicle's attributes, `draw_shot` viewpoint and framing of one image, and
+`draw_picture` paints it. All draws come from explicit generators, so that an image depends only on
+its seed, its vehicle and its number.
 """
 
 from misc.synthetic.vehicles.attributes import Vehicle, draw_vehicle

@@ -1,7 +1,4 @@
-"""A vehicle put together: its solids, with glass, lamps, wheels and its own marks painted on them.
-
-Here an attribute becomes something to be seen.
-"""
+"""Assembly of a vehicle from its attributes: solids painted with glass, lamps, wheels and marks."""
 
 from misc.synthetic.pedestrians.attributes import Item
 from misc.synthetic.pedestrians.palette import RGB, darken, mix
@@ -18,7 +15,7 @@ from misc.synthetic.vehicles.shapes import (
     rectangle,
 )
 
-GLASS: tuple[RGB, RGB] = ((150, 172, 186), (30, 36, 44))  # the lightest and the darkest
+GLASS: tuple[RGB, RGB] = ((150, 172, 186), (30, 36, 44))  # lightest and darkest
 TYRE: RGB = (28, 28, 32)
 CHASSIS: RGB = (44, 44, 48)
 LAMP: RGB = (250, 246, 218)
@@ -27,7 +24,7 @@ PLATE: RGB = (44, 82, 170)
 
 
 def assemble(vehicle: Vehicle) -> list[list[Solid]]:
-    """Layers of solids: what is in a later one stands on or around the earlier."""
+    """Layers of solids, in drawing order: later ones are on top of or around earlier ones."""
     shape, paint, second = SHAPES[vehicle.kind], vehicle.paint.rgb, vehicle.second
     body = Solid(shape.body, paint, vehicle.stretch)
     top = Solid(shape.cabin, paint, vehicle.stretch) if shape.cabin else body
@@ -56,7 +53,7 @@ def assemble(vehicle: Vehicle) -> list[list[Solid]]:
 
 
 def _load(load: Item, top: Solid, stretch: Flat) -> Solid:
-    """What is on the roof."""
+    """The load on the roof."""
     long, tall, width, rgb = {
         "rails": (0.8, 0.09, 0.8, CHASSIS),
         "box": (0.7, 0.32, 0.7, load.colour.rgb),

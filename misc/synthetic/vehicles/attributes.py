@@ -1,4 +1,4 @@
-"""What a vehicle looks like: the attributes that an identity keeps in all its pictures."""
+"""Attributes of a vehicle, the same in all images of an identity."""
 
 from dataclasses import dataclass, replace
 
@@ -48,7 +48,7 @@ STICKER_PLACES = ("windscreen", "rear window", "left", "right", "bonnet", "rear"
 
 @dataclass(frozen=True)
 class Sticker:
-    """`along` and `down` are where on its place it is, in parts of that."""
+    """A sticker; `along` and `down` are its relative position on the surface `place`."""
 
     place: str
     along: float
@@ -59,9 +59,15 @@ class Sticker:
 
 @dataclass(frozen=True)
 class Vehicle:
-    """An identity. `stretch` scales its length and its height; `second` is the colour of a two-tone
-    roof, or of a truck's cargo box; `emblem` is on both sides; `ornament` lies behind the
-    windscreen; `shade` is how dark the glass is, from 0 to 1."""
+    """An identity.
+
+    Args:
+        stretch: factors of length and height.
+        second: colour of a two-tone roof, or of a truck's cargo box.
+        emblem: on both sides.
+        ornament: behind the windscreen.
+        shade: darkness of the glass, from 0 to 1.
+    """
 
     kind: str
     stretch: tuple[float, float]
@@ -77,7 +83,7 @@ class Vehicle:
     dark_bumper: bool
 
 
-# Parts that a member of a family may have of its own.
+# Parts in which look-alikes may differ.
 CHANGEABLE = (
     "second",
     "load",
@@ -92,11 +98,12 @@ CHANGEABLE = (
 
 
 def draw_vehicle(seed: int, identity: int, difficulty: float) -> Vehicle:
-    """The vehicle with this number: a new one, or one of a family of the same model and paint.
+    """The vehicle with this number, either independent or one of a family of look-alikes, which
+    have the same model and paint.
 
     Args:
-        difficulty: 0 draws each anew; towards 1 nearly every one has look-alikes, and they differ
-            in less.
+        difficulty: at 0 all vehicles are independent; towards 1 nearly all have look-alikes, which
+            differ in fewer parts.
     """
     rng = generator(seed, Stream.VEHICLE, identity)
     if not happens(rng, 0.8 * difficulty):
@@ -106,7 +113,7 @@ def draw_vehicle(seed: int, identity: int, difficulty: float) -> Vehicle:
 
 
 def look_alike(vehicle: Vehicle, rng: Generator, changes: int) -> Vehicle:
-    """The same vehicle but for that many details."""
+    """A vehicle with `changes` different parts."""
     other = _draw_new(rng)
     parts = [part for part in CHANGEABLE if getattr(vehicle, part) != getattr(other, part)]
     chosen = [str(part) for part in rng.permutation(parts)[:changes]]
@@ -144,5 +151,5 @@ def _draw_sticker(rng: Generator, paint: Colour) -> Sticker:
 
 
 def _draw_colour(rng: Generator, paint: Colour) -> Colour:
-    """Any colour but the paint's."""
+    """Draw a colour other than the paint's."""
     return dye(rng, pick(rng, [name for name in CLOTH if name != paint.name]))

@@ -1,4 +1,4 @@
-"""One picture: a vehicle on a road, as a camera records it."""
+"""Drawing of one image: a vehicle on a road, as the camera records it."""
 
 import math
 
@@ -16,17 +16,18 @@ from misc.synthetic.vehicles.shapes import SIDES, Panel, Solid
 from misc.synthetic.vehicles.shots import Shot
 
 MARGIN = 0.08
-ASPECT = (0.75, 1.8)  # width to height of the narrowest and of the widest picture
-EDGE_ON = 1e-6  # a panel that is turned to the camera no more than this is not seen
-FACTOR = 2  # it is painted larger and then reduced, which makes its edges smooth
+ASPECT = (0.75, 1.8)  # least and greatest width / height
+EDGE_ON = 1e-6  # panels that face the camera less than this are not drawn
+FACTOR = 2  # drawn larger and reduced, for smooth edges
 
 
 def draw_picture(
     vehicle: Vehicle, shot: Shot, height: tuple[int, int], rng: Generator
 ) -> Image.Image:
-    """An RGB picture, its height in pixels from this range, as wide as the vehicle is from there.
+    """Draw an RGB image of the whole vehicle with a margin.
 
-    The detector's box is around the whole vehicle, with a margin.
+    Args:
+        height: range of the image height in pixels; the width follows from the view.
     """
     layers = assemble(vehicle)
     left, top, right, bottom = _box(layers, shot)
@@ -47,7 +48,7 @@ def draw_picture(
 
 
 def _box(layers: list[list[Solid]], shot: Shot) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the vehicle in metres, for this view."""
+    """Left, top, right and bottom of the vehicle in this view, in metres."""
     view = Projection(shot.yaw, shot.camera.pitch, 1.0, (0.0, 0.0))
     panels = [panel for layer in layers for solid in layer for panel in solid.panels.values()]
     xs, ys = zip(*(view.pixel(point) for panel in panels for point in panel.outline), strict=True)
@@ -57,7 +58,7 @@ def _box(layers: list[list[Solid]], shot: Shot) -> tuple[float, float, float, fl
 def _draw_vehicle(
     scene: Image.Image, layers: list[list[Solid]], view: Projection, sun: int
 ) -> None:
-    """Layer after layer, in each the farthest solid first, of each the panels that face us."""
+    """Draw layer after layer, each from far to near, and only panels that face the camera."""
     pen = ImageDraw.Draw(scene, "RGBA")
     left, right = (layers[0][0].panels[side].outline for side in SIDES)
     shadow = [left[0], left[-1], right[-1], right[0]]
@@ -71,7 +72,7 @@ def _draw_vehicle(
 
 
 def _faces(normal: Point, view: Projection) -> float:
-    """Above 0 where a panel is seen from its outside."""
+    """Positive if a panel's outside faces the camera."""
     return view.depth(normal) * math.cos(view.pitch) - normal.down * math.sin(view.pitch)
 
 

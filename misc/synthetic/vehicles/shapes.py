@@ -1,7 +1,7 @@
-"""The shape of every kind of vehicle: flat panels in space, with what is painted on them.
+"""Shapes of all kinds of vehicle: flat panels in space, and the paint on them.
 
-Points are (lateral, forward, down) in metres: `lateral` grows to the vehicle's left, `forward` to
-its front, and `down` is 0 on the road, negative above it.
+Points are (lateral, forward, down) in metres: `lateral` points to the vehicle's left, `forward` to
+its front, and `down` is 0 on the road and negative above it.
 """
 
 import math
@@ -12,13 +12,13 @@ from itertools import pairwise
 from misc.synthetic.pedestrians.canvas import Point
 from misc.synthetic.pedestrians.palette import RGB
 
-Flat = tuple[float, float]  # a point of a panel's own plane
+Flat = tuple[float, float]  # a point in a panel's plane
 SIDES = {"left": 1.0, "right": -1.0}
 
 
 @dataclass
 class Panel:
-    """A flat polygon that is seen from where its `normal` points, and the paint on it."""
+    """A flat polygon, visible from the side of its `normal`, and the paint on it."""
 
     outline: list[Point]
     normal: Point
@@ -28,8 +28,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class Outline:
-    """A solid seen from its left: (forward, up) from the rear's foot over the top to the front's,
-    and the names of the panels in between; it is `widths` metres wide at its foot and at its top.
+    """The side view of a solid.
+
+    Args:
+        corners: (forward, up) in metres, from the bottom of the rear over the top to the bottom of
+            the front.
+        names: of the panels between the corners.
+        widths: at the bottom and at the top, in metres.
     """
 
     corners: tuple[Flat, ...]
@@ -39,15 +44,15 @@ class Outline:
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of vehicle: a body, and a cabin on it, or a box of cargo behind it, or neither.
+    """A kind of vehicle: a body, possibly with a cabin on top or a cargo box behind.
 
     Args:
-        windows: polygons of (forward, up) on the sides of the cabin, of the body without one.
-        screens: upper and lower edge of the glass in front and behind, in parts of its panel;
-            a panel may have none.
-        lamps: upper and lower edge of the lamps in front and behind, likewise.
-        emblem: (forward, up) of its middle, and its radius.
-        wheels: where the axles are, and their radius.
+        windows: polygons of (forward, up) on the sides of the cabin, or of the body if there is no
+            cabin.
+        screens: upper and lower edge of the glass, as parts of the panel, by panel.
+        lamps: upper and lower edge of the lamps in front and in the rear, likewise.
+        emblem: (forward, up) of its centre, and its radius.
+        wheels: `forward` of the axles, and the radius.
     """
 
     body: Outline
@@ -61,9 +66,9 @@ class Shape:
 
 
 class Solid:
-    """What an outline encloses, with a panel of each name, and the panels `left` and `right`.
+    """The solid of an outline: a panel for each of its names, and the panels `left` and `right`.
 
-    What is painted on it is stretched with it.
+    The paint is stretched with the solid.
     """
 
     def __init__(self, outline: Outline, rgb: RGB, stretch: Flat) -> None:
@@ -90,8 +95,10 @@ class Solid:
         return Point(0.0, self.stretch[0] * (self.rear + self.front) / 2, 0.0)
 
     def paint(self, name: str, polygon: Iterable[Flat], rgb: RGB) -> None:
-        """Paint on a panel between the sides: points are (across, fall), from the vehicle's right
-        edge, -1, to its left, 1, and from the panel's upper edge, 0, to its lower, 1.
+        """Paint a polygon on a panel between the sides.
+
+        Points are (across, fall): from the right edge, -1, to the left, 1, and from the upper edge,
+        0, to the lower, 1.
         """
         rear, front, *_ = self.panels[name].outline
         upper, lower = sorted((rear, front), key=lambda point: point.down)
@@ -113,16 +120,18 @@ class Solid:
 
 
 def rectangle(left: float, right: float, foot: float, top: float) -> tuple[Flat, ...]:
+    """The corners of a rectangle."""
     return (left, foot), (left, top), (right, top), (right, foot)
 
 
 def disc(middle: Flat, radius: float) -> list[Flat]:
+    """The corners of a 16-gon that approximates a disc."""
     turns = [2 * math.pi * number / 16 for number in range(16)]
     return [(middle[0] + radius * math.cos(t), middle[1] + radius * math.sin(t)) for t in turns]
 
 
 def _normal(a: Flat, b: Flat) -> Point:
-    """To the outside of the panel from `a` to `b`; both on the way from the rear to the front."""
+    """The outward normal of the panel from `a` to `b`, consecutive corners of an outline."""
     length = math.hypot(b[0] - a[0], b[1] - a[1])
     return Point(0.0, -(b[1] - a[1]) / length, -(b[0] - a[0]) / length)
 

@@ -1,4 +1,4 @@
-"""One moment before a camera: which side of a vehicle it sees, and what stands in the way."""
+"""Shots: viewpoint, framing and occlusion of a vehicle in one image."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from numpy.random import Generator
 from misc.synthetic.pedestrians.cameras import Camera
 from misc.synthetic.pedestrians.chance import around, happens, pick
 
-# The sides in the order of VeRi-776's viewpoints, and how far the vehicle is turned (radians).
+# VeRi-776's viewpoints in order, with the yaw of the vehicle in radians.
 SIDES = (
     ("front", 0.0),
     ("rear", math.pi),
@@ -25,8 +25,13 @@ OCCLUDERS = ("bush", "wall", "pole")
 
 @dataclass(frozen=True)
 class Shot:
-    """`viewpoint` is an index of `SIDES`; `yaw` turns the vehicle to the right of the picture
-    (radians); `zoom` and the shifts (in parts of the picture) are those of a careless detector."""
+    """Viewpoint and framing of one image.
+
+    Args:
+        viewpoint: an index of `SIDES`.
+        yaw: rotation in radians, from facing the camera towards the right of the image.
+        zoom, shift_x, shift_y: error of the detector's box; shifts are in parts of the image size.
+    """
 
     camera: Camera
     viewpoint: int
@@ -53,5 +58,5 @@ def draw_shot(rng: Generator, camera: Camera, difficulty: float) -> Shot:
 
 
 def at_road(camera: Camera) -> Camera:
-    """The same camera on a mast by a road."""
+    """The same camera, higher up and by a road."""
     return replace(camera, place=ROADS[int(camera.hue * len(ROADS))], pitch=camera.pitch + 0.14)

@@ -1,4 +1,4 @@
-"""What is done to pictures and captions, from a configuration."""
+"""Transforms and augmentations of pictures and captions, from a configuration."""
 
 from collections.abc import Callable
 from functools import partial
