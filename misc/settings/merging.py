@@ -1,8 +1,8 @@
 """Layers of keys, merged into one tree."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from misc.settings import wording
 from misc.settings.base import Section
@@ -20,7 +20,7 @@ class Layer(NamedTuple):
         source: the file or command line that gives them, for error messages.
     """
 
-    tree: Mapping[str, Any]
+    tree: Tree
     source: str
 
 
@@ -59,7 +59,7 @@ class Merging:
                 self._refuse(layer, fault)
                 continue
             self._sources[location] = layer.source
-            if isinstance(value, Mapping):
+            if isinstance(value, dict):
                 self._lay_below(tree, content, Layer(value, layer.source), location)
             elif content.kind == "entries":
                 tree[key] = self._replace_entries(value, content.section, layer.source, location)
@@ -79,12 +79,12 @@ class Merging:
             tree[key] = {**tree.get(key, {}), **copy.deepcopy(layer.tree)}
 
     def _change_entries(
-        self, entries: list[Any], section: type[Section], layer: Layer, parent: Location
+        self, entries: list[Tree], section: type[Section], layer: Layer, parent: Location
     ) -> None:
         """Lay keys over entries of a list that are given by their names."""
         names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
         for name, value in layer.tree.items():
-            if name not in names or not isinstance(value, Mapping):
+            if name not in names or not isinstance(value, dict):
                 known = [str(known) for known in names if known]
                 self._refuse(layer, wording.no_entry((*parent, name), known))
                 continue
@@ -93,17 +93,18 @@ class Merging:
             self._lay(entries[index], section, below, (*parent, index))
 
     def _replace_entries(
-        self, entries: list[Any], section: type[Section], source: str, parent: Location
-    ) -> list[Any]:
+        self, entries: list[object], section: type[Section], source: str, parent: Location
+    ) -> list[object]:
         """A copy of a whole list, without keys that do not exist."""
         inside = [at for at in self._sources if at[: len(parent)] == parent != at]
         for location in inside:  # of the list that is replaced
             del self._sources[location]
-        copies: list[Any] = []
+        copies: list[object] = []
         for index, entry in enumerate(entries):
-            if isinstance(entry, Mapping):
-                copies.append({})
-                self._lay(copies[-1], section, Layer(entry, source), (*parent, index))
+            if isinstance(entry, dict):
+                copied: Tree = {}
+                self._lay(copied, section, Layer(entry, source), (*parent, index))
+                copies.append(copied)
             else:
                 copies.append(entry)
         return copies

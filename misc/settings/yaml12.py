@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from errors import InputError
+from model.trees import Tree
 
 
 class _Loader(yaml.SafeLoader):
@@ -18,8 +19,8 @@ class _Loader(yaml.SafeLoader):
         text = self.construct_scalar(node)
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
-    def construct_map(self, node: yaml.MappingNode) -> dict[str, Any]:
-        tree: dict[str, Any] = {}
+    def construct_map(self, node: yaml.MappingNode) -> Tree:
+        tree: Tree = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
             fault = "is not a word" if not isinstance(key, str) else "comes twice"
@@ -28,7 +29,7 @@ class _Loader(yaml.SafeLoader):
             tree[key] = self.construct_object(value_node, deep=True)
         return tree
 
-    def construct_seq(self, node: yaml.SequenceNode) -> list[Any]:
+    def construct_seq(self, node: yaml.SequenceNode) -> list[object]:
         return [self.construct_object(item, deep=True) for item in node.value]
 
 
@@ -75,6 +76,6 @@ def read_yaml(text: str, source: str) -> Any:
         raise InputError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
 
 
-def write_yaml(tree: dict[str, Any]) -> str:
+def write_yaml(tree: Tree) -> str:
     """A text that `read_yaml` reads back to an equal tree."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)

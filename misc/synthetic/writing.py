@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -184,12 +184,12 @@ def _read_receipt(root: Path, plan: DrawingPlan) -> dict[str, Count]:
     return {split: Count(**count) for split, count in counts.items()}
 
 
-def _arguments(plan: DrawingPlan) -> dict[str, Any]:
+def _arguments(plan: DrawingPlan) -> dict[str, object]:
     """The plan as JSON reads it back, without empty splits, and without the default language,
     which receipts from before there were several do not have.
     """
     asked = {split: number for split, number in plan.identities.items() if number}
-    arguments: dict[str, Any] = json.loads(json.dumps(asdict(plan) | {"identities": asked}))
+    arguments: dict[str, object] = json.loads(json.dumps(asdict(plan) | {"identities": asked}))
     if arguments.get("languages") == ["en"]:
         del arguments["languages"]
     return arguments
@@ -250,7 +250,7 @@ def _run_reid_job(job: ReIDJob) -> list[ReIDSample]:
     return write_reid_samples(*job)
 
 
-def _processed(sample: Sample) -> dict[str, Any]:
+def _processed(sample: Sample) -> dict[str, object]:
     """A record in TBPS-CLIP's format."""
     record = asdict(sample)
     del record["split"]

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from misc.synthetic.drawing_plan import DiskLayout
 
@@ -32,7 +31,7 @@ class Layout(DiskLayout):
     annotation_file: str
     captions: int
     file_path: Callable[[str, int, int, int], str]
-    record: Callable[[Sample], dict[str, Any]]
+    record: Callable[[Sample], dict[str, object]]
 
 
 def _cuhk_path(split: str, identity: int, camera: int, picture: int) -> str:
@@ -50,12 +49,12 @@ def _rstp_path(split: str, identity: int, camera: int, picture: int) -> str:
     return f"{identity:04d}_c{camera + 1}_{picture:04d}.jpg"
 
 
-def _cuhk_record(sample: Sample) -> dict[str, Any]:
+def _cuhk_record(sample: Sample) -> dict[str, object]:
     tokens = [re.findall(r"[\w'-]+", caption.lower()) for caption in sample.captions]
     return _icfg_record(sample) | {"processed_tokens": tokens}
 
 
-def _icfg_record(sample: Sample) -> dict[str, Any]:
+def _icfg_record(sample: Sample) -> dict[str, object]:
     return {
         "split": sample.split,
         "captions": sample.captions,
@@ -64,7 +63,7 @@ def _icfg_record(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _rstp_record(sample: Sample) -> dict[str, Any]:
+def _rstp_record(sample: Sample) -> dict[str, object]:
     record = _icfg_record(sample)
     return {"img_path": record.pop("file_path"), **record}
 
