@@ -113,7 +113,9 @@ def test_what_is_frozen_stays_and_the_rest_moves(train, monkeypatch, way):
 def test_other_frozen_weights_are_refused_by_name(train, tmp_path):
     folder = train()
     write_openai_archive(tmp_path / "other.pt", embed_dim=32, seed=1)
-    with pytest.raises(InputError, match=r"on different frozen weights than model\.clip_pretrained"):
+    with pytest.raises(
+        InputError, match=r"on different frozen weights than model\.clip_pretrained"
+    ):
         evaluate("run", "model.clip_pretrained=other.pt", output="again")
     with pytest.raises(InputError, match=r"its tuning is .* and that of the configuration"):
         evaluate("run", "prompts.n_ctx=2", output="again")
@@ -121,7 +123,9 @@ def test_other_frozen_weights_are_refused_by_name(train, tmp_path):
         evaluate("run", "data.image_size=[16, 32]", output="again")
     with pytest.raises(InputError, match="its activation is quickgelu"):
         evaluate("run", "model.activation=gelu", output="again")
-    with pytest.raises(InputError, match=r"the frozen ones \(model\.init_from, .*: there are no weights"):
+    with pytest.raises(
+        InputError, match=r"the frozen ones \(model\.init_from, .*: there are no weights"
+    ):
         evaluate("run", "model.clip_pretrained=absent.pt", output="again")
     with pytest.raises(InputError, match="holds only the tuned weights: give the whole model"):
         train(f"model.init_from={folder}", output="next")
@@ -137,7 +141,9 @@ def test_what_a_run_has_learnt_is_tuned(train, tmp_path):
     train("model.init_from=base", "schedule.epoch=2", "--resume", "auto")
     assert open_checkpoint(folder / LAST).epoch == 2
     (tmp_path / "base").rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=r"model\.init_from, .* cannot be loaded: base does not exist"):
+    with pytest.raises(
+        InputError, match=r"model\.init_from, .* cannot be loaded: base does not exist"
+    ):
         evaluate("run", output="none")
     assert evaluate("run", "model.init_from=moved", output="third") == closing(folder)
 
@@ -281,7 +287,7 @@ def test_the_recipe_makes_full_size_steps(tmp_path):
     assert {row["trained_parameters"] for row in steps} == {12_117_888}
     assert all(math.isfinite(row["loss"]) for row in steps)
     told = (tmp_path / "run" / "log.txt").read_text()
-    assert "12,117,888 of 161,735,553 parameters (7.49 %)" in told
+    assert "12,117,888 of 161,735,553 parameters trained (7.49 %)" in told
     held = open_checkpoint(tmp_path / "run" / LAST).state
     moved = [name for name, tensor in held.items() if name.endswith("up.bias") and tensor.any()]
     assert len(moved) == 24
