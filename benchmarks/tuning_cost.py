@@ -22,12 +22,8 @@ from misc.runtime.precision import Precision
 from misc.runtime.script import Parser, positive, run_script
 from misc.tasks.stages import optimizer_of
 from misc.tasks.starting_weights import build_backbone
-from misc.tasks.text.build import (
-    add_tuning,
-    always_frozen,
-    build_criterion,
-    build_tbps_clip,
-)
+from misc.tasks.text.model import add_tuning, always_frozen, build_tbps_clip
+from misc.tasks.text.task import build_criterion
 from model.interface import TextBatch
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 

@@ -4,14 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
-from torch import nn
+import torch
 
 from misc.retrieval.base import Retrieval
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
-from misc.tasks.stages import StagePlan, build_stage
+from misc.tasks.stages import StagePlan, build_curve, freeze_named, optimizer_of
 from misc.training.trainer import Stage
 from model.architecture import Architecture
 from model.interface import Method
@@ -33,6 +33,7 @@ class Task(ABC, Generic[M]):
     metric: ClassVar[str]  # which chooses the best checkpoint
     data_keys: ClassVar[str]  # the keys that name the datasets
     new_parameters: ClassVar[tuple[str, ...]]  # that are not pretrained: beginnings of their names
+    freezable: ClassVar[str] = ""  # the submodule whose parameters `model.freeze` names
     warning: str = ""
     name: str  # of the dataset
     splits: Sequence[str]  # of the dataset, that can be evaluated
@@ -64,31 +65,34 @@ class Task(ABC, Generic[M]):
             InputError: there is nothing to train on, or less than a batch, or a stage freezes what
                 the model does not have.
         """
-        return [
-            build_stage(
-                self.config.stage_schedule(stage),
-                self.plan_stage(stage, model),
-                name=stage.name,
-                model=model,
-                freezable=self.freezable(model),
-                frozen=(
-                    *self.frozen_names(model, stage),
-                    *self.config.model.freeze,
-                    *stage.freeze,
-                ),
-                new_parameters=self.new_parameters,
-            )
-            for stage in self.config.stages
-            if not stage.skip
-        ]
+        return [self._build_stage(s, model) for s in self.config.stages if not s.skip]
+
+    def _build_stage(self, stage: StageSettings, model: M) -> Stage:
+        plan, schedule = self.plan_stage(stage, model), self.config.stage_schedule(stage)
+        own, freezable = self.frozen_names(model, stage), model.get_submodule(self.freezable)
+        frozen = (*own, *self.config.model.freeze, *stage.freeze)
+        freeze_named(model, freezable, frozen)  # here, too, to find a misspelt name in time
+
+        def prepare() -> torch.optim.Optimizer:
+            plan.begin()
+            freeze_named(model, freezable, frozen)
+            return optimizer_of(model, schedule, self.new_parameters)
+
+        return Stage(
+            name=stage.name,
+            criterion=plan.criterion,
+            loader=plan.loader,
+            prepare=prepare,
+            schedule=build_curve(schedule, len(plan.loader)),
+            epochs=schedule.epoch,
+            clip_grad=schedule.clip_grad,
+            selects=plan.selects,
+            normalises=plan.normalises,
+        )
 
     @abstractmethod
     def plan_stage(self, stage: StageSettings, model: M) -> StagePlan:
         """The batches and losses of one stage."""
-
-    @abstractmethod
-    def freezable(self, model: M) -> nn.Module:
-        """The part of the model whose parameters `model.freeze` names."""
 
     @abstractmethod
     def frozen_names(self, model: M, stage: StageSettings) -> tuple[str, ...]:

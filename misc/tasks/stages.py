@@ -1,4 +1,4 @@
-"""Stages of a training, from their settings."""
+"""Parts of a training stage, from its settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +17,8 @@ from misc.optim import (
 )
 from misc.runtime.distributed import Processes
 from misc.settings.sections import Config, ScheduleSettings
-from misc.training.trainer import Stage
 from model.criteria.base import Criterion
-from model.interface import Batch, Method
+from model.interface import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,46 +36,6 @@ class StagePlan:
     begin: Callable[[], None] = lambda: None
     selects: bool = True
     normalises: bool = True
-
-
-def build_stage(
-    schedule: ScheduleSettings,
-    plan: StagePlan,
-    *,
-    name: str,
-    model: Method,
-    freezable: nn.Module,
-    frozen: tuple[str, ...],
-    new_parameters: tuple[str, ...],
-) -> Stage:
-    """A stage of the engine.
-
-    Args:
-        freezable: the part of the model that `frozen` names parameters of.
-        frozen: beginnings of the names of the parameters that do not train.
-        new_parameters: beginnings of the names of those that train at a multiple of the rate.
-
-    Raises:
-        InputError: `frozen` names nothing, or everything.
-    """
-    freeze_named(model, freezable, frozen)  # here, too, to find a misspelt name in time
-
-    def prepare() -> torch.optim.Optimizer:
-        plan.begin()
-        freeze_named(model, freezable, frozen)
-        return optimizer_of(model, schedule, new_parameters)
-
-    return Stage(
-        name=name,
-        criterion=plan.criterion,
-        loader=plan.loader,
-        prepare=prepare,
-        schedule=build_curve(schedule, len(plan.loader)),
-        epochs=schedule.epoch,
-        clip_grad=schedule.clip_grad,
-        selects=plan.selects,
-        normalises=plan.normalises,
-    )
 
 
 def share_batch(config: Config, processes: Processes, stage_batch: int | None = None) -> int:

@@ -50,3 +50,18 @@ def read_reid_data(config: Config) -> ReIDData:
             raise InputError(f"reid.test_sets: {name} is given twice")
         tests[name] = (dataset, folder in trained)
     return ReIDData(training, tests)
+
+
+@dataclass(frozen=True)
+class TrainingCounts:
+    """Numbers of identities, cameras and views in the training set."""
+
+    num_identities: int
+    num_cameras: int
+    num_views: int
+
+    def side_information(self, config: Config) -> tuple[int, int]:
+        """Cameras and views that the side information tells apart; 1 for what it leaves out."""
+        sie = config.reid.sie
+        num_cameras = self.num_cameras if sie in ("camera", "both") else 1
+        return num_cameras, self.num_views if sie in ("view", "both") else 1

@@ -6,18 +6,15 @@ from errors import InputError
 from misc.runtime.checkpoint import Checkpoint, load_weights
 from misc.settings.recipes import to_tree
 from misc.settings.sections import Config
-from misc.tasks.reid.build import (
-    TrainingCounts,
-    build_clip_reid,
-    build_from_architecture,
-    learns_prompts,
-    needs_text,
-    restore_clip_reid,
-)
-from misc.tasks.starting_weights import refuse_differences
+from misc.tasks.reid.data import TrainingCounts
+from misc.tasks.starting_weights import build_backbone, compare_image_towers, refuse_differences
 from misc.tasks.text.model import new_model as new_text_model
 from model.architecture import ReIDArchitecture, TextArchitecture
-from model.clip_reid import CLIPReID
+from model.clip import DualEncoder, TextTransformer
+from model.clip_reid import CLIPReID, from_architecture
+from model.identity_prompts import IdentityPrompts, read_sentence
+from model.resnet import ModifiedResNet
+from model.side_information import SideInformation
 from model.trees import Tree
 from model.tuning.tune import describe_tuning
 from model.weights import resize_position_embedding
@@ -25,6 +22,7 @@ from model.weights.published.clip_reid import fit_side_information
 from model.weights.published.format import PublishedWeights
 from model.weights.shapes import position_names, set_stride
 from model.weights.sources import State
+from text_utils.tokenizer import ClipTokenizer
 
 WORDS = "prompts.words"
 
@@ -196,3 +194,74 @@ def _same_noun(config: Config, checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint's prompts use the noun of the configuration, as far as it tells."""
     trained = checkpoint.config
     return trained is None or trained["reid"]["noun"] == config.reid.noun
+
+
+def learns_prompts(config: Config) -> bool:
+    """Whether a stage learns the prompts of the identities."""
+    return any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
+
+
+def needs_text(config: Config) -> bool:
+    """Whether prompts are learned or compared with."""
+    return config.reid.i2t or learns_prompts(config)
+
+
+def build_clip_reid(
+    config: Config, counts: TrainingCounts, clip: DualEncoder | None = None
+) -> CLIPReID:
+    """A model to train, on a pretrained CLIP or a random one, unless one is given.
+
+    Raises:
+        InputError: the weights do not fit the configuration.
+    """
+    clip = clip or build_backbone(config)
+    prompts = side_information = None
+    if needs_text(config):
+        assert isinstance(clip.text, TextTransformer)
+        text = read_sentence(clip.text, ClipTokenizer(), config.reid.noun)
+        prompts = IdentityPrompts(text, counts.num_identities)
+    num_cameras, num_views = counts.side_information(config)
+    if num_cameras * num_views > 1:
+        if isinstance(clip.visual, ModifiedResNet):
+            raise InputError(
+                f"reid.sie is {config.reid.sie}, but a ResNet has no class token to add to: set it "
+                "to none"
+            )
+        side_information = SideInformation(
+            clip.visual.shape.width,
+            num_cameras=num_cameras,
+            num_views=num_views,
+            weight=config.reid.sie_coe,
+        )
+    return CLIPReID(
+        clip.visual,
+        clip.embed_dim,
+        clip.activation,
+        counts.num_identities,
+        prompts,
+        side_information,
+        config.reid.after_necks,
+    )
+
+
+def restore_clip_reid(config: Config, architecture: ReIDArchitecture) -> CLIPReID:
+    """The model of a checkpoint, to be filled with its weights.
+
+    Raises:
+        InputError: the configuration describes another one.
+    """
+    refuse_differences(compare_image_towers(config, architecture))
+    return build_from_architecture(config, architecture)
+
+
+def build_from_architecture(config: Config, architecture: ReIDArchitecture) -> CLIPReID:
+    """A model with random weights, with the configuration's dropout and weights of features."""
+    text = architecture.text
+    if text is not None:
+        text = replace(text, dropout=config.experiment.dropout)
+    return from_architecture(
+        replace(architecture, text=text),
+        side_weight=config.reid.sie_coe,
+        after_necks=config.reid.after_necks,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+    )

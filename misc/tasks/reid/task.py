@@ -3,7 +3,6 @@
 import logging
 
 import torch
-from torch import nn
 
 from errors import InputError
 from misc.data.loader import TrainLoader
@@ -18,8 +17,7 @@ from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import Task
 from misc.tasks.evaluation import build_loading
-from misc.tasks.reid.build import TrainingCounts, build_image_criterion, build_prompt_criterion
-from misc.tasks.reid.data import read_reid_data
+from misc.tasks.reid.data import TrainingCounts, read_reid_data
 from misc.tasks.reid.model import (
     fitted,
     knows_cameras,
@@ -31,6 +29,7 @@ from misc.tasks.stages import StagePlan, share_batch
 from misc.tasks.starting_weights import open_init_from
 from model.architecture import ReIDArchitecture
 from model.clip_reid import CLIPReID
+from model.criteria.reid import ReIDCriterion, ReIDLossSettings
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +74,6 @@ class ReIDTask(Task[CLIPReID]):
     def describe(self, model: CLIPReID) -> ReIDArchitecture:
         return model.describe()
 
-    def freezable(self, model: CLIPReID) -> nn.Module:
-        return model
-
     def frozen_names(self, model: CLIPReID, stage: StageSettings) -> tuple[str, ...]:
         return model.frozen(learns_prompts=stage.learns == "prompts")
 
@@ -108,7 +104,7 @@ class ReIDTask(Task[CLIPReID]):
             )
 
         return StagePlan(
-            criterion=build_prompt_criterion(),
+            criterion=ReIDCriterion({"sup_con": 1.0}),
             loader=TrainLoader(
                 features,
                 features.collate,
@@ -148,7 +144,10 @@ class ReIDTask(Task[CLIPReID]):
                 model.fix_text_features()
 
         return StagePlan(
-            criterion=build_image_criterion(config),
+            criterion=ReIDCriterion(
+                config.reid.loss_weights(),
+                ReIDLossSettings(smoothing=config.reid.smoothing, margin=config.reid.margin),
+            ),
             loader=TrainLoader(
                 dataset,
                 collate_pictures,

@@ -1,10 +1,39 @@
-"""The datasets of a text-to-image task."""
+"""The datasets of a text-to-image task, with their transforms and augmentations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+
+from numpy.random import Generator
+from PIL import Image
+from torch import Tensor
 
 from errors import InputError
+from misc.data.text import CaptionDataset, TextAugmentation
+from misc.data.text_collate import Collate, Mixing
+from misc.data.transforms import (
+    RESAMPLING,
+    STATISTICS,
+    Augmentation,
+    CentreCropTransform,
+    EvaluationTransform,
+    Normalize,
+    ReIDTransform,
+    SimCLRTransform,
+    TrainTransform,
+)
 from misc.datasets.text_person import PicturesByLanguage, join_training, read_text_person
 from misc.settings.sections import Config
+from misc.tasks.starting_weights import kind_and_source
+from model.backbone_loader import Preprocessing
+from text_utils.augment import (
+    random_deletion,
+    random_insertion,
+    random_swap,
+    synonym_replacement,
+)
+from text_utils.synonyms import Synonyms
+from text_utils.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -52,3 +81,98 @@ def read_text_data(config: Config) -> TextData:
             raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
         test_sets[source.name] = dataset.pictures_by_language("test")
     return TextData(main.name, splits, test_sets)
+
+
+def build_training_set(config: Config, data: TextData) -> CaptionDataset:
+    """The captions to train on, with the augmentations of the configuration.
+
+    Raises:
+        InputError: there is no train split.
+    """
+    if "train" not in data.splits:
+        file = config.data.annotation_file
+        raise InputError(f"data.annotation_file: {file} has no train split")
+    experiment, normalize = config.experiment, _normalize(config)
+    return CaptionDataset(
+        list(data.splits["train"].values()),
+        _build_augmentation(config),
+        TextAugmentation(
+            backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
+            change=TEXT_CHANGES[experiment.text_augment](),
+            strength=experiment.eda_alpha,
+            clean=experiment.clean_captions,
+        ),
+        views=2 if experiment.mvs_image and experiment.nitc else 1,
+        simclr=SimCLRTransform(config.data.image_size, normalize) if experiment.ss else None,
+        seed=config.misc.seed,
+    )
+
+
+def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> Collate:
+    """The collating of training samples.
+
+    Args:
+        room: tokens of the longest caption that the model reads whole.
+    """
+    experiment = config.experiment
+    mixing = Mixing(
+        kind=experiment.mixgen_type,
+        p=experiment.mixgen_p,
+        ratio=experiment.mixgen_ratio,
+        rows=experiment.mixgen_rows,
+    )
+    return Collate(
+        tokenizer,
+        min(experiment.text_length, room),
+        mixing=mixing if experiment.mixgen else None,
+        masking=experiment.mlm,
+        seed=config.misc.seed,
+    )
+
+
+def build_evaluation_transform(config: Config) -> Callable[[Image.Image], Tensor]:
+    """The preparation of pictures for an evaluation."""
+    size = config.data.image_size
+    if config.experiment.use_altclip_processor:
+        processor = _processor(config)
+        resampling = Image.Resampling(processor.resampling)
+        return CentreCropTransform(size, (processor.mean, processor.std), resampling)
+    return EvaluationTransform(size, config.data.normalize, RESAMPLING[config.data.test_resampling])
+
+
+def _build_augmentation(config: Config) -> Augmentation:
+    size, normalize = config.data.image_size, _normalize(config)
+    if not config.experiment.augment_image:
+        return TrainTransform(size, normalize, augment=False)
+    return AUGMENTATIONS[config.experiment.image_augment](size, normalize)
+
+
+def _processor(config: Config) -> Preprocessing:
+    kind, source = kind_and_source(config)
+    return kind.loader().read_preprocessing(str(source), config.model.tokenizer_cache_dir)
+
+
+def _normalize(config: Config) -> Normalize:
+    if config.experiment.use_altclip_processor:
+        processor = _processor(config)
+        return processor.mean, processor.std
+    return config.data.normalize
+
+
+def _erase(size: tuple[int, int], normalize: Normalize) -> Augmentation:
+    mean = STATISTICS["clip"][0]  # of the pixels; the rectangle is erased after the normalisation
+    return ReIDTransform(size, normalize, Image.Resampling.BILINEAR, erased=(0.02, 0.4), fill=mean)
+
+
+# By `experiment.image_augment`.
+AUGMENTATIONS: dict[str, Callable[[tuple[int, int], Normalize], Augmentation]] = {
+    "pool": TrainTransform,
+    "erase": _erase,
+}
+# By `experiment.text_augment`; the last two need WordNet.
+TEXT_CHANGES: dict[str, Callable[[], Callable[[str, float, Generator], str]]] = {
+    "deletion": lambda: random_deletion,
+    "swap": lambda: random_swap,
+    "insertion": lambda: partial(random_insertion, synonyms=Synonyms()),
+    "replacement": lambda: partial(synonym_replacement, synonyms=Synonyms()),
+}

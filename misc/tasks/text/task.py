@@ -2,13 +2,10 @@
 
 from functools import cached_property
 
-from torch import nn
-
 from errors import InputError
 from misc.data.loader import TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset
-from misc.data.text_collate import Collate
 from misc.retrieval.text import TextRetrieval
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
@@ -18,17 +15,16 @@ from misc.tasks.base import Task
 from misc.tasks.evaluation import build_loading
 from misc.tasks.stages import StagePlan, share_batch
 from misc.tasks.starting_weights import build_tokenizer, open_init_from
-from misc.tasks.text.build import always_frozen, build_criterion, describe, without_masked_words
-from misc.tasks.text.data import read_text_data
-from misc.tasks.text.model import new_model, restored_model
-from misc.tasks.text.transforms import (
-    build_augmentation,
+from misc.tasks.text.data import (
+    build_collate,
     build_evaluation_transform,
-    build_mixing,
-    build_simclr,
-    build_text_augmentation,
+    build_training_set,
+    read_text_data,
 )
+from misc.tasks.text.model import always_frozen, describe, new_model, restored_model
 from model.architecture import TextArchitecture
+from model.backbones import find_kind
+from model.criteria.text import TextCriterion, TextLossSettings
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 
 
@@ -40,6 +36,7 @@ class TextTask(Task[TBPSCLIP]):
     metric = "R1"
     data_keys = "data.annotation_file, data.image_root, data.test_sets, data.languages"
     new_parameters = NEW_PARAMETERS
+    freezable = "clip"
 
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
         config, self.warning = without_masked_words(config)
@@ -64,9 +61,6 @@ class TextTask(Task[TBPSCLIP]):
     def omitted_names(self, model: TBPSCLIP) -> tuple[str, ...]:
         return always_frozen(self.config, model) if self.config.tunes else ()
 
-    def freezable(self, model: TBPSCLIP) -> nn.Module:
-        return model.clip
-
     def frozen_names(self, model: TBPSCLIP, stage: StageSettings) -> tuple[str, ...]:
         return tuple(name.removeprefix("clip.") for name in always_frozen(self.config, model))
 
@@ -80,13 +74,7 @@ class TextTask(Task[TBPSCLIP]):
                 f"experiment.mixgen_rows={experiment.mixgen_rows} does not divide the {batch_size} "
                 "captions that a process has in a step: give one that does"
             )
-        collate = Collate(
-            self.tokenizer,
-            min(experiment.text_length, model.clip.text.room),
-            mixing=build_mixing(config),
-            masking=experiment.mlm,
-            seed=seed,
-        )
+        collate = build_collate(config, self.tokenizer, model.clip.text.room)
         sampler = GlobalBatchSampler(
             len(dataset),
             batch_size,
@@ -105,18 +93,7 @@ class TextTask(Task[TBPSCLIP]):
 
     @cached_property
     def _training_set(self) -> CaptionDataset:
-        config, splits = self.config, self.data.splits
-        if "train" not in splits:
-            file = config.data.annotation_file
-            raise InputError(f"data.annotation_file: {file} has no train split")
-        return CaptionDataset(
-            list(splits["train"].values()),
-            build_augmentation(config),
-            build_text_augmentation(config),
-            views=2 if config.experiment.mvs_image and config.experiment.nitc else 1,
-            simclr=build_simclr(config),
-            seed=config.misc.seed,
-        )
+        return build_training_set(self.config, self.data)
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> TextRetrieval:
         data = self.data
@@ -129,3 +106,39 @@ class TextTask(Task[TBPSCLIP]):
             loading=build_loading(self.config),
             clean=self.config.experiment.clean_captions,
         )
+
+
+def without_masked_words(config: Config) -> tuple[Config, str]:
+    """The configuration without masked-word prediction where the backbone's vocabulary is not
+    CLIP's, and a sentence that says so, or none.
+
+    Raises:
+        InputError: no loss is left.
+    """
+    backbone = config.model.backbone
+    if find_kind(backbone).masks_words or not config.experiment.mlm:
+        return config, ""
+    experiment = config.experiment.model_copy(update={"mlm": False})
+    if not any(experiment.loss_weights().values()):
+        raise InputError(
+            f"experiment.mlm is the only loss, and model.backbone {backbone} cannot train it: set "
+            "nitc, ritc or another one to true"
+        )
+    return (
+        config.model_copy(update={"experiment": experiment}),
+        "experiment.mlm is switched off: it predicts words of CLIP's vocabulary, and "
+        f"model.backbone {backbone} has another",
+    )
+
+
+def build_criterion(config: Config) -> TextCriterion:
+    """The losses that are switched on, with their weights."""
+    experiment = config.experiment
+    settings = TextLossSettings(
+        softlabel_ratio=config.model.softlabel_ratio,
+        ritc_eps=experiment.ritc_eps,
+        citc_inmodal=experiment.citc_lambda1,
+        citc_crossmodal=experiment.citc_lambda2,
+        simclr_temperature=experiment.simclr_temperature,
+    )
+    return TextCriterion(experiment.loss_weights(), settings)

@@ -8,7 +8,7 @@ from torch import Tensor
 import options
 from errors import InputError
 from misc.settings.sections import TextLossSwitches
-from misc.tasks.text.build import build_criterion
+from misc.tasks.text.task import build_criterion
 from model.criteria import text
 from model.criteria.base import LossRegistry
 from model.criteria.text import LOSSES, TextCriterion, TextLossSettings

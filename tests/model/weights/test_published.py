@@ -24,7 +24,7 @@ from misc.runtime.checkpoint import (
     save_checkpoint,
 )
 from misc.tasks.starting_weights import restore_backbone
-from misc.tasks.text.build import build_tbps_clip, describe
+from misc.tasks.text.model import build_tbps_clip, describe
 from model.architecture import TextArchitecture
 from model.clip import CLIP, TextShape
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
