@@ -72,9 +72,9 @@ def open_checkpoints(command: options.Command) -> "list[Checkpoint | None]":
             for place in command.evaluate
         ]
     if command.resume != "auto":
-        return [open_checkpoint(Path(str(command.resume)), LAST)]
+        return [open_checkpoint(Path(str(command.resume)), LAST, ours_only=True)]
     file = find_run_to_resume(command.output, command.recipe)
-    return [open_checkpoint(file) if file else None]
+    return [open_checkpoint(file, ours_only=True) if file else None]
 
 
 if __name__ == "__main__":

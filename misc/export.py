@@ -89,7 +89,7 @@ def _parser() -> Parser:
 
 
 def _run(asked: argparse.Namespace) -> None:
-    checkpoint = open_checkpoint(asked.checkpoint, BEST, LAST)
+    checkpoint = open_checkpoint(asked.checkpoint, BEST, LAST, ours_only=True)
     file, architecture = checkpoint.file, text_architecture(checkpoint)
     if architecture.backbone != "clip":  # the only one that TBPS-CLIP has
         raise InputError(

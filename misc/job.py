@@ -152,7 +152,7 @@ class Job:
             reason = "the last" + (", as there is no val split to choose on" if wants_val else "")
             return Chosen(position.epoch, position.step, f"epoch {position.epoch}, {reason}")
         if self.processes.is_main:
-            best = open_checkpoint(folder / BEST)
+            best = open_checkpoint(folder / BEST, ours_only=True)
             load_weights(self.model, {**self.model.state_dict(), **best.state}, best.file)
         self.processes.align(self.model)
         reason = f"the best on {selection.split}"
@@ -242,22 +242,25 @@ def evaluate(jobs: Iterable[Job], output: Path | None, features: Path | None = N
 
 
 def compared_names(evaluated: Sequence[tuple[Checkpoint, Config]]) -> list[str] | None:
-    """A name for each checkpoint where they are compared; None where they are runs that differ in
-    the seed alone, of which a mean makes sense.
+    """A name for each checkpoint where they are compared; None for a single one, and for runs that
+    differ in their seed alone, whose mean and deviation are of interest.
+
+    Raises:
+        InputError: a checkpoint is given twice.
     """
-    trees = []
-    for checkpoint, config in evaluated:
-        tree = to_tree(config)
-        project = checkpoint.published and checkpoint.published.project
-        del tree["misc"]["seed"]
-        trees.append((project, tree))
-    if all(tree == trees[0] for tree in trees):
+    trees = [to_tree(config) for _, config in evaluated]
+    seeds = {tree["misc"].pop("seed") for tree in trees}
+    if all(tree == trees[0] for tree in trees) and len(seeds) == len(trees):
         return None
-    names = []
-    for checkpoint, _ in evaluated:
-        folder = checkpoint.file.parent.name
-        name = checkpoint.file.stem if checkpoint.published or not folder else folder
-        names.append(name if name not in names else str(checkpoint.file))
+    files = [checkpoint.file for checkpoint, _ in evaluated]
+    names = [
+        checkpoint.file.stem if checkpoint.published else checkpoint.file.resolve().parent.name
+        for checkpoint, _ in evaluated
+    ]
+    if len({*names}) < len(names):
+        names = [str(file) for file in files]
+    if len({file.resolve() for file in files}) < len(files):
+        raise InputError(f"--evaluate: a checkpoint is given twice ({', '.join(names)})")
     return names
 
 

@@ -10,6 +10,7 @@ import torch
 import main
 import options
 from errors import InputError
+from misc import export
 from misc.evaluation import rank_features, retrieval_metrics
 from misc.export import write_published
 from misc.job import Job
@@ -144,6 +145,37 @@ def test_several_checkpoints_have_a_mean_and_a_deviation(run, tmp_path, capsys):
     table = f"± {found['deviation']:.2f}"
     assert table in capsys.readouterr().out
     assert table in (tmp_path / "both" / "log.txt").read_text()
+
+
+def test_different_recipes_are_set_side_by_side(run, tmp_path, capsys):
+    """As are the best and the last checkpoint of one run: only seeds have a mean."""
+    plain, other = run(output="plain"), run("experiment.ritc=false", output="other")
+    capsys.readouterr()
+    words = ("--evaluate", str(plain), "--evaluate", str(other), "--output", "both")
+    main.run(options.parse(words))
+    table = (tmp_path / "both" / "results.md").read_text()
+    assert table in capsys.readouterr().out
+    assert "| CUHK-PEDES test | text to image | plain |" in table
+    assert "±" not in table
+    both = json.loads((tmp_path / "both" / "results.json").read_text())
+    for folder in (plain, other):
+        alone = json.loads((folder / "results.json").read_text())["results"]["CUHK-PEDES test"]
+        for direction, metrics in alone.items():
+            found = both["results"]["CUHK-PEDES test"][direction][folder.name]
+            assert found["R1"] == metrics["R1"]["mean"]
+
+    best, last = plain / BEST, plain / LAST
+    main.run(options.parse(["--evaluate", str(best), "--evaluate", str(last), "--output", "two"]))
+    assert f"| {last} |" in (tmp_path / "two" / "results.md").read_text()
+    with pytest.raises(InputError, match="a checkpoint is given twice"):
+        main.run(options.parse(["--evaluate", str(best), "--evaluate", str(best)]))
+
+
+def test_a_published_checkpoint_is_neither_resumed_nor_exported(published, run, capsys):
+    with pytest.raises(InputError, match="a checkpoint of TBPS-CLIP, and one of this project"):
+        main.run(options.parse(["--resume", str(published)]))
+    assert export.main([str(published), "out.pth"]) == 2
+    assert "is a checkpoint of TBPS-CLIP" in capsys.readouterr().err
 
 
 def test_checkpoints_of_different_datasets_have_no_mean(run, places):

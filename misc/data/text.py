@@ -83,9 +83,7 @@ class CaptionDataset(Dataset[Sample]):
             for p, in_each_language in enumerate(zip(*self.languages, strict=True))
             for c in range(max(len(picture.captions) for picture in in_each_language))
         ]
-        for (
-            pictures
-        ) in self.languages:  # loads the Chinese dictionary here, once, not in each worker
+        for pictures in self.languages:  # the Chinese dictionary is loaded here, not in each worker
             split_words(pictures[0].captions[0])
         self.transform, self.augment_text = transform, augment_text
         self.views, self.simclr, self.seed = views, simclr, seed

@@ -148,6 +148,7 @@ def open_checkpoint(
     *names: str,
     geometry: Callable[[], Geometry] = Geometry,
     any_size: bool = False,
+    ours_only: bool = False,
 ) -> Checkpoint:
     """Read a checkpoint of this project, or of a public project in the catalogue.
 
@@ -157,6 +158,7 @@ def open_checkpoint(
         geometry: gives what a published file's weights do not tell; called only for such a file.
         any_size: read a published file whose weights are of another geometry by the first of its
             project's own geometries that fits.
+        ours_only: refuse a published file.
 
     Raises:
         InputError: there is no such file, it cannot be read without running code, it is of an
@@ -175,6 +177,10 @@ def open_checkpoint(
         raise InputError(
             f"{file} is neither a checkpoint of this project (it has no {lacking}) nor of a known "
             f"one ({known})"
+        )
+    if ours_only:
+        raise InputError(
+            f"{file} is a checkpoint of {published.project}, and one of this project is needed here"
         )
     return _read_published(file, state, published, geometry(), any_size)
 
@@ -202,10 +208,13 @@ def _load(file: Path) -> Tree:
             content = torch.load(
                 file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
             )
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror})") from error
     except Exception as error:  # torch raises nearly any type on a file that is not its own
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
             f"{file} cannot be read safely: it is damaged, no checkpoint, or holds more than "
-            "tensors and plain types"
+            f"tensors and plain types ({reason})"
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{file} holds a {type(content).__name__}, not a checkpoint")
