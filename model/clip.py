@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model.resnet import ModifiedResNet, ResNetShape
 from model.transformer import Activation, Transformer
 from model.tuning.description import LoraTarget, Tower
+from model.tuning.ways import Way
 from model.vit import VisionShape, VisionTransformer
 
 PIXEL_MEAN, PIXEL_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -118,7 +119,8 @@ class TextTower(Protocol):
 class DualEncoder(nn.Module):
     """The two towers, and `logit_scale`, the logarithm of the factor of their similarities.
 
-    `prompts` is a slot for the parameters of the prompts in both towers.
+    `prompts` is a slot for the parameters of the prompts in both towers; `ways` holds the
+    registered ways of tuning by name.
 
     Args:
         embed_dim: D, the width of the joint space.
@@ -145,6 +147,7 @@ class DualEncoder(nn.Module):
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.prompts: nn.Module | None = None
+        self.ways: dict[str, Way] = {}
 
     @torch.no_grad()
     def set_temperature(self, temperature: float) -> None:

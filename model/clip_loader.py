@@ -6,7 +6,7 @@ from PIL.Image import Resampling
 
 from model.architecture import TextArchitecture
 from model.backbone_loader import BackboneLoader, Preprocessing, TowerOptions
-from model.clip import CLIP, PIXEL_MEAN, PIXEL_STD, TextShape
+from model.clip import CLIP, PIXEL_MEAN, PIXEL_STD, DualEncoder, TextShape
 from model.trees import Tree
 from model.weights import load_clip
 from model.weights.sources import read_model_type
@@ -20,7 +20,7 @@ class CLIPLoader(BackboneLoader):
         """Everything but a folder of another model."""
         return not Path(source).expanduser().is_dir() or read_model_type(source) in (None, "clip")
 
-    def load(self, source: str, options: TowerOptions) -> CLIP:
+    def load(self, source: str, options: TowerOptions) -> DualEncoder:
         return load_clip(
             source,
             options.image_size,
@@ -32,7 +32,7 @@ class CLIPLoader(BackboneLoader):
             gradient_checkpointing=options.gradient_checkpointing,
         )
 
-    def restore(self, architecture: TextArchitecture, options: TowerOptions) -> CLIP:
+    def restore(self, architecture: TextArchitecture, options: TowerOptions) -> DualEncoder:
         return CLIP(
             architecture.vision,
             architecture.text,

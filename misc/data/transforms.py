@@ -167,6 +167,15 @@ class ReIDTransform:
         return erase(image, rng, scale=self.erased, fill=self.fill)
 
 
+def build_erasing(size: tuple[int, int], normalize: Normalize) -> ReIDTransform:
+    """The augmentation of CSKT: mirror, padded crop, and erasing with the mean colour.
+
+    The rectangle is filled after the normalisation, as published, with the mean of the pixels.
+    """
+    mean = STATISTICS["clip"][0]
+    return ReIDTransform(size, normalize, Image.Resampling.BILINEAR, erased=(0.02, 0.4), fill=mean)
+
+
 def statistics(normalize: Normalize) -> Statistics:
     """Mean and standard deviation of the channels."""
     return STATISTICS[normalize] if isinstance(normalize, str) else normalize

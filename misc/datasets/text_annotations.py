@@ -14,6 +14,10 @@ from typing import Any
 from errors import InputError
 
 SPLITS = ("train", "val", "test")
+# Other datasets' names of the fields of a record, and CUHK-PEDES's for the same.
+FIELD_NAMES = {
+    "img_path": "file_path",  # RSTPReid
+}
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,9 @@ def _read_list(file: Path) -> list[Mapping[str, Any]]:
 
 
 def _record(fields: Mapping[str, Any], location: str) -> Record:
-    picture = _picture(fields, location)
-    return Record(location, fields, _split(fields, location), picture)
+    ours = {FIELD_NAMES[name]: value for name, value in fields.items() if name in FIELD_NAMES}
+    ours |= fields
+    return Record(location, fields, _split(ours, location), _picture(ours, location))
 
 
 def _split(record: Mapping[str, Any], location: str) -> str:
@@ -159,7 +164,7 @@ def _split(record: Mapping[str, Any], location: str) -> str:
 
 
 def _picture(record: Mapping[str, Any], location: str) -> TextPicture:
-    path = record.get("file_path", record.get("img_path"))
+    path = record.get("file_path")
     if not isinstance(path, str) or not path:
         raise InputError(f"{location}: no `file_path` (`img_path` in RSTPReid) names the image")
     captions = record.get("captions")

@@ -8,7 +8,7 @@ from misc.datasets.rstpreid import RSTPREID
 from misc.datasets.text_annotations import Record
 from misc.datasets.text_published import PublishedTextDataset
 
-PUBLISHED = (CUHK_PEDES, RSTPREID, ICFG_PEDES)
+PUBLISHED: tuple[PublishedTextDataset, ...] = (CUHK_PEDES, RSTPREID, ICFG_PEDES)
 
 
 def identify(records: Sequence[Record]) -> PublishedTextDataset | None:

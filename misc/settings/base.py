@@ -1,6 +1,9 @@
 """The base class of all sections of a configuration, and the types of their values."""
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -25,6 +28,24 @@ class PartOf:
     """An annotation of a mapping whose keys are some of those of a section."""
 
     section: type[Section]
+
+
+def require(registry: Mapping[str, object], name: str) -> str:
+    """The name, if it is registered.
+
+    Raises:
+        ValueError: it is not; the nearest name is given, if there is any.
+    """
+    if name not in registry:
+        near = difflib.get_close_matches(name, registry, n=1, cutoff=0.0)
+        hint = f"did you mean {near[0]}? ({', '.join(registry)})" if near else "none is registered"
+        raise ValueError(f"unknown name {name!r}; {hint}")
+    return name
+
+
+def one_of(registry: Mapping[str, object]) -> AfterValidator:
+    """A check that a name is registered when the configuration is read."""
+    return AfterValidator(partial(require, registry))
 
 
 def _refuse_repetition(names: tuple[str, ...]) -> tuple[str, ...]:

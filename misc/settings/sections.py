@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from misc.data.augmentations import IMAGE_AUGMENTATIONS, TEXT_OPERATIONS
 from misc.settings.base import (
     BelowOne,
     Count,
@@ -19,6 +20,8 @@ from misc.settings.base import (
     Probability,
     Section,
     Text,
+    one_of,
+    require,
 )
 from misc.settings.model_sections import (
     AdapterSettings,
@@ -27,6 +30,7 @@ from misc.settings.model_sections import (
     PromptSettings,
 )
 from model.trees import Tree
+from model.tuning.ways import WAYS
 
 
 class TextDatasetSettings(Section):
@@ -134,11 +138,11 @@ class ExperimentSettings(TextLossSwitches):
     mixgen_ratio: Annotated[float, Field(ge=0, le=0.5)]
     mixgen_rows: Count
     augment_image: bool
-    image_augment: Literal["pool", "erase"]
+    image_augment: Annotated[str, one_of(IMAGE_AUGMENTATIONS)]
     clean_captions: bool
     back_trans: bool
     backtrans_p: Probability
-    text_augment: Literal["deletion", "swap", "insertion", "replacement"]
+    text_augment: Annotated[str, one_of(TEXT_OPERATIONS)]
     eda_alpha: Probability
     text_length: Annotated[int, Field(ge=3, le=77)]
     dropout: BelowOne
@@ -299,6 +303,7 @@ class Config(Section):
     prompts: PromptSettings
     adapters: AdapterSettings
     lora: LoraSettings
+    tuning: dict[str, Tree] = Field(default_factory=dict)  # absent from older runs' config.yaml
     experiment: ExperimentSettings
     reid: ReIDSettings
     stages: tuple[StageSettings, ...]
@@ -315,8 +320,16 @@ class Config(Section):
             "prompts": self.prompts.n_ctx,
             "adapters": self.adapters.towers,
             "lora": self.lora.rank,
+            "tuning": self.tuning,
         }
         return tuple(name for name, value in added.items() if value)
+
+    @field_validator("tuning")
+    @classmethod
+    def _know_ways(cls, tuning: dict[str, Tree]) -> dict[str, Tree]:
+        for name in tuning:
+            require(WAYS, name)
+        return tuning
 
     @field_validator("stages")
     @classmethod

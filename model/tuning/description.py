@@ -1,9 +1,11 @@
 """Description of how a frozen backbone is tuned, as a checkpoint holds it."""
 
-from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from model.trees import Tree
+from model.tuning.ways import Way, build_way
 
 Tower = Literal["image", "text"]
 Direction = Literal["both", "text_to_image", "image_to_text", "independent"]
@@ -56,32 +58,45 @@ class LoraTuning:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Everything that is added to a backbone; nothing by default."""
+    """Everything that is added to a backbone; nothing by default.
+
+    Args:
+        further: registered ways, by name.
+    """
 
     prompts: PromptTuning | None = None
     image_adapters: AdapterTuning | None = None
     text_adapters: AdapterTuning | None = None
     lora: LoraTuning | None = None
+    further: Mapping[str, Way] = field(default_factory=dict)
+
+    def _present(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in _KINDS}
+        return {name: kind for name, kind in own.items() if kind is not None} | {**self.further}
 
     @property
     def names(self) -> tuple[str, ...]:
         """The kinds that are there; empty for a backbone that is not tuned."""
-        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
+        return tuple(self._present())
 
     def to_tree(self) -> Tree:
         """The kinds that are there in plain types, tuples as lists."""
-        return {name: _plain(asdict(getattr(self, name))) for name in self.names}
+        return {name: _plain(asdict(kind)) for name, kind in self._present().items()}
 
     @classmethod
     def from_tree(cls, tree: Tree) -> "Tuning":
         """The inverse of `to_tree`."""
-        kinds = {
-            "prompts": PromptTuning,
-            "image_adapters": AdapterTuning,
-            "text_adapters": AdapterTuning,
-            "lora": LoraTuning,
-        }
-        return cls(**{name: kinds[name](**_frozen(fields)) for name, fields in tree.items()})
+        further = {name: build_way(name, tree[name]) for name in tree if name not in _KINDS}
+        own = {name: _KINDS[name](**_frozen(tree[name])) for name in tree if name in _KINDS}
+        return cls(**own, further=further)
+
+
+_KINDS = {
+    "prompts": PromptTuning,
+    "image_adapters": AdapterTuning,
+    "text_adapters": AdapterTuning,
+    "lora": LoraTuning,
+}
 
 
 def _plain(fields: Tree) -> Tree:

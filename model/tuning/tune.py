@@ -14,7 +14,7 @@ _ADDED = re.compile(r"(^|\.)(prompts|adapter|lora_[A-Za-z_]+)\.")
 
 
 def tune(clip: DualEncoder, tuning: Tuning) -> None:
-    """Add prompts, adapters and LoRA to a backbone, as they are described.
+    """Add prompts, adapters, LoRA and registered ways to a backbone, as they are described.
 
     Raises:
         InputError: a tower has no place for them.
@@ -30,6 +30,9 @@ def tune(clip: DualEncoder, tuning: Tuning) -> None:
             add_adapters(tower, width, **vars(adapters))
     if tuning.lora is not None:
         add_lora(clip, **vars(tuning.lora))
+    for name, way in tuning.further.items():
+        way.add(clip)
+        clip.ways[name] = way
 
 
 def describe_tuning(clip: DualEncoder) -> Tuning:
@@ -40,6 +43,7 @@ def describe_tuning(clip: DualEncoder) -> Tuning:
         image_adapters=describe_adapters(clip.visual),
         text_adapters=describe_adapters(clip.text),
         lora=describe_lora(clip),
+        further={**clip.ways},
     )
 
 
@@ -54,10 +58,12 @@ def frozen_names(model: nn.Module, *, learns_scale: bool = False) -> tuple[str, 
     Args:
         learns_scale: train the logit scale, too.
     """
+    clip = model.get_submodule("clip")
+    assert isinstance(clip, DualEncoder)
     return tuple(
-        name
-        for name, _ in model.named_parameters()
-        if name.startswith("clip.")
-        and not is_added(name)
-        and not (learns_scale and name == "clip.logit_scale")
+        f"clip.{name}"
+        for name, _ in clip.named_parameters()
+        if not is_added(name)
+        and not any(way.trains(name) for way in clip.ways.values())
+        and not (learns_scale and name == "logit_scale")
     )

@@ -3,22 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pkgutil import resolve_name
 
 from numpy.random import Generator
 from PIL import Image
 from torch import Tensor
 
 from errors import InputError
+from misc.data.augmentations import TEXT_OPERATIONS, find_image_augmentation
 from misc.data.text import CaptionDataset, TextAugmentation
 from misc.data.text_collate import Collate, Mixing
 from misc.data.transforms import (
     RESAMPLING,
-    STATISTICS,
     Augmentation,
     CentreCropTransform,
     EvaluationTransform,
     Normalize,
-    ReIDTransform,
     SimCLRTransform,
     TrainTransform,
 )
@@ -26,12 +26,6 @@ from misc.datasets.text_person import PicturesByLanguage, join_training, read_te
 from misc.settings.sections import Config
 from misc.tasks.starting_weights import kind_and_source
 from model.backbone_loader import Preprocessing
-from text_utils.augment import (
-    random_deletion,
-    random_insertion,
-    random_swap,
-    synonym_replacement,
-)
 from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import Tokenizer
 
@@ -98,7 +92,7 @@ def build_training_set(config: Config, data: TextData) -> CaptionDataset:
         _build_augmentation(config),
         TextAugmentation(
             backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
-            change=TEXT_CHANGES[experiment.text_augment](),
+            change=_text_operation(experiment.text_augment),
             strength=experiment.eda_alpha,
             clean=experiment.clean_captions,
         ),
@@ -144,7 +138,7 @@ def _build_augmentation(config: Config) -> Augmentation:
     size, normalize = config.data.image_size, _normalize(config)
     if not config.experiment.augment_image:
         return TrainTransform(size, normalize, augment=False)
-    return AUGMENTATIONS[config.experiment.image_augment](size, normalize)
+    return find_image_augmentation(config.experiment.image_augment)(size, normalize)
 
 
 def _processor(config: Config) -> Preprocessing:
@@ -159,20 +153,7 @@ def _normalize(config: Config) -> Normalize:
     return config.data.normalize
 
 
-def _erase(size: tuple[int, int], normalize: Normalize) -> Augmentation:
-    mean = STATISTICS["clip"][0]  # of the pixels; the rectangle is erased after the normalisation
-    return ReIDTransform(size, normalize, Image.Resampling.BILINEAR, erased=(0.02, 0.4), fill=mean)
-
-
-# By `experiment.image_augment`.
-AUGMENTATIONS: dict[str, Callable[[tuple[int, int], Normalize], Augmentation]] = {
-    "pool": TrainTransform,
-    "erase": _erase,
-}
-# By `experiment.text_augment`; the last two need WordNet.
-TEXT_CHANGES: dict[str, Callable[[], Callable[[str, float, Generator], str]]] = {
-    "deletion": lambda: random_deletion,
-    "swap": lambda: random_swap,
-    "insertion": lambda: partial(random_insertion, synonyms=Synonyms()),
-    "replacement": lambda: partial(synonym_replacement, synonyms=Synonyms()),
-}
+def _text_operation(name: str) -> Callable[[str, float, Generator], str]:
+    operation = TEXT_OPERATIONS[name]
+    function: Callable[..., str] = resolve_name(operation.function)
+    return partial(function, synonyms=Synonyms()) if operation.takes_synonyms else function

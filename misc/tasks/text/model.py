@@ -26,6 +26,7 @@ from model.tuning.description import AdapterTuning, LoraTuning, PromptTuning, Tu
 from model.tuning.prompts import start_from_words
 from model.tuning.trained_weights import load_trained
 from model.tuning.tune import describe_tuning, frozen_names, tune
+from model.tuning.ways import build_way
 from model.weights import resize_position_embedding, resize_text_positions
 from model.weights.shapes import position_names, set_stride
 from model.weights.sources import State
@@ -226,7 +227,7 @@ def build_tbps_clip(config: Config, clip: DualEncoder, num_identities: int) -> T
 
 
 def tuning_of(config: Config) -> Tuning:
-    """The prompts, adapters and LoRA that the configuration asks for."""
+    """The prompts, adapters, LoRA and registered ways that the configuration asks for."""
     prompts, adapters, lora = config.prompts, config.adapters, config.lora
     scales = {"image": adapters.scale.image, "text": adapters.scale.text}
     by_tower = {
@@ -242,6 +243,7 @@ def tuning_of(config: Config) -> Tuning:
         lora=LoraTuning(lora.rank, lora.alpha, lora.dropout, lora.targets, lora.towers)
         if lora.rank
         else None,
+        further={name: build_way(name, settings) for name, settings in config.tuning.items()},
     )
 
 
