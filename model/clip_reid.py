@@ -29,7 +29,7 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
     Args:
         embed_dim: D, the width of the joint space.
         activation: of the transformers' MLPs.
-        identities: in the training set.
+        num_identities: in the training set.
         side_information: of cameras and views, for a ViT.
         after_necks: whether pictures are compared by their features after the BN necks.
     """
@@ -41,7 +41,7 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
         visual: VisionTransformer | ModifiedResNet,
         embed_dim: int,
         activation: Activation,
-        identities: int,
+        num_identities: int,
         prompts: IdentityPrompts | None = None,
         side_information: SideInformation | None = None,
         after_necks: bool = False,
@@ -51,8 +51,8 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
         self.visual, self.prompts, self.side_information = visual, prompts, side_information
         shape = visual.shape
         width = 32 * shape.width if isinstance(shape, ResNetShape) else shape.width
-        self.image_head = IdentityHead(width, identities)
-        self.projected_head = IdentityHead(embed_dim, identities)
+        self.image_head = IdentityHead(width, num_identities)
+        self.projected_head = IdentityHead(embed_dim, num_identities)
         self.register_buffer("text_features", None, persistent=False)
 
     @overload

@@ -31,7 +31,7 @@ class Mixing:
 
 
 @dataclass(frozen=True)
-class Collate:
+class TextCollate:
     """The collation of samples to a batch.
 
     The tokens are cut to the longest caption, which changes nothing under causal attention.

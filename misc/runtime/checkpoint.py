@@ -144,7 +144,7 @@ class RunIdentity:
 
 
 def open_checkpoint(
-    place: Path,
+    path: Path,
     *names: str,
     geometry: Callable[[], Geometry] = Geometry,
     any_size: bool = False,
@@ -153,7 +153,7 @@ def open_checkpoint(
     """Read a checkpoint of this project, or of a public project in the catalogue.
 
     Args:
-        place: a file, or the folder of a run.
+        path: a file, or the folder of a run.
         names: of the files in a run's folder, the first that is there is read.
         geometry: gives what a published file's weights do not tell; called only for such a file.
         any_size: read a published file whose weights are of another geometry by the first of its
@@ -164,7 +164,7 @@ def open_checkpoint(
         InputError: there is no such file, it cannot be read without running code, it is of an
             unknown project, or its tensors do not fit together.
     """
-    file = find_checkpoint(place, *names)
+    file = find_checkpoint(path, *names)
     content = _load(file)
     if content.keys() >= {*PARTS}:
         return Checkpoint.from_tree(file, content)
@@ -248,18 +248,18 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> N
         raise InputError(f"{file} does not fit the model of its configuration: {reason}") from None
 
 
-def find_checkpoint(place: Path, *names: str) -> Path:
-    """`place` itself if it is a file, else the first of `names` in the run folder `place`.
+def find_checkpoint(path: Path, *names: str) -> Path:
+    """`path` itself if it is a file, else the first of `names` in the run folder `path`.
 
     Raises:
         InputError: there is none.
     """
-    if place.is_file():
-        return place
+    if path.is_file():
+        return path
     for name in names:
-        if (place / name).is_file():
-            return place / name
-    if not place.exists():
-        raise InputError(f"{place} does not exist; give a checkpoint or a run's folder")
+        if (path / name).is_file():
+            return path / name
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a checkpoint or a run's folder")
     wanted = " nor ".join(names)
-    raise InputError(f"{place} holds neither {wanted}; give a checkpoint or a run's folder")
+    raise InputError(f"{path} holds neither {wanted}; give a checkpoint or a run's folder")

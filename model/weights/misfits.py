@@ -36,6 +36,6 @@ def refuse_misfits(
 ) -> None:
     """Raise an InputError that says which tensors of a source do not fit, if any do not."""
     found = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
-    told = "; ".join(f"{kind} {shorten(names)}" for kind, names in found.items() if names)
-    if told:
-        raise InputError(f"{source} does not fit {model} ({told}): give weights that do")
+    misfits = "; ".join(f"{kind} {shorten(names)}" for kind, names in found.items() if names)
+    if misfits:
+        raise InputError(f"{source} does not fit {model} ({misfits}): give weights that do")

@@ -32,7 +32,7 @@ RESNET_LANDMARKS = {
 
 
 def read_shapes(state: State, heads: tuple[int, int] | None) -> tuple[ImageShape, TextShape]:
-    """The architecture of tensors in our names; heads are 64 wide, as OpenAI's, if not told."""
+    """The architecture of tensors in our names; heads are 64 wide, as OpenAI's, unless given."""
     vision_heads, text_heads = heads or (None, None)
     return read_vision_shape(state, vision_heads), read_text_shape(state, text_heads)
 

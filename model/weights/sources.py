@@ -140,9 +140,9 @@ def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is not JSON: download it again") from error
-    told = content.get("model_type")
-    if told != kind:
-        raise InputError(f"{file} describes a model of type {told}: give one of type {kind}")
+    model_type = content.get("model_type")
+    if model_type != kind:
+        raise InputError(f"{file} describes a model of type {model_type}: give one of type {kind}")
     from transformers import CONFIG_MAPPING  # knows the values that the file leaves out
 
     return CONFIG_MAPPING[kind].from_dict(content)
@@ -150,11 +150,11 @@ def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
 
 def read_activation(folder: Path, *towers: Any) -> Activation:
     """The activation of the towers that are so configured."""
-    told = {(tower.hidden_act, tower.layer_norm_eps) for tower in towers}
+    asked = {(tower.hidden_act, tower.layer_norm_eps) for tower in towers}
     activations: dict[str, Activation] = {"quick_gelu": "quickgelu", "gelu": "gelu"}
-    if told not in [{(name, 1e-5)} for name in activations]:
+    if asked not in [{(name, 1e-5)} for name in activations]:
         raise InputError(
-            f"{folder / 'config.json'} asks for (hidden_act, layer_norm_eps) {sorted(told)}: "
+            f"{folder / 'config.json'} asks for (hidden_act, layer_norm_eps) {sorted(asked)}: "
             "one of quick_gelu and gelu, with 1e-05, is supported"
         )
     return activations[towers[0].hidden_act]

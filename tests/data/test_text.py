@@ -10,7 +10,7 @@ from errors import InputError
 from misc.data.loader import TrainLoader, evaluation_loader
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset, PictureDataset, TextAugmentation, TokenDataset
-from misc.data.text_collate import Collate, Mixing
+from misc.data.text_collate import Mixing, TextCollate
 from misc.data.transforms import EvaluationTransform, SimCLRTransform, TrainTransform
 from misc.datasets.pictures import read_picture
 from misc.datasets.text_annotations import TextPicture
@@ -42,14 +42,14 @@ def dataset(pedestrians, tokenizer) -> CaptionDataset:
 
 
 @pytest.fixture
-def everything(tokenizer) -> Collate:
+def everything(tokenizer) -> TextCollate:
     """Collation with all that is drawn at random in it."""
-    return Collate(
+    return TextCollate(
         tokenizer, mixing=Mixing(kind="cat", p=0.5, ratio=0.5, rows=4), masking=True, seed=4
     )
 
 
-def epoch_of(dataset: CaptionDataset, collate: Collate, num_workers: int) -> list[torch.Tensor]:
+def epoch_of(dataset: CaptionDataset, collate: TextCollate, num_workers: int) -> list[torch.Tensor]:
     sampler = GlobalBatchSampler(len(dataset), batch_size=8, seed=4)
     sampler.start(0)
     loader = TrainLoader(dataset, collate, sampler, num_workers=num_workers, pin_memory=False)
@@ -81,8 +81,8 @@ def test_batches_of_two_processes_are_the_batch_of_one(dataset, everything):
 
 def test_mixing_changes_the_first_view_and_the_captions_alone(dataset, tokenizer):
     samples = [dataset[0, index] for index in range(8)]
-    plain = Collate(tokenizer)(samples)
-    mixed = Collate(tokenizer, mixing=Mixing(kind="ori", p=1.0, ratio=0.25, rows=8))(samples)
+    plain = TextCollate(tokenizer)(samples)
+    mixed = TextCollate(tokenizer, mixing=Mixing(kind="ori", p=1.0, ratio=0.25, rows=8))(samples)
     assert torch.equal(mixed.images[0, :2], (plain.images[0, :2] + plain.images[0, 2:4]) / 2)
     assert torch.equal(mixed.images[0, 2:], plain.images[0, 2:])
     assert torch.equal(mixed.images[1], plain.images[1])
@@ -94,8 +94,8 @@ def test_mixing_changes_the_first_view_and_the_captions_alone(dataset, tokenizer
 
 def test_masked_words_stand_in_the_labels(dataset, tokenizer):
     samples = [dataset[0, index] for index in range(8)]
-    plain = Collate(tokenizer)(samples)
-    masked = Collate(tokenizer, masking=True)(samples)
+    plain = TextCollate(tokenizer)(samples)
+    masked = TextCollate(tokenizer, masking=True)(samples)
     chosen = masked.labels != -100
     assert 0 < chosen.float().mean() < 0.3
     words = tokenizer([sample.caption for sample in samples])  # in full length, as is `masked`
@@ -155,7 +155,7 @@ def test_the_language_leaves_every_other_draw_alone(bilingual):
 
 def test_a_batch_is_cut_to_its_longest_caption(dataset, tokenizer):
     samples = [dataset[0, index] for index in range(6)]
-    batch = Collate(tokenizer)(samples)
+    batch = TextCollate(tokenizer)(samples)
     longest = int(tokenizer.lengths(tokenizer([sample.caption for sample in samples])).max())
     assert batch.tokens.shape == (6, -(-longest // 8) * 8)
     assert batch.images.shape == (2, 6, 3, 32, 16)

@@ -12,7 +12,7 @@ from torch import Tensor
 from errors import InputError
 from misc.data.augmentations import TEXT_OPERATIONS, find_image_augmentation
 from misc.data.text import CaptionDataset, TextAugmentation
-from misc.data.text_collate import Collate, Mixing
+from misc.data.text_collate import Mixing, TextCollate
 from misc.data.transforms import (
     RESAMPLING,
     Augmentation,
@@ -102,7 +102,7 @@ def build_training_set(config: Config, data: TextData) -> CaptionDataset:
     )
 
 
-def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> Collate:
+def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollate:
     """The collating of training samples.
 
     Args:
@@ -115,7 +115,7 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> Collate:
         ratio=experiment.mixgen_ratio,
         rows=experiment.mixgen_rows,
     )
-    return Collate(
+    return TextCollate(
         tokenizer,
         min(experiment.text_length, room),
         mixing=mixing if experiment.mixgen else None,

@@ -106,8 +106,9 @@ def fit_side_information(
     """The weights for these cameras and views, if their side information is for so many cameras.
 
     The file has a row for each camera, or for each view under each camera, and does not say which.
-    Of the published eight views of VeRi-776, a camera's mean stands for a view that nobody told,
-    and for all if there are none. A number of rows that fits neither is taken for that of cameras.
+    Of the published eight views of VeRi-776, a camera's mean stands for an unlabelled view, and for
+    all views if there are no labels. A number of rows that fits neither is taken for that of
+    cameras.
 
     Args:
         num_cameras, num_views: of the pictures to come.
