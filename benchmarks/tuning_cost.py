@@ -20,7 +20,7 @@ from misc.optim import freeze
 from misc.runtime.distributed import processes
 from misc.runtime.precision import Precision
 from misc.runtime.script import Parser, positive, run_script
-from misc.tasks.stages import optimizer_of
+from misc.tasks.base import optimizer_of
 from misc.tasks.starting_weights import build_backbone
 from misc.tasks.text.model import add_tuning, always_frozen, build_tbps_clip
 from misc.tasks.text.task import build_criterion

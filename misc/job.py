@@ -29,7 +29,6 @@ from misc.runtime.seeding import Purpose, seed_torch
 from misc.settings.recipes import dump, to_tree
 from misc.settings.sections import Config
 from misc.tasks.base import Task
-from misc.tasks.evaluation import build_rerank
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.text.task import TextTask
 from misc.training.engine import Engine, EngineSettings, Selection
@@ -202,7 +201,7 @@ class Job:
         if features and self.processes.is_main:
             save_features(features, retrieval.features(encoded, self.model))
             log.info("Features written to %s", features)
-        ranked = retrieval.rank(encoded, self.processes, build_rerank(self.config))
+        ranked = retrieval.rank(encoded, self.processes, self.task.rerank)
         count, seed = self.config.evaluation.ranked_lists, self.config.misc.seed
         if count and ranked.ranking is not None:
             device = self.processes.device

@@ -1,22 +1,52 @@
 """A task: its data, model, stages and evaluations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 import torch
+from torch import nn
 
-from misc.retrieval.base import Retrieval
+from errors import InputError
+from misc.data.loader import TrainLoader
+from misc.optim import (
+    build_optimizer,
+    freeze,
+    warmup_cosine,
+    warmup_multistep,
+    warmup_then_cosine,
+)
+from misc.reranking import k_reciprocal
+from misc.retrieval.base import Loading, Rerank, Retrieval
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
-from misc.settings.sections import Config, StageSettings
-from misc.tasks.stages import StagePlan, build_curve, freeze_named, optimizer_of
+from misc.settings.sections import Config, ScheduleSettings, StageSettings
 from misc.training.trainer import Stage
 from model.architecture import Architecture
-from model.interface import Method
+from model.criteria.base import Criterion
+from model.interface import Batch, Method
 
 M = TypeVar("M", bound=Method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """The parts of a stage that its task decides.
+
+    Args:
+        begin: called before the stage freezes parameters and makes its optimizer.
+        selects: whether the best checkpoint may be one of this stage.
+        normalises: whether batches go through the batch norms of the model, if it has any.
+    """
+
+    criterion: Criterion
+    loader: TrainLoader[Batch]
+    begin: Callable[[], None] = lambda: None
+    selects: bool = True
+    normalises: bool = True
 
 
 class Task(ABC, Generic[M]):
@@ -101,3 +131,102 @@ class Task(ABC, Generic[M]):
     @abstractmethod
     def build_retrieval(self, split: str, test_set: str | None = None) -> Retrieval:
         """A split of the dataset, or of a further one, ready to be evaluated."""
+
+    @property
+    def loading(self) -> Loading:
+        """The settings by which the items of a split are loaded and encoded."""
+        config = self.config
+        return Loading(
+            batch_size=config.data.test_batch_size,
+            num_workers=config.data.num_workers,
+            chunk=config.evaluation.chunk,
+        )
+
+    @property
+    def rerank(self) -> Rerank | None:
+        """The re-ranking of the closing tables, if the configuration asks for it."""
+        rerank = self.config.evaluation.rerank
+        if rerank is None:
+            return None
+        chunk = self.config.evaluation.chunk
+        return partial(k_reciprocal, k1=rerank.k1, k2=rerank.k2, weight=rerank.weight, chunk=chunk)
+
+
+def share_batch(config: Config, processes: Processes, stage_batch: int | None = None) -> int:
+    """Samples of one step in this process.
+
+    Args:
+        stage_batch: samples of all processes, if a stage has its own number of them.
+
+    Raises:
+        InputError: the processes cannot share them equally.
+    """
+    global_batch, world_size = stage_batch or config.data.global_batch_size, processes.world_size
+    if global_batch is None:
+        return config.data.batch_size
+    if global_batch % world_size:
+        raise InputError(
+            f"a batch of {global_batch} (global_batch_size of data or the stage) cannot be shared "
+            f"by {world_size} processes: give a multiple of their number"
+        )
+    return global_batch // world_size
+
+
+def build_curve(schedule: ScheduleSettings, num_steps: int) -> Callable[[int], float]:
+    """The learning rate by the step of a stage.
+
+    Args:
+        num_steps: of an epoch.
+    """
+    peak, start, end = schedule.lr, schedule.lr_start, schedule.lr_end
+    epochs, warmup = schedule.epoch, schedule.epoch_warmup
+    factor, milestones, gamma = schedule.warmup_factor, schedule.milestones, schedule.gamma
+
+    def cosine(step: int) -> float:
+        return warmup_cosine(step, epochs * num_steps, warmup * num_steps, peak, start, end)
+
+    def epoch_cosine(step: int) -> float:
+        return warmup_then_cosine(1 + step // num_steps, epochs, warmup, peak, start, end)
+
+    def epoch_steps(step: int) -> float:
+        return warmup_multistep(1 + step // num_steps, peak, milestones, gamma, warmup, factor)
+
+    curves = {"cosine": cosine, "epoch_cosine": epoch_cosine, "epoch_steps": epoch_steps}
+    return curves[schedule.curve]
+
+
+def optimizer_of(
+    model: nn.Module, schedule: ScheduleSettings, new_parameters: tuple[str, ...]
+) -> torch.optim.Optimizer:
+    """The optimizer of what is not frozen.
+
+    Args:
+        new_parameters: beginnings of the names of those that train at a multiple of the rate.
+    """
+    return build_optimizer(
+        model,
+        schedule.optimizer,
+        lr=schedule.lr,
+        betas=schedule.betas,
+        eps=schedule.eps,
+        weight_decay=schedule.weight_decay,
+        decayed=schedule.decayed,
+        bias_factor=schedule.bias_factor,
+        fast=new_parameters,
+        factor=schedule.ratio_factor,
+        layer_decay=schedule.layer_decay,
+    )
+
+
+def freeze_named(model: nn.Module, freezable: nn.Module, frozen: tuple[str, ...]) -> None:
+    """Train all of `model` but the parameters of its part `freezable` whose names start so.
+
+    Raises:
+        InputError: there are none of that name, or none is left to train.
+    """
+    try:
+        freeze(freezable, frozen)
+    except ValueError as error:
+        raise InputError(f"model.freeze (or a stage's): {error}") from None
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError("model.freeze (or a stage's) freezes every parameter: leave one out")

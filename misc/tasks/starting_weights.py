@@ -9,7 +9,6 @@ from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
 from misc.settings.sections import Config
 from model.architecture import Architecture, ImageShape, TextArchitecture
 from model.backbone_loader import TowerOptions
-from model.backbones import BackboneKind, find_kind
 from model.clip import DualEncoder, TextShape
 from model.resnet import ResNetShape
 from model.vit import VisionShape
@@ -17,17 +16,10 @@ from model.weights.published.format import Geometry
 from text_utils.tokenizer import Tokenizer
 
 
-def kind_and_source(config: Config) -> tuple[BackboneKind, str | None]:
-    """The kind of the backbone, and where its weights come from; None: random ones."""
-    kind = find_kind(config.model.backbone)
-    source: str | None = getattr(config.model, kind.source_key)
-    return kind, source
-
-
 def build_tokenizer(config: Config) -> Tokenizer:
     """The tokenizer that the backbone was trained with."""
-    kind, source = kind_and_source(config)
-    return kind.loader().build_tokenizer(source, config.model.tokenizer_cache_dir)
+    model = config.model
+    return model.kind.loader().build_tokenizer(model.source, model.tokenizer_cache_dir)
 
 
 def build_backbone(config: Config) -> DualEncoder:
@@ -36,11 +28,10 @@ def build_backbone(config: Config) -> DualEncoder:
     Raises:
         InputError: the weights do not fit the configuration.
     """
-    kind, source = kind_and_source(config)
-    options = tower_options(config)
+    loader, source = config.model.kind.loader(), config.model.source
     if source is None:
-        return kind.loader().restore(random_architecture(config), options)
-    clip = kind.loader().load(source, options)
+        return loader.restore(random_architecture(config), tower_options(config))
+    clip = loader.load(source, tower_options(config))
     if clip.embed_dim != config.model.embed_dim:
         raise InputError(
             f"model.embed_dim is {config.model.embed_dim}, but the joint space of {source} has "
@@ -100,8 +91,7 @@ def restore_backbone(config: Config, architecture: TextArchitecture) -> DualEnco
     Raises:
         InputError: the configuration describes another one.
     """
-    kind, source = kind_and_source(config)
-    text = architecture.text
+    kind, text = config.model.kind, architecture.text
     compared: dict[str, tuple[object, object]] = {
         "model.backbone": (architecture.backbone, kind.name),
         **compare_image_towers(config, architecture),
@@ -110,7 +100,7 @@ def restore_backbone(config: Config, architecture: TextArchitecture) -> DualEnco
         asked_length = config.experiment.text_length
         compared["experiment.text_length"] = (text.context_length, asked_length)
     refuse_differences(compared)
-    if source is None:
+    if config.model.from_scratch:
         asked = random_architecture(config)
         asked_text = replace(asked.text, vocab_size=text.vocab_size, dropout=text.dropout)
         refuse_differences(
@@ -175,6 +165,6 @@ def open_init_from(config: Config) -> Checkpoint | None:
 def geometry(config: Config) -> Geometry:
     """The sizes in the configuration that a published file's weights do not tell."""
     model, heads = config.model, None
-    if kind_and_source(config)[1] is None:
+    if model.from_scratch:
         heads = (model.vision.heads, model.text.heads)
     return Geometry(config.data.image_size, model.stride, heads)

@@ -8,7 +8,7 @@ import torch
 import options
 from errors import InputError
 from misc.runtime.distributed import Processes
-from misc.tasks.stages import build_curve, optimizer_of, share_batch
+from misc.tasks.base import build_curve, optimizer_of, share_batch
 from tests import GOLDEN_FILES
 
 GOLDEN = json.loads((GOLDEN_FILES / "schedules_clipreid.json").read_text())

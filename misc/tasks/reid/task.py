@@ -15,8 +15,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
-from misc.tasks.base import Task
-from misc.tasks.evaluation import build_loading
+from misc.tasks.base import StagePlan, Task, share_batch
 from misc.tasks.reid.data import TrainingCounts, read_reid_data
 from misc.tasks.reid.model import (
     fitted,
@@ -25,7 +24,6 @@ from misc.tasks.reid.model import (
     reid_architecture,
     restored_model,
 )
-from misc.tasks.stages import StagePlan, share_batch
 from misc.tasks.starting_weights import open_init_from
 from model.architecture import ReIDArchitecture
 from model.clip_reid import CLIPReID
@@ -100,7 +98,7 @@ class ReIDTask(Task[CLIPReID]):
                 lambda batch: model.project_image(batch.images),
                 processes=processes,
                 precision=self.precision,
-                loading=build_loading(config),
+                loading=self.loading,
             )
 
         return StagePlan(
@@ -163,7 +161,7 @@ class ReIDTask(Task[CLIPReID]):
         return ImageRetrieval(
             dataset,
             self._test_transform(),
-            loading=build_loading(self.config),
+            loading=self.loading,
             knows_cameras=self.knows_cameras and is_trained,
             flip=self.config.reid.flip,
             seed=self.config.misc.seed,

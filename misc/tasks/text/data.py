@@ -24,7 +24,6 @@ from misc.data.transforms import (
 )
 from misc.datasets.text_person import PicturesByLanguage, join_training, read_text_person
 from misc.settings.sections import Config
-from misc.tasks.starting_weights import kind_and_source
 from model.backbone_loader import Preprocessing
 from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import Tokenizer
@@ -142,8 +141,8 @@ def _build_augmentation(config: Config) -> Augmentation:
 
 
 def _processor(config: Config) -> Preprocessing:
-    kind, source = kind_and_source(config)
-    return kind.loader().read_preprocessing(str(source), config.model.tokenizer_cache_dir)
+    model = config.model
+    return model.kind.loader().read_preprocessing(str(model.source), model.tokenizer_cache_dir)
 
 
 def _normalize(config: Config) -> Normalize:

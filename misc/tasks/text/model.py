@@ -13,7 +13,6 @@ from misc.settings.sections import Config
 from misc.tasks.starting_weights import (
     build_backbone,
     build_tokenizer,
-    kind_and_source,
     open_init_from,
     restore_backbone,
 )
@@ -67,7 +66,7 @@ def new_model(
                 "it was tuned from"
             )
         add_tuning(config, model.clip)
-        if init_from is None and kind_and_source(config)[1] is None:
+        if init_from is None and config.model.from_scratch:
             log.warning(
                 "the frozen weights are random: give model.clip_pretrained, or model.init_from"
             )

@@ -11,9 +11,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
-from misc.tasks.base import Task
-from misc.tasks.evaluation import build_loading
-from misc.tasks.stages import StagePlan, share_batch
+from misc.tasks.base import StagePlan, Task, share_batch
 from misc.tasks.starting_weights import build_tokenizer, open_init_from
 from misc.tasks.text.data import (
     build_collate,
@@ -23,7 +21,6 @@ from misc.tasks.text.data import (
 )
 from misc.tasks.text.model import always_frozen, describe, new_model, restored_model
 from model.architecture import TextArchitecture
-from model.backbones import find_kind
 from model.criteria.text import TextCriterion, TextLossSettings
 from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
 
@@ -103,7 +100,7 @@ class TextTask(Task[TBPSCLIP]):
             build_evaluation_transform(self.config),
             self.tokenizer,
             text_length=self.config.experiment.text_length,
-            loading=build_loading(self.config),
+            loading=self.loading,
             clean=self.config.experiment.clean_captions,
         )
 
@@ -116,7 +113,7 @@ def without_masked_words(config: Config) -> tuple[Config, str]:
         InputError: no loss is left.
     """
     backbone = config.model.backbone
-    if find_kind(backbone).masks_words or not config.experiment.mlm:
+    if config.model.kind.masks_words or not config.experiment.mlm:
         return config, ""
     experiment = config.experiment.model_copy(update={"mlm": False})
     if not any(experiment.loss_weights().values()):
