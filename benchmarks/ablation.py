@@ -2,7 +2,7 @@
 
 python -m benchmarks.ablation --output runs/ablation --jobs 2
 
-A small CLIP is pretrained with plain contrast on one synthetic dataset, then fine-tuned on another,
+A small CLIP is pretrained with plain ITC on one synthetic dataset, then fine-tuned on another,
 harder one, with the parts of the method added one by one. Given the same --output again, runs that
 have ended are not repeated.
 """

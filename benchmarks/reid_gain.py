@@ -2,7 +2,7 @@
 
 python -m benchmarks.reid_gain --output runs/reid
 
-A small CLIP of either kind is pretrained with plain contrast on described pedestrians, then
+A small CLIP of either kind is pretrained with plain ITC on described pedestrians, then
 fine-tuned on others, in the layout of Market-1501, by CLIP-ReID and by its baseline, on two
 processes. Given the same --output again, runs that have ended are not repeated.
 """

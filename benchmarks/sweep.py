@@ -200,7 +200,7 @@ def experiment_settings(experiment: Mapping[str, str]) -> tuple[str, ...]:
 def pretraining(
     folder: Path, dataset: WrittenDataset, device: str, *settings: str, processes: int = 1
 ) -> Run:
-    """A training of a small CLIP with plain contrast."""
+    """A training of a small CLIP with plain ITC."""
     contrast = experiment_settings(LOSSES_OFF | {"itc": "true"})
     common = ("--config", SMALL, "--device", device, *contrast, *data_settings(dataset))
     return Run(folder, (*common, *settings), processes)

@@ -3,7 +3,7 @@ docs/tuning.md.
 
 python -m benchmarks.transfer --output runs/transfer --jobs 2
 
-A small CLIP is pretrained with plain contrast on one synthetic dataset. Then it is fine-tuned as a
+A small CLIP is pretrained with plain ITC on one synthetic dataset. Then it is fine-tuned as a
 whole, by LoRA, by prompts, by adapters and by both (CSKT) on another, harder one. Given the same
 --output again, runs that have ended are not repeated.
 """
@@ -81,7 +81,7 @@ def to_table(planned: Plan) -> str:
     """
     (start,) = planned.starts
     before = list(start.results().values())[-1]["text to image"]
-    rows = [["before", *(f"{before[metric]:.2f}" for metric in METRICS), "", "", ""]]
+    rows = [["before tuning", *(f"{before[metric]:.2f}" for metric in METRICS), "", "", ""]]
     full: tuple[float, float] | None = None
     for name, runs in planned.rows.items():
         costs = [_costs(run) for run in runs]

@@ -139,7 +139,7 @@ def to_table(costs: Mapping[str, Mapping[str, float]]) -> str:
     """A markdown table; in brackets the share of full fine-tuning's."""
     whole = next(iter(costs.values()))
     lines = [
-        "| | trained parameters | kept for the backward, a pair | seconds, a pair |",
+        "| | trained parameters | saved for backward, per pair | seconds per pair |",
         "|---|---:|---:|---:|",
     ]
     for name, cost in costs.items():
