@@ -145,8 +145,8 @@ def refuse_differences(compared: Mapping[str, tuple[object, object]]) -> None:
         if held != asked:
             raise InputError(
                 f"the checkpoint has another architecture: {key} is {held} in it and {asked} in "
-                "the configuration; set it to the checkpoint's, or evaluate without --config to "
-                "use the configuration saved with it"
+                "the configuration; set it to the checkpoint's (without --config, the configuration "
+                "saved with a run is used)"
             )
 
 

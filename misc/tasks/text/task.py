@@ -38,6 +38,7 @@ class TextTask(Task[TBPSCLIP]):
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
         config, self.warning = without_masked_words(config)
         super().__init__(config, processes, precision)
+        self.criterion = build_criterion(config)  # first: it may name an unknown loss
         self.data = read_text_data(config)
         self.name = self.data.name
         self.splits = list(self.data.splits)
@@ -86,7 +87,7 @@ class TextTask(Task[TBPSCLIP]):
             num_workers=config.data.num_workers,
             pin_memory=processes.device.type == "cuda",
         )
-        return StagePlan(criterion=build_criterion(config), loader=loader)
+        return StagePlan(criterion=self.criterion, loader=loader)
 
     @cached_property
     def _training_set(self) -> CaptionDataset:
