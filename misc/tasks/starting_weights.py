@@ -145,8 +145,8 @@ def refuse_differences(compared: Mapping[str, tuple[object, object]]) -> None:
         if held != asked:
             raise InputError(
                 f"the checkpoint has another architecture: {key} is {held} in it and {asked} in "
-                "the configuration; set it to the checkpoint's (without --config, the configuration "
-                "saved with a run is used)"
+                "the configuration; set it to the checkpoint's (without --config, a run's own "
+                "configuration is used)"
             )
 
 
