@@ -7,6 +7,7 @@ python main.py --evaluate runs/demo-...
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from errors import InputError
 
 if TYPE_CHECKING:
     from misc.runtime.checkpoint import Checkpoint
+    from model.weights.published.format import Geometry, PublishedFormat
 
 
 def main() -> None:
@@ -64,17 +66,41 @@ def open_checkpoints(command: options.Command) -> "list[Checkpoint | None]":
         return [None]
     from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
     from misc.runtime.run_folder import find_run_to_resume
-    from misc.tasks.starting_weights import geometry
 
     if command.evaluate:
-        return [
-            open_checkpoint(Path(place), BEST, LAST, geometry=lambda: geometry(command.configure()))
-            for place in command.evaluate
+        found = [
+            open_checkpoint(Path(path), BEST, LAST, geometry=partial(asked_geometry, command, path))
+            for path in command.evaluate
         ]
+        files = [checkpoint.file.resolve() for checkpoint in found]
+        if len({*files}) < len(files):
+            given = " and ".join(command.evaluate)
+            raise InputError(f"--evaluate: {given} name the same checkpoint; give each once")
+        return [*found]
     if command.resume != "auto":
         return [open_checkpoint(Path(str(command.resume)), LAST, ours_only=True)]
     file = find_run_to_resume(command.output, command.recipe)
+    if file is None and os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"No run to resume in {command.output or 'runs'}: starting a new one")
     return [open_checkpoint(file, ours_only=True) if file else None]
+
+
+def asked_geometry(command: options.Command, path: str, published: "PublishedFormat") -> "Geometry":
+    """The sizes in the configuration that a published file's weights do not tell.
+
+    Raises:
+        InputError: the configuration is for another task than the file.
+    """
+    from misc.tasks.starting_weights import geometry
+
+    config = command.configure()
+    if config.task != published.task:
+        raise InputError(
+            f"{path} is a checkpoint of {published.project}, for task {published.task}, but the "
+            f"recipe is for {config.task}: give one for the former, such as --config "
+            f"config/{'clipreid_vit' if published.task == 'image_to_image' else 'config'}.yaml"
+        )
+    return geometry(config)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ __all__ = ["RECIPES", "Command", "Config", "dump", "parse", "to_tree"]
 
 DEFAULT, SIMPLIFIED = RECIPES / "config.yaml", RECIPES / "s.config.yaml"
 COMMAND_LINE = "command line"
+CLEANED: Tree = {"experiment": {"clean_captions": True}}  # as all runs were before there was a key
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,21 @@ class Command:
         Args:
             saved: the `to_tree` of a run's configuration. It takes the recipe's place, unless the
                 command line names one.
-            project: settings of the public project that a checkpoint is from, over the defaults.
+            project: settings of a public project, over the defaults alone.
 
         Raises:
             InputError: one line per mistake, with its source.
         """
-        default, *layers = read_recipe(self.config or DEFAULT, "--config")
-        layers = [default, Layer(project or {}, "the checkpoint's project"), *layers]
+        layers = read_recipe(self.config or DEFAULT, "--config")
+        if project:
+            alone = (self.config or DEFAULT).resolve()
+            is_whole = len(layers) == 1 and alone != DEFAULT  # a run's own configuration
+            layers.insert(0 if is_whole else 1, Layer(project, "the checkpoint's project"))
         if saved is not None and not (self.config or self.simplified or self.backbone):
             # Over the defaults, for the keys that have come since.
             layers.append(Layer(saved, "the configuration saved with the run"))
+        elif saved is not None and "clean_captions" not in saved["experiment"]:
+            layers.append(Layer(CLEANED, "the run, which is older than this key"))
         if self.simplified:
             layers.append(read_recipe(SIMPLIFIED, "--simplified")[-1])
         for name in (self.backbone, *map(chosen_backbone, self.overrides)):

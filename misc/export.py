@@ -58,9 +58,9 @@ def _whole_state(checkpoint: Checkpoint, words: list[str]) -> Mapping[str, Tenso
             f"{checkpoint.file} has {', '.join(sorted(others))}, which TBPS-CLIP's code does not "
             "know: export a model that is tuned by lora alone, or not at all"
         )
+    config = options.parse(words).configure(checkpoint.config)
     if not names:
         return checkpoint.state
-    config = options.parse(words).configure(checkpoint.config)
     model = restored_model(config, checkpoint, with_heads=False)
     merge_lora(model.clip)
     heads = {k: v for k, v in checkpoint.state.items() if k.startswith(HEADS)}
@@ -82,6 +82,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "overrides",
         nargs="*",
+        default=[],
         metavar="section.key=value",
         help="settings over those of a run that was tuned, if its frozen weights lie elsewhere now",
     )

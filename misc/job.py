@@ -38,7 +38,9 @@ TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReI
 
 
 class Chosen(NamedTuple):
-    """The model that is evaluated: how far it was trained, and in words why it was chosen."""
+    """The model that is evaluated: its epoch, the step of its rows in the record (of checkpoints
+    that are evaluated together, their number), and why it was chosen.
+    """
 
     epoch: int
     step: int
@@ -49,7 +51,7 @@ class Job:
     """The parts that a configuration describes, built in one process of a run.
 
     Args:
-        recipe: a name for the configuration; a checkpoint has its own.
+        recipe: a name for the configuration; a checkpoint of this project has its own.
         checkpoint: of the model to evaluate, or of the training to resume.
         for_training: whether the heads are built that only the losses need.
 
@@ -68,6 +70,8 @@ class Job:
         for_training: bool = True,
     ) -> None:
         self.precision = Precision(config.experiment.precision, processes.device)
+        if for_training:
+            TASKS[config.task].check(config)
         self.task = TASKS[config.task](config, processes, self.precision)
         self.config, self.processes, self.checkpoint = self.task.config, processes, checkpoint
         if self.task.warning and processes.is_main:
@@ -90,8 +94,12 @@ class Job:
         resume_step = resume.position.step if resume else None
         with Recorder(folder, self.processes.is_main, resume_step) as recorder:
             recorder.write_text("config.yaml", dump(self.config))
-            if self.checkpoint:
-                log.info("Resuming from %s", self.checkpoint.file)
+            log.info("Run folder: %s", folder)
+            if self.checkpoint and resume:
+                file, done = self.checkpoint.file, resume.position
+                log.info("Resuming from %s: epoch %d, step %d", file, done.epoch, done.step)
+                if done.step >= sum(stage.steps for stage in stages):
+                    log.warning("Nothing is left to train: the run has all of its epochs")
             engine = self._engine(recorder, selection)
             engine.run(stages, resume)
             chosen = self._choose(engine, selection, folder)
@@ -140,7 +148,7 @@ class Job:
                 save_period=config.log.save_period,
             ),
             selection=selection,
-            frozen_names=omitted,
+            omitted_names=omitted,
         )
 
     def _choose(self, engine: Engine, selection: Selection | None, folder: Path) -> Chosen:
@@ -243,23 +251,17 @@ def evaluate(jobs: Iterable[Job], output: Path | None, features: Path | None = N
 def compared_names(evaluated: Sequence[tuple[Checkpoint, Config]]) -> list[str] | None:
     """A name for each checkpoint where they are compared; None for a single one, and for runs that
     differ in their seed alone, whose mean and deviation are of interest.
-
-    Raises:
-        InputError: a checkpoint is given twice.
     """
     trees = [to_tree(config) for _, config in evaluated]
     seeds = {tree["misc"].pop("seed") for tree in trees}
     if all(tree == trees[0] for tree in trees) and len(seeds) == len(trees):
         return None
-    files = [checkpoint.file for checkpoint, _ in evaluated]
     names = [
         checkpoint.file.stem if checkpoint.published else checkpoint.file.resolve().parent.name
         for checkpoint, _ in evaluated
     ]
     if len({*names}) < len(names):
-        names = [str(file) for file in files]
-    if len({file.resolve() for file in files}) < len(files):
-        raise InputError(f"--evaluate: a checkpoint is given twice ({', '.join(names)})")
+        names = [str(checkpoint.file) for checkpoint, _ in evaluated]
     return names
 
 

@@ -71,7 +71,7 @@ class AltCLIPLoader(BackboneLoader):
         return AltTextShape(**tree)
 
     def build_tokenizer(self, source: str | None, cache_dir: str | None) -> AltCLIPTokenizer:
-        return AltCLIPTokenizer(str(source).removeprefix("hf:"), cache_dir)
+        return AltCLIPTokenizer(str(source), cache_dir)
 
     def read_preprocessing(self, source: str, cache_dir: str | None) -> Preprocessing:
         return _read_preprocessing(source, cache_dir)
@@ -81,10 +81,8 @@ class AltCLIPLoader(BackboneLoader):
 def _read_preprocessing(source: str, cache_dir: str | None) -> Preprocessing:
     from model.altclip_adapter import load_image_processor
 
-    settings = load_image_processor(source.removeprefix("hf:"), cache_dir)
-    rows, columns = settings.crop_size["height"], settings.crop_size["width"]
+    settings = load_image_processor(source, cache_dir)
     return Preprocessing(
-        (rows, columns),
         _channels(settings.image_mean),
         _channels(settings.image_std),
         settings.resample,

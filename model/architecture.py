@@ -1,9 +1,8 @@
 """The architecture of a trained model, as its checkpoint describes it."""
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar
 
-from model.backbones import TaskName, find_kind
+from model.backbones import find_kind
 from model.clip import TextShape
 from model.resnet import ResNetShape
 from model.transformer import Activation
@@ -34,8 +33,6 @@ class Architecture:
     activation: Activation
     num_identities: int
 
-    task: ClassVar[TaskName]
-
     def to_tree(self) -> Tree:
         """The architecture in plain types."""
         return {
@@ -55,8 +52,6 @@ class TextArchitecture(Architecture):
     text: TextShape
     tuning: Tuning = NOT_TUNED
 
-    task = "text_to_image"
-
     def to_tree(self) -> Tree:
         tuning = {"tuning": self.tuning.to_tree()} if self.tuning.names else {}
         return super().to_tree() | tuning
@@ -72,8 +67,6 @@ class ReIDArchitecture(Architecture):
 
     num_cameras: int = 0
     num_views: int = 1
-
-    task = "image_to_image"
 
     def to_tree(self) -> Tree:
         return super().to_tree() | {"cameras": self.num_cameras, "views": self.num_views}

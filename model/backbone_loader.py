@@ -37,11 +37,10 @@ class TowerOptions:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Preparation of pictures as a backbone was trained with: (rows, columns) in pixels, the mean
-    and deviation of the channels, and Pillow's number of the resampling filter.
+    """Preparation of pictures as a backbone was trained with: the mean and deviation of the
+    channels, and Pillow's number of the resampling filter.
     """
 
-    image_size: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     resampling: int
@@ -69,7 +68,7 @@ class BackboneLoader(ABC):
     def restore(self, architecture: TextArchitecture, options: TowerOptions) -> DualEncoder:
         """The backbone of a checkpoint with random weights, to be filled with the checkpoint's.
 
-        Of the options dropout and gradient checkpointing count; the sizes are the architecture's.
+        Of the options only gradient checkpointing counts; sizes and dropout are the architecture's.
         """
 
     @abstractmethod

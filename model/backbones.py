@@ -29,7 +29,7 @@ class BackboneKind:
         source_key: the key of `model` that names its weights.
         recipe: the file in `config/` that is laid over a recipe that turns to this backbone.
         tasks: that it can be trained for.
-        from_scratch: whether it starts from random weights where no others are named.
+        random_init: whether it starts from random weights where no others are named.
         masks_words: whether its vocabulary is CLIP's, which masked-word prediction needs.
         processor: whether it has a processor of its own (`experiment.use_altclip_processor`).
         resizes_text: whether its text positions are interpolated to `experiment.text_length`.
@@ -41,7 +41,7 @@ class BackboneKind:
     source_key: str = "clip_pretrained"
     recipe: str | None = None
     tasks: tuple[TaskName, ...] = ("text_to_image",)
-    from_scratch: bool = False
+    random_init: bool = False
     masks_words: bool = False
     processor: bool = False
     resizes_text: bool = False
@@ -78,7 +78,7 @@ register(
         "clip",
         "model.clip_loader",
         tasks=("text_to_image", "image_to_image"),
-        from_scratch=True,
+        random_init=True,
         masks_words=True,
         resizes_text=True,
         has_resnets=True,
@@ -118,7 +118,7 @@ def load_backbone(
     image_size: int | tuple[int, int] | None = None,
     context_length: int | None = None,
 ) -> Backbone:
-    """Any backbone, its kind recognised by what the source is.
+    """Load any backbone; its kind is detected from the source.
 
     Args:
         source: what `model.clip_pretrained` or `model.altclip_pretrained` takes: a file, a folder,

@@ -25,7 +25,7 @@ class CLIPLoader(BackboneLoader):
             source,
             options.image_size,
             options.stride,
-            options.context_length or 77,
+            options.context_length,
             last_stride=options.last_stride,
             activation=options.activation,
             dropout=options.dropout,
@@ -48,7 +48,7 @@ class CLIPLoader(BackboneLoader):
         return ClipTokenizer()
 
     def read_preprocessing(self, source: str, cache_dir: str | None) -> Preprocessing:
-        return Preprocessing((224, 224), PIXEL_MEAN, PIXEL_STD, Resampling.BICUBIC)
+        return Preprocessing(PIXEL_MEAN, PIXEL_STD, Resampling.BICUBIC)
 
 
 BACKBONE = CLIPLoader()

@@ -42,6 +42,7 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
         embed_dim: int,
         activation: Activation,
         num_identities: int,
+        *,
         prompts: IdentityPrompts | None = None,
         side_information: SideInformation | None = None,
         after_necks: bool = False,
@@ -115,7 +116,7 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
 
     @torch.no_grad()
     def fix_text_features(self, chunk: int = 256) -> None:
-        """Compute the text features of all identities, which the logits of pictures are then of.
+        """Compute the text features of all identities once, for the logits of the pictures.
 
         Args:
             chunk: identities at once.
@@ -131,8 +132,8 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
         names = [name for name, _ in self.named_parameters()]
         if learns_prompts:
             return tuple(name for name in names if name != "prompts.words")
-        kept = ("prompts.", "image_head.neck.bias", "projected_head.neck.bias")
-        return tuple(name for name in names if name.startswith(kept))
+        fixed = ("prompts.", "image_head.neck.bias", "projected_head.neck.bias")
+        return tuple(name for name in names if name.startswith(fixed))
 
     def describe(self) -> ReIDArchitecture:
         """The architecture, which `from_architecture` builds again."""
@@ -156,7 +157,7 @@ def from_architecture(
     after_necks: bool = False,
     gradient_checkpointing: bool = False,
 ) -> CLIPReID:
-    """A model with random weights, for those of a checkpoint.
+    """A model with random weights, to be filled with those of a checkpoint.
 
     Args:
         side_weight: of the side information.
@@ -181,7 +182,7 @@ def from_architecture(
         embed_dim,
         architecture.activation,
         architecture.num_identities,
-        prompts,
-        side_information,
-        after_necks,
+        prompts=prompts,
+        side_information=side_information,
+        after_necks=after_necks,
     )

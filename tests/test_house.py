@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import options
-from misc.settings.sections import ReIDLossSwitches, TextLossSwitches
+from misc.settings.loss_sections import ReIDLossSwitches, TextLossSwitches
 from tests import ROOT
 from tests.test_imports import FLOORS, PACKAGES, floor_of
 

@@ -167,7 +167,7 @@ def test_different_recipes_are_set_side_by_side(run, tmp_path, capsys):
     best, last = plain / BEST, plain / LAST
     main.run(options.parse(["--evaluate", str(best), "--evaluate", str(last), "--output", "two"]))
     assert f"| {last} |" in (tmp_path / "two" / "results.md").read_text()
-    with pytest.raises(InputError, match="a checkpoint is given twice"):
+    with pytest.raises(InputError, match="name the same checkpoint"):
         main.run(options.parse(["--evaluate", str(best), "--evaluate", str(best)]))
 
 

@@ -218,7 +218,7 @@ def test_captions_are_cleaned_as_each_project_does(run, text_places, name):
     assert cleans == (name == "tbps_clip")
 
     config = options.parse(words).configure()
-    checkpoint = open_checkpoint(file, geometry=lambda: geometry(config))
+    checkpoint = open_checkpoint(file, geometry=lambda _: geometry(config))
     model = restored_model(config, checkpoint, with_heads=False).eval()
     found = load_features("found")
     captions = [clean_caption(c) if cleans else c for c in found.captions]
@@ -226,6 +226,32 @@ def test_captions_are_cleaned_as_each_project_does(run, text_places, name):
     with torch.no_grad():
         features = model.encode_text(ClipTokenizer()(captions, config.experiment.text_length))
     torch.testing.assert_close(found.text, F.normalize(features), rtol=0, atol=1e-5)
+
+
+def test_a_configuration_of_that_time_is_read(run, text_places):
+    """By `--config`, though keys have come since; captions are cleaned as they were then."""
+    file = unpack("text/interrupted/config.yaml", "config.yaml")
+    config = options.parse(["--config", str(file), *text_places]).configure()
+    assert config.experiment.clean_captions
+    assert config.experiment.losses == {}
+
+
+def test_a_run_of_that_time_keeps_its_cleaning_under_a_recipe_without_it(text_places):
+    """Resumed by the command that began it, as clusters do."""
+    saved = options.to_tree(options.parse(text_places).configure())
+    command = options.parse(["--config", str(options.RECIPES / "cskt.yaml"), *text_places])
+    assert not command.configure(saved).experiment.clean_captions
+    del saved["experiment"]["clean_captions"]
+    assert command.configure(saved).experiment.clean_captions
+    asked = options.parse(
+        [
+            "--config",
+            str(options.RECIPES / "cskt.yaml"),
+            *text_places,
+            "experiment.clean_captions=false",
+        ]
+    )
+    assert not asked.configure(saved).experiment.clean_captions
 
 
 def test_altclip(evaluate, text_places):

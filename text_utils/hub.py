@@ -19,13 +19,14 @@ def find_model(
     """The local folder of a model; downloads the model if it is not found locally.
 
     Args:
-        source: a folder in the hub's layout, the root of a cache, or `ORG/NAME`.
+        source: a folder in the hub's layout, the root of a cache, `ORG/NAME` or `hf:ORG/NAME`.
         wanted: patterns of file names, in order of preference; one of them must match.
         cache_dir: another folder or cache to search; downloads are stored there.
 
     Raises:
         InputError: the model is not found locally and cannot be downloaded.
     """
+    source = str(source).removeprefix("hf:")
     cache = None if cache_dir is None else Path(cache_dir).expanduser()
     for folder in _candidates(source, cache):
         if _has(folder, wanted):

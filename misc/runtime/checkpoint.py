@@ -146,7 +146,7 @@ class RunIdentity:
 def open_checkpoint(
     path: Path,
     *names: str,
-    geometry: Callable[[], Geometry] = Geometry,
+    geometry: Callable[[PublishedFormat], Geometry] = lambda _: Geometry(),
     any_size: bool = False,
     ours_only: bool = False,
 ) -> Checkpoint:
@@ -155,7 +155,8 @@ def open_checkpoint(
     Args:
         path: a file, or the folder of a run.
         names: of the files in a run's folder, the first that is there is read.
-        geometry: gives what a published file's weights do not tell; called only for such a file.
+        geometry: gives what the weights of a published file in some format do not tell; called
+            only for such a file.
         any_size: read a published file whose weights are of another geometry by the first of its
             project's own geometries that fits.
         ours_only: refuse a published file.
@@ -167,7 +168,7 @@ def open_checkpoint(
     file = find_checkpoint(path, *names)
     content = _load(file)
     if content.keys() >= {*PARTS}:
-        return Checkpoint.from_tree(file, content)
+        return _read_own(file, content)
     weights = content["model"] if isinstance(content.get("model"), Mapping) else content
     state = _select_tensors(weights)
     published = find_format(state)
@@ -182,7 +183,18 @@ def open_checkpoint(
         raise InputError(
             f"{file} is a checkpoint of {published.project}, and one of this project is needed here"
         )
-    return _read_published(file, state, published, geometry(), any_size)
+    return _read_published(file, state, published, geometry(published), any_size)
+
+
+def _read_own(file: Path, content: Tree) -> Checkpoint:
+    try:
+        return Checkpoint.from_tree(file, content)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{file} cannot be read ({error}): it is damaged, or a later version wrote it"
+        ) from error
 
 
 def _read_published(
@@ -211,10 +223,9 @@ def _load(file: Path) -> Tree:
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror})") from error
     except Exception as error:  # torch raises nearly any type on a file that is not its own
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
             f"{file} cannot be read safely: it is damaged, no checkpoint, or holds more than "
-            f"tensors and plain types ({reason})"
+            "tensors and plain types"
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{file} holds a {type(content).__name__}, not a checkpoint")
@@ -261,5 +272,5 @@ def find_checkpoint(path: Path, *names: str) -> Path:
             return path / name
     if not path.exists():
         raise InputError(f"{path} does not exist; give a checkpoint or a run's folder")
-    wanted = " nor ".join(names)
-    raise InputError(f"{path} holds neither {wanted}; give a checkpoint or a run's folder")
+    wanted = " or ".join(names)
+    raise InputError(f"{path} holds no {wanted}; give a checkpoint or a run's folder")

@@ -71,6 +71,8 @@ def _check_reid(config: Config) -> Iterator[ErrorDetails]:
         yield _problem("needs task text_to_image", section)
     if config.model.temperature is not None:
         yield _problem("needs task text_to_image", "model", "temperature")
+    if config.experiment.losses:
+        yield _problem("needs task text_to_image", "experiment", "losses")
     for key in ("annotation_file", "image_root", "train_sets", "test_sets", "languages"):
         if getattr(config.data, key):
             yield _problem(
@@ -86,8 +88,7 @@ def _check_reid_stages(config: Config) -> Iterator[ErrorDetails]:
     if last != "model" or {*before} - {"prompts"}:
         fault = "expected any number of stages that learn prompts, then one that learns the model"
         yield _problem(fault, "stages")
-    learnt = any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
-    if config.reid.i2t and not (learnt or config.model.init_from):
+    if config.reid.i2t and not (config.learns_prompts or config.model.init_from):
         yield _problem(
             "needs prompts, but no stage learns them: take the stages of clipreid_vit.yaml, or "
             "set i2t to false",

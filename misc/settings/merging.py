@@ -76,7 +76,8 @@ class Merging:
             entries = tree.setdefault(key, [])
             self._change_entries(entries, content.section, layer, location)
         else:
-            tree[key] = {**tree.get(key, {}), **copy.deepcopy(layer.tree)}
+            below = tree.get(key, {}) if layer.tree else {}  # { } empties a mapping
+            tree[key] = {**below, **copy.deepcopy(layer.tree)}
 
     def _change_entries(
         self, entries: list[Tree], section: type[Section], layer: Layer, parent: Location

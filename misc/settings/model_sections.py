@@ -127,7 +127,7 @@ class ModelSettings(Section):
                 f"projection_dim is {self.projection_dim}, but embed_dim is {self.embed_dim}: both "
                 "are the width of the joint space, give the same"
             )
-        if self.from_scratch and not self.kind.from_scratch:
+        if self.from_scratch and not self.kind.random_init:
             raise ValueError(
                 f"{self.kind.source_key} is not set, but backbone {self.backbone} needs pretrained "
                 "weights: name them there"

@@ -23,6 +23,7 @@ from misc.settings.base import (
     one_of,
     require,
 )
+from misc.settings.loss_sections import ReIDLossSwitches, TextLossSwitches, switches
 from misc.settings.model_sections import (
     AdapterSettings,
     LoraSettings,
@@ -78,52 +79,10 @@ class DataSettings(Section):
         return languages
 
 
-class TextLossSwitches(Section):
-    """Switch and weight of each loss between images and captions, and nothing else."""
-
-    nitc: bool
-    nitc_ratio: NonNegative
-    ritc: bool
-    ritc_ratio: NonNegative
-    citc: bool
-    citc_ratio: NonNegative
-    ss: bool
-    ss_ratio: NonNegative
-    id: bool
-    id_ratio: NonNegative
-    mlm: bool
-    mlm_ratio: NonNegative
-    itc: bool
-    itc_ratio: NonNegative
-    sdm: bool
-    sdm_ratio: NonNegative
-    cmpm: bool
-    cmpm_ratio: NonNegative
-
-    def loss_weights(self) -> dict[str, float]:
-        """The weight of each loss that is switched on."""
-        return _switched_on(self, TextLossSwitches)
-
-    @model_validator(mode="after")
-    def _train_something(self) -> Self:
-        if not any(self.loss_weights().values()):
-            raise ValueError("no loss is left to train, set nitc, ritc or another one to true")
-        return self
-
-
-def _switches(losses: type[Section]) -> list[str]:
-    return [name for name in losses.model_fields if not name.endswith("_ratio")]
-
-
-def _switched_on(section: Section, losses: type[Section]) -> dict[str, float]:
-    names = [name for name in _switches(losses) if getattr(section, name)]
-    return {name: getattr(section, f"{name}_ratio") for name in names}
-
-
 class ExperimentSettings(TextLossSwitches):
     """The method of text-to-image search: losses, augmentation, precision, model selection."""
 
-    losses: dict[str, NonNegative]
+    losses: dict[str, NonNegative] = Field(default_factory=dict)  # as clean_captions below
     ritc_eps: Positive
     citc_lambda1: NonNegative
     citc_lambda2: NonNegative
@@ -139,7 +98,7 @@ class ExperimentSettings(TextLossSwitches):
     mixgen_rows: Count
     augment_image: bool
     image_augment: Annotated[str, one_of(IMAGE_AUGMENTATIONS)]
-    clean_captions: bool
+    clean_captions: bool = True  # absent from older runs' config.yaml
     back_trans: bool
     backtrans_p: Probability
     text_augment: Annotated[str, one_of(TEXT_OPERATIONS)]
@@ -156,9 +115,9 @@ class ExperimentSettings(TextLossSwitches):
 
     @field_validator("losses")
     @classmethod
-    def _refuse_switches(cls, losses: dict[str, float]) -> dict[str, float]:
+    def _refuseswitches(cls, losses: dict[str, float]) -> dict[str, float]:
         for name in losses:
-            if name in _switches(TextLossSwitches):
+            if name in switches(TextLossSwitches):
                 raise ValueError(
                     f"{name} has a switch of its own: set experiment.{name} and "
                     f"experiment.{name}_ratio"
@@ -171,27 +130,6 @@ class ReIDDatasetSettings(Section):
 
     dataset: Text
     root: Text
-
-
-class ReIDLossSwitches(Section):
-    """Switch and weight of each loss of image re-identification, and nothing else."""
-
-    id: bool
-    id_ratio: NonNegative
-    triplet: bool
-    triplet_ratio: NonNegative
-    i2t: bool
-    i2t_ratio: NonNegative
-
-    def loss_weights(self) -> dict[str, float]:
-        """The weight of each loss that is switched on."""
-        return _switched_on(self, ReIDLossSwitches)
-
-    @model_validator(mode="after")
-    def _train_something(self) -> Self:
-        if not any(self.loss_weights().values()):
-            raise ValueError("no loss is left to train, set id, triplet or i2t to true")
-        return self
 
 
 class ReIDSettings(ReIDLossSwitches):
@@ -312,6 +250,11 @@ class Config(Section):
     log: LogSettings
     distributed: DistributedSettings
     misc: MiscSettings
+
+    @property
+    def learns_prompts(self) -> bool:
+        """Whether a stage learns the prompts of the identities."""
+        return any(stage.learns == "prompts" and not stage.skip for stage in self.stages)
 
     @property
     def tunes(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ EXPECTED = {  # by the type of pydantic's error; its own words do for the others
     "tuple_type": "a list in [ ]",
     "model_type": "a section of keys",
     "dict_type": "a section of keys",
+    "too_short": "at least {min_length} values",
     "too_long": "at most {max_length} values",
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
@@ -44,7 +45,7 @@ def wrong_value(problem: ErrorDetails) -> str:
 
 
 def misfit(location: Location, content: Content, value: object) -> str | None:
-    """The sentence for a value in the place of keys, or keys in that of a value, if it is one."""
+    """The sentence for a value where keys belong, or keys where a value does; None otherwise."""
     key, (kind, _, optional) = spell(location), content
     if isinstance(value, Mapping):
         below = _descend(key, value)

@@ -72,6 +72,14 @@ class Task(ABC, Generic[M]):
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
         self.config, self.processes, self.precision = config, processes, precision
 
+    @classmethod
+    def check(cls, config: Config) -> None:
+        """Check what only a training needs, before anything is read.
+
+        Raises:
+            InputError: a loss is not registered.
+        """
+
     @abstractmethod
     def build_model(self, checkpoint: Checkpoint | None, for_training: bool) -> M:
         """The model with the weights of a checkpoint, or a new one to train.

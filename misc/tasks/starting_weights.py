@@ -145,8 +145,7 @@ def refuse_differences(compared: Mapping[str, tuple[object, object]]) -> None:
         if held != asked:
             raise InputError(
                 f"the checkpoint has another architecture: {key} is {held} in it and {asked} in "
-                "the configuration; set it to the checkpoint's (without --config, a run's own "
-                "configuration is used)"
+                "the configuration; set it to the checkpoint's"
             )
 
 
@@ -158,8 +157,8 @@ def open_init_from(config: Config) -> Checkpoint | None:
     """
     if config.model.init_from is None:
         return None
-    place = Path(config.model.init_from)
-    return open_checkpoint(place, BEST, LAST, geometry=lambda: geometry(config), any_size=True)
+    path = Path(config.model.init_from)
+    return open_checkpoint(path, BEST, LAST, geometry=lambda _: geometry(config), any_size=True)
 
 
 def geometry(config: Config) -> Geometry:

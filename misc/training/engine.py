@@ -69,7 +69,7 @@ class Engine:
     Args:
         selection: None: the last epoch is the model.
         identity: of the run, which its checkpoints hold.
-        frozen_names: of the weights that checkpoints leave out.
+        omitted_names: of the weights that checkpoints omit.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class Engine:
         identity: RunIdentity,
         settings: EngineSettings,
         selection: Selection | None = None,
-        frozen_names: Collection[str] = (),
+        omitted_names: Collection[str] = (),
     ) -> None:
         self.model, self.processes, self.precision = model, processes, precision
         self.recorder, self.selection, self.identity = recorder, selection, identity
-        self.settings, self.frozen_names = settings, frozen_names
+        self.settings, self.omitted_names = settings, omitted_names
         gathers = settings.use_gather and processes.world_size > 1
         self.gather: Gather = AllGather() if gathers else Alone()
         self.position = Position()
@@ -237,7 +237,7 @@ class Engine:
     def _write(self, name: str, training: TrainingState | None = None) -> None:
         if self.processes.is_main:
             file = self.recorder.folder / name
-            weights = trained_state(self.model.state_dict(), self.frozen_names)
+            weights = trained_state(self.model.state_dict(), self.omitted_names)
             checkpoint = self.identity.checkpoint(file, weights, self.position.epoch, training)
             save_checkpoint(checkpoint.to_tree(), file)
 

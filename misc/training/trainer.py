@@ -154,7 +154,7 @@ class Trainer:
             with nullcontext() if last else self._without_reduction():
                 outputs = self._encode(self.wrapped, chunks, i, step).present()
                 upstream = gradient.present()
-                # What belongs to no row is in every chunk, and counts once.
+                # A tensor that belongs to no row is in the outputs of every chunk: it counts once.
                 counted = (name for name in outputs if last or name in gradient.dims)
                 learned = [name for name in counted if outputs[name].requires_grad]
                 torch.autograd.backward(
@@ -187,10 +187,10 @@ def _gradient(tensor: Tensor) -> Tensor:
 
 
 def check_chunk(stage: Stage, model: nn.Module, chunk: int) -> None:
-    """See that batches are encoded whole by a model that normalises them.
+    """Check that a model with batch norms encodes its batches whole.
 
     Raises:
-        InputError: if they are more than `chunk` samples in a process.
+        InputError: a process has more than `chunk` samples in a step.
     """
     size = stage.loader.sampler.batch_size
     has_norms = any(isinstance(module, BatchNorm) for module in model.modules())

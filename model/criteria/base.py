@@ -42,7 +42,9 @@ class LossRegistry(dict[str, Callable[[InputsT], Tensor]]):
             if name not in self:
                 near = difflib.get_close_matches(name, self, n=1, cutoff=0.0)[0]
                 known = ", ".join(self)
-                raise InputError(f"{key}: unknown loss {name!r}; did you mean {near}? ({known})")
+                raise InputError(
+                    f"{key}: no loss {name!r} is registered; did you mean {near}? ({known})"
+                )
 
 
 class Criterion(ABC, Generic[OutputsT, BatchT]):

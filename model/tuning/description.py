@@ -81,13 +81,13 @@ class Tuning:
 
     def to_tree(self) -> Tree:
         """The kinds that are there in plain types, tuples as lists."""
-        return {name: _plain(asdict(kind)) for name, kind in self._present().items()}
+        return {name: _with_lists(asdict(kind)) for name, kind in self._present().items()}
 
     @classmethod
     def from_tree(cls, tree: Tree) -> "Tuning":
         """The inverse of `to_tree`."""
         further = {name: build_way(name, tree[name]) for name in tree if name not in _KINDS}
-        own = {name: _KINDS[name](**_frozen(tree[name])) for name in tree if name in _KINDS}
+        own = {name: _KINDS[name](**_with_tuples(tree[name])) for name in tree if name in _KINDS}
         return cls(**own, further=further)
 
 
@@ -99,9 +99,9 @@ _KINDS = {
 }
 
 
-def _plain(fields: Tree) -> Tree:
+def _with_lists(fields: Tree) -> Tree:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
-def _frozen(fields: Tree) -> Tree:
+def _with_tuples(fields: Tree) -> Tree:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

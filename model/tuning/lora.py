@@ -106,9 +106,3 @@ def base_names(state: Mapping[str, Tensor]) -> State:
         for name, tensor in state.items()
         if ".lora_" not in name
     }
-
-
-def wrapped_names(state: Mapping[str, Tensor], model: nn.Module) -> State:
-    """The weights of a model without LoRA in the names of `model`, which has it."""
-    table = {name.replace(_WRAPPED, "."): name for name in model.state_dict()}
-    return {table.get(name, name): tensor for name, tensor in state.items()}

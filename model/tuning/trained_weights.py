@@ -21,14 +21,14 @@ ADJUSTED = (
 
 def trained_state(state: Mapping[str, Tensor], frozen: Collection[str]) -> State:
     """The weights that a checkpoint holds: all but the frozen ones that are not `ADJUSTED`."""
-    kept = set(frozen) - set(ADJUSTED)
-    return {name: tensor for name, tensor in state.items() if name not in kept}
+    omitted = set(frozen) - set(ADJUSTED)
+    return {name: tensor for name, tensor in state.items() if name not in omitted}
 
 
 def frozen_hash(state: Mapping[str, Tensor], frozen: Collection[str]) -> str:
     """`hash_weights` of the weights that `trained_state` leaves out, named as without LoRA."""
-    kept = set(frozen) - set(ADJUSTED)
-    return hash_weights(base_names({name: state[name] for name in kept}))
+    omitted = set(frozen) - set(ADJUSTED)
+    return hash_weights(base_names({name: state[name] for name in omitted}))
 
 
 def load_trained(

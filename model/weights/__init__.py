@@ -81,7 +81,7 @@ def load_clip(
     source: str | Path,
     image_size: int | tuple[int, int] | None = None,
     stride: int | None = None,
-    context_length: int = 77,
+    context_length: int | None = 77,
     *,
     last_stride: int = 2,
     activation: Activation | Literal["auto"] = "auto",
@@ -96,7 +96,7 @@ def load_clip(
             `open_clip:ARCH/TAG`.
         image_size: (rows, columns) in pixels, or the side of a square; None: that of the weights.
         stride: of a ViT, pixels from patch to patch; None: the patch size.
-        context_length: tokens of the longest caption.
+        context_length: tokens of the longest caption; None: that of the weights.
         last_stride: of a ResNet's layer4; 2 is CLIP's own, 1 CLIP-ReID's.
         activation: "auto" is what the source tells; a plain state dict tells nothing: QuickGELU
             then, and a line in the log.
@@ -116,7 +116,7 @@ def load_clip(
     if image_size is not None:
         sides = (image_size, image_size) if isinstance(image_size, int) else image_size
         vision = replace(vision, image_size=sides)
-    text = replace(text, context_length=context_length, dropout=dropout)
+    text = replace(text, context_length=context_length or text.context_length, dropout=dropout)
     embed_dim = (
         len(ours["visual.attnpool.c_proj.weight"])
         if is_resnet(ours)
@@ -128,7 +128,7 @@ def load_clip(
 
     vision_positions, text_positions = position_names(ours)
     ours[vision_positions] = resize_position_embedding(ours[vision_positions], vision.grid)
-    ours[text_positions] = resize_text_positions(ours[text_positions], context_length)
+    ours[text_positions] = resize_text_positions(ours[text_positions], text.context_length)
     clip = clip.to_empty(device="cpu")
     clip.load_state_dict(ours)  # copies, into float32
     return clip

@@ -153,7 +153,7 @@ def small_resnet(with_prompts: bool = True) -> CLIPReID:
     prompts = None
     if with_prompts:
         prompts = IdentityPrompts(read_sentence(clip.text, ClipTokenizer(), "vehicle"), 5)
-    return CLIPReID(clip.visual, clip.embed_dim, clip.activation, 5, prompts)
+    return CLIPReID(clip.visual, clip.embed_dim, clip.activation, 5, prompts=prompts)
 
 
 def pictures(size: int = 6) -> ReIDBatch:

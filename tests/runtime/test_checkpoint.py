@@ -25,7 +25,7 @@ from model.clip import TextShape
 from model.resnet import ResNetShape
 from model.tuning.description import AdapterTuning, LoraTuning, PromptTuning, Tuning
 from model.vit import VisionShape
-from model.weights.published.format import Geometry
+from model.weights.published.format import Geometry, PublishedFormat
 from tests import GOLDEN_FILES
 
 VIT = VisionShape(32, 1, 2, patch_size=8, stride=8, image_size=(32, 16))
@@ -172,7 +172,7 @@ def published(tmp_path) -> Path:
 
 
 def test_a_published_file_has_neither_a_configuration_nor_a_training(published):
-    read = open_checkpoint(published, geometry=lambda: Geometry((256, 128)))
+    read = open_checkpoint(published, geometry=lambda _: Geometry((256, 128)))
     assert read.published is not None
     assert read.recipe == read.published.project == "CLIP-ReID"
     assert (read.file, read.epoch, read.config) == (published, 0, None)
@@ -184,7 +184,7 @@ def test_a_published_file_has_neither_a_configuration_nor_a_training(published):
 def test_a_published_file_of_another_size_is_read_where_any_will_do(published):
     """At the heads that were asked for."""
 
-    def asked() -> Geometry:
+    def asked(_: PublishedFormat) -> Geometry:
         return Geometry((64, 32), heads=(2, 4))
 
     read = open_checkpoint(published, geometry=asked, any_size=True).architecture
@@ -213,7 +213,7 @@ def test_a_run_folder_stands_for_its_best_checkpoint_or_the_last(tmp_path):
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path} holds neither {BEST} nor {LAST}"):
+    with pytest.raises(InputError, match=f"{tmp_path} holds no {BEST} or {LAST}"):
         open_checkpoint(tmp_path, BEST, LAST)
     with pytest.raises(InputError, match=r"absent does not exist; give a checkpoint or a run's"):
         open_checkpoint(tmp_path / "absent", LAST)

@@ -260,15 +260,18 @@ def test_a_checkpoint_of_the_other_task_is_named(run, places, tmp_path):
     text = ["--config", demo, *SMALL, *places, "schedule.epoch=1", "experiment.text_length=77"]
     main.run(options.parse([*text, "--output", "text"]))
     assert export.main(["text", "tbps.pth"]) == 0
-    for file in ("text", "tbps.pth"):
-        with pytest.raises(InputError, match="is a text-to-image model, which has no identities"):
+    for file, fault in (
+        ("text", "is a text-to-image model, which has no identities"),
+        ("tbps.pth", r"tbps\.pth is a checkpoint of TBPS-CLIP, for task text_to_image"),
+    ):
+        with pytest.raises(InputError, match=fault):
             run("--evaluate", file, output="none")
     started = open_checkpoint(run("model.init_from=tbps.pth", output="run") / LAST).state
     whole = open_checkpoint(Path("text") / "checkpoint_best.pt").state
     name = "text.transformer.blocks.0.attn.q_proj.weight"
     assert torch.equal(started[f"prompts.{name}"], whole[f"clip.{name}"])
     torch.save(to_clip_reid(started), "reid.pth")
-    with pytest.raises(InputError, match="is a re-identification model and cannot search by text"):
+    with pytest.raises(InputError, match=r"reid\.pth is a checkpoint of CLIP-ReID, for"):
         main.run(options.parse([*text, "--evaluate", "reid.pth", "--output", "none"]))
 
 

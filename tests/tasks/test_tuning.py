@@ -194,7 +194,7 @@ def test_two_processes_tune_as_one(train, places, archive, tmp_path):
 def test_lora_is_merged_by_an_export_and_the_others_are_refused(train, tmp_path):
     folder = train(*WAYS["LoRA"], "experiment.id=true")
     assert export.main([str(folder), "merged.pth"]) == 0
-    merged = open_checkpoint(Path("merged.pth"), geometry=lambda: Geometry((32, 16))).state
+    merged = open_checkpoint(Path("merged.pth"), geometry=lambda _: Geometry((32, 16))).state
     checkpoint = open_checkpoint(folder, BEST)
     config = options.parse([]).configure(checkpoint.config)
     model = restored_model(config, checkpoint, with_heads=False)

@@ -24,10 +24,10 @@ from model.weights.shapes import position_names, set_stride
 from model.weights.sources import State
 from text_utils.tokenizer import ClipTokenizer
 
-WORDS = "prompts.words"
+WORDS_NAME = "prompts.words"
 
 
-def new_model(config: Config, counts: TrainingCounts, init_from: Checkpoint | None) -> CLIPReID:
+def new_model(config: Config, init_from: Checkpoint | None, counts: TrainingCounts) -> CLIPReID:
     """The model that a training begins with: pretrained weights, the towers of a checkpoint of
     either task, or random ones.
 
@@ -50,14 +50,14 @@ def new_model(config: Config, counts: TrainingCounts, init_from: Checkpoint | No
         return build_clip_reid(config, counts, clip)
     init_from = fitted(init_from, counts)
     state = dict(init_from.state)
-    if learns_prompts(config) or not same_training_sets(config, init_from):
-        state.pop(WORDS, None)
+    if config.learns_prompts or not same_training_sets(config, init_from):
+        state.pop(WORDS_NAME, None)
     _check_words(config, counts, init_from, state)
     return _adapt(config, counts, replace(init_from, state=state))
 
 
 def restored_model(
-    config: Config, counts: TrainingCounts, checkpoint: Checkpoint, for_training: bool
+    config: Config, checkpoint: Checkpoint, counts: TrainingCounts, *, for_training: bool
 ) -> CLIPReID:
     """The model of a checkpoint that was `fitted`.
 
@@ -128,8 +128,8 @@ def _check_words(
     config: Config, counts: TrainingCounts, init_from: Checkpoint, state: State
 ) -> None:
     """Check that the prompts which the second stage compares with are learned, or held."""
-    num_identities, held = counts.num_identities, len(state.get(WORDS, ()))
-    if config.reid.i2t and not learns_prompts(config) and held != num_identities:
+    num_identities, held = counts.num_identities, len(state.get(WORDS_NAME, ()))
+    if config.reid.i2t and not config.learns_prompts and held != num_identities:
         raise InputError(
             f"{init_from.file} holds no prompts of these {num_identities} identities, which "
             "reid.i2t compares with: do not skip the stage that learns them, or set reid.i2t=false"
@@ -150,7 +150,7 @@ def _adapt(config: Config, counts: TrainingCounts, init_from: Checkpoint) -> CLI
     vision = replace(vision, image_size=config.data.image_size)
     refuse_differences({"model.embed_dim": (architecture.embed_dim, model.embed_dim)})
     if needs_text(config) and (architecture.text is None or not _same_noun(config, init_from)):
-        kept: tuple[str, ...] = ("visual.",)
+        taken: tuple[str, ...] = ("visual.",)
         new = _with_other_text_tower(config, counts)
         if new.visual.shape != vision:
             raise InputError(
@@ -168,15 +168,15 @@ def _adapt(config: Config, counts: TrainingCounts, init_from: Checkpoint) -> CLI
             num_cameras=num_cameras if num_cameras * num_views > 1 else 0,
             num_views=num_views,
         )
-        kept = ("visual.", "prompts.")
+        taken = ("visual.", "prompts.")
         new = build_from_architecture(config, asked)
     own = new.state_dict()
-    taken = {k: tensor for k, tensor in state.items() if k.startswith(kept) and k in own}
+    weights = {k: tensor for k, tensor in state.items() if k.startswith(taken) and k in own}
     positions = position_names(state)[0]
-    taken[positions] = resize_position_embedding(
+    weights[positions] = resize_position_embedding(
         state[positions].float(), vision.grid, own_grid=architecture.vision.grid
     )
-    new.load_state_dict(own | taken)
+    new.load_state_dict(own | weights)
     return new
 
 
@@ -196,14 +196,9 @@ def _same_noun(config: Config, checkpoint: Checkpoint) -> bool:
     return trained is None or trained["reid"]["noun"] == config.reid.noun
 
 
-def learns_prompts(config: Config) -> bool:
-    """Whether a stage learns the prompts of the identities."""
-    return any(stage.learns == "prompts" and not stage.skip for stage in config.stages)
-
-
 def needs_text(config: Config) -> bool:
     """Whether prompts are learned or compared with."""
-    return config.reid.i2t or learns_prompts(config)
+    return config.reid.i2t or config.learns_prompts
 
 
 def build_clip_reid(
@@ -238,9 +233,9 @@ def build_clip_reid(
         clip.embed_dim,
         clip.activation,
         counts.num_identities,
-        prompts,
-        side_information,
-        config.reid.after_necks,
+        prompts=prompts,
+        side_information=side_information,
+        after_necks=config.reid.after_necks,
     )
 
 

@@ -53,9 +53,9 @@ class ReIDTask(Task[CLIPReID]):
     def build_model(self, checkpoint: Checkpoint | None, for_training: bool) -> CLIPReID:
         config, counts = self.config, self.counts
         if checkpoint is None:
-            return new_model(config, counts, open_init_from(config))
+            return new_model(config, open_init_from(config), counts)
         checkpoint = fitted(checkpoint, counts)
-        model = restored_model(config, counts, checkpoint, for_training)
+        model = restored_model(config, checkpoint, counts, for_training=for_training)
         self.knows_cameras = knows_cameras(config, counts, checkpoint)
         if not self.knows_cameras:
             architecture = reid_architecture(checkpoint)

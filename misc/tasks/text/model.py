@@ -230,16 +230,24 @@ def tuning_of(config: Config) -> Tuning:
     prompts, adapters, lora = config.prompts, config.adapters, config.lora
     scales = {"image": adapters.scale.image, "text": adapters.scale.text}
     by_tower = {
-        tower: AdapterTuning(adapters.reduction, scales[tower], adapters.blocks)
+        tower: AdapterTuning(
+            reduction=adapters.reduction, scale=scales[tower], blocks=adapters.blocks
+        )
         for tower in adapters.towers
     }
     return Tuning(
-        prompts=PromptTuning(prompts.n_ctx, prompts.depth, prompts.direction)
+        prompts=PromptTuning(n_ctx=prompts.n_ctx, depth=prompts.depth, direction=prompts.direction)
         if prompts.n_ctx
         else None,
         image_adapters=by_tower.get("image"),
         text_adapters=by_tower.get("text"),
-        lora=LoraTuning(lora.rank, lora.alpha, lora.dropout, lora.targets, lora.towers)
+        lora=LoraTuning(
+            rank=lora.rank,
+            alpha=lora.alpha,
+            dropout=lora.dropout,
+            targets=lora.targets,
+            towers=lora.towers,
+        )
         if lora.rank
         else None,
         further={name: build_way(name, settings) for name, settings in config.tuning.items()},

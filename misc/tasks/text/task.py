@@ -38,12 +38,15 @@ class TextTask(Task[TBPSCLIP]):
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
         config, self.warning = without_masked_words(config)
         super().__init__(config, processes, precision)
-        self.criterion = build_criterion(config)  # first: it may name an unknown loss
         self.data = read_text_data(config)
         self.name = self.data.name
         self.splits = list(self.data.splits)
         self.test_sets = list(self.data.test_sets)
         self.tokenizer = build_tokenizer(config)
+
+    @classmethod
+    def check(cls, config: Config) -> None:
+        build_criterion(config)
 
     def build_model(self, checkpoint: Checkpoint | None, for_training: bool) -> TBPSCLIP:
         config, num_identities = self.config, self.data.num_identities
@@ -87,7 +90,7 @@ class TextTask(Task[TBPSCLIP]):
             num_workers=config.data.num_workers,
             pin_memory=processes.device.type == "cuda",
         )
-        return StagePlan(criterion=self.criterion, loader=loader)
+        return StagePlan(criterion=build_criterion(config), loader=loader)
 
     @cached_property
     def _training_set(self) -> CaptionDataset:

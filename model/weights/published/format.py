@@ -60,7 +60,7 @@ def fit_image_size(
     """The image tower's shape for an image size, which must have as many patches as the weights.
 
     Raises:
-        InputError: it has not, or the weights are of a rectangle whose sides are not given.
+        InputError: the numbers differ, or the weights are of a rectangle whose sides are not given.
     """
     side, image_size = math.isqrt(num_patches), geometry.image_size
     stride = geometry.stride or vision.patch_size

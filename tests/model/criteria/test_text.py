@@ -7,7 +7,7 @@ from torch import Tensor
 
 import options
 from errors import InputError
-from misc.settings.sections import TextLossSwitches
+from misc.settings.loss_sections import TextLossSwitches
 from misc.tasks.text.task import build_criterion
 from model.criteria import text
 from model.criteria.base import LossRegistry
@@ -82,7 +82,9 @@ def test_what_no_loss_reads_has_a_gradient_of_zeros(outputs, batch):
 
 
 def test_an_unknown_loss_is_refused_with_the_nearest_registered_one():
-    message = r"^experiment\.losses: unknown loss 'sdn'; did you mean sdm\? \(nitc, ritc, .*cmpm\)$"
+    message = (
+        r"^experiment\.losses: no loss 'sdn' is .*; did you mean sdm\? \(nitc, ritc, .*cmpm\)$"
+    )
     with pytest.raises(InputError, match=message):
         TextCriterion({"sdm": 1.0, "sdn": 1.0})
 

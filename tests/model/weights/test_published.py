@@ -47,7 +47,7 @@ TEXT = TextShape(64, 2, 2, context_length=20, vocab_size=300)
 
 
 def read_published(file: Path, *geometry: object, **named: object) -> Checkpoint:
-    return open_checkpoint(file, geometry=lambda: Geometry(*geometry, **named))
+    return open_checkpoint(file, geometry=lambda _: Geometry(*geometry, **named))
 
 
 def golden(name: str) -> torch.Tensor:

@@ -32,7 +32,7 @@ TEXT = TextShape(64, 1, 1, context_length=20, vocab_size=49408)
 
 
 def read_published_reid(file: Path, *geometry: object) -> Checkpoint:
-    return open_checkpoint(file, geometry=lambda: Geometry(*geometry))
+    return open_checkpoint(file, geometry=lambda _: Geometry(*geometry))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def small_resnet(image_size: tuple[int, int] = (64, 32)) -> CLIPReID:
     vision = ResNetShape(16, (1, 2, 1, 1), heads=8, image_size=image_size, last_stride=1)
     clip = CLIP(vision, TEXT, embed_dim=48)
     prompts = IdentityPrompts(read_sentence(clip.text, ClipTokenizer(), "person"), 5)
-    return CLIPReID(clip.visual, clip.embed_dim, clip.activation, 5, prompts)
+    return CLIPReID(clip.visual, clip.embed_dim, clip.activation, 5, prompts=prompts)
 
 
 @pytest.fixture
