@@ -31,7 +31,8 @@ from misc.settings.sections import Config
 from misc.tasks.base import Task
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.text.task import TextTask
-from misc.training.engine import Engine, EngineSettings, Selection
+from misc.training.engine import Engine, Selection
+from misc.training.trainer import TrainingSettings
 from model.tuning.trained_weights import frozen_hash
 
 TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReIDTask}
@@ -139,8 +140,9 @@ class Job:
                 self.recipe,
                 self.task.describe(self.model),
                 frozen_hash(self.model.state_dict(), omitted) if omitted else None,
+                omitted,
             ),
-            settings=EngineSettings(
+            settings=TrainingSettings(
                 seed=config.misc.seed,
                 chunk=config.data.batch_size,
                 use_gather=config.model.use_gather,
@@ -148,7 +150,6 @@ class Job:
                 save_period=config.log.save_period,
             ),
             selection=selection,
-            omitted_names=omitted,
         )
 
     def _choose(self, engine: Engine, selection: Selection | None, folder: Path) -> Chosen:

@@ -120,12 +120,17 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """The parts that all checkpoints of one run have in common, as in `Checkpoint`."""
+    """The parts that all checkpoints of one run have in common, as in `Checkpoint`.
+
+    Args:
+        omitted_names: of the weights that they leave out, whose hash is `frozen_hash`.
+    """
 
     config: Tree
     recipe: str
     architecture: Architecture
     frozen_hash: str | None = None
+    omitted_names: tuple[str, ...] = ()
 
     def checkpoint(
         self, file: Path, state: State, epoch: int, training: TrainingState | None = None

@@ -90,8 +90,8 @@ def _check_reid_stages(config: Config) -> Iterator[ErrorDetails]:
         yield _problem(fault, "stages")
     if config.reid.i2t and not (config.learns_prompts or config.model.init_from):
         yield _problem(
-            "needs prompts, but no stage learns them: take the stages of clipreid_vit.yaml, or "
-            "set i2t to false",
+            "needs prompts, but no stage learns them: give model.init_from=RUN_OF_THE_FIRST_STAGE, "
+            "take the stages of clipreid_vit.yaml, or set i2t to false",
             "reid",
             "i2t",
         )

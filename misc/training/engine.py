@@ -1,7 +1,7 @@
 """The training loop: stages, epochs, steps; checkpoints and evaluations between them."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tqdm import tqdm
@@ -20,7 +20,7 @@ from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.recorder import Recorder, log
 from misc.training.meter import Meter
-from misc.training.trainer import Stage, Trainer, check_chunk
+from misc.training.trainer import Stage, Trainer, TrainingSettings, check_chunk
 from model.gather import Alone, Gather
 from model.interface import Method
 from model.tuning.trained_weights import trained_state
@@ -43,33 +43,12 @@ class Selection:
     period: int = 1
 
 
-@dataclass(frozen=True)
-class EngineSettings:
-    """Settings of a training that all its stages share.
-
-    Args:
-        seed: of the dropout masks.
-        chunk: samples that a process encodes at once.
-        use_gather: contrast with the features of all processes.
-        print_period: steps between two readings of the losses; between them nothing waits for the
-            device.
-        save_period: steps between two checkpoints within an epoch, or 0.
-    """
-
-    seed: int
-    chunk: int
-    use_gather: bool = True
-    print_period: int = 50
-    save_period: int = 0
-
-
 class Engine:
     """Trains a model through its stages.
 
     Args:
         selection: None: the last epoch is the model.
         identity: of the run, which its checkpoints hold.
-        omitted_names: of the weights that checkpoints omit.
     """
 
     def __init__(
@@ -80,13 +59,12 @@ class Engine:
         recorder: Recorder,
         *,
         identity: RunIdentity,
-        settings: EngineSettings,
+        settings: TrainingSettings,
         selection: Selection | None = None,
-        omitted_names: Collection[str] = (),
     ) -> None:
         self.model, self.processes, self.precision = model, processes, precision
         self.recorder, self.selection, self.identity = recorder, selection, identity
-        self.settings, self.omitted_names = settings, omitted_names
+        self.settings = settings
         gathers = settings.use_gather and processes.world_size > 1
         self.gather: Gather = AllGather() if gathers else Alone()
         self.position = Position()
@@ -118,8 +96,7 @@ class Engine:
             self.processes,
             self.precision,
             gather=self.gather,
-            chunk=self.settings.chunk,
-            seed=self.settings.seed,
+            settings=self.settings,
             first_step=first_step,
         )
         if resume and self.position.step > first_step:  # else the stage before has ended with it
@@ -237,7 +214,7 @@ class Engine:
     def _write(self, name: str, training: TrainingState | None = None) -> None:
         if self.processes.is_main:
             file = self.recorder.folder / name
-            weights = trained_state(self.model.state_dict(), self.omitted_names)
+            weights = trained_state(self.model.state_dict(), self.identity.omitted_names)
             checkpoint = self.identity.checkpoint(file, weights, self.position.epoch, training)
             save_checkpoint(checkpoint.to_tree(), file)
 

@@ -50,13 +50,32 @@ class Stage:
         return self.epochs * len(self.loader)
 
 
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a training that all its stages share.
+
+    Args:
+        seed: of the dropout masks.
+        chunk: samples that a process encodes at once.
+        use_gather: contrast with the features of all processes.
+        print_period: steps between two readings of the losses; between them nothing waits for the
+            device.
+        save_period: steps between two checkpoints within an epoch, or 0.
+    """
+
+    seed: int
+    chunk: int
+    use_gather: bool = True
+    print_period: int = 50
+    save_period: int = 0
+
+
 class Trainer:
     """Takes the optimizer steps of a stage.
 
     Args:
         model: trained in place; among several processes it is wrapped in DDP, anew for each stage.
-        chunk: samples encoded at once; a larger batch is encoded in parts (`_backward_in_chunks`).
-        seed: of the dropout masks.
+        settings: a batch larger than their `chunk` is encoded in parts (`_backward_in_chunks`).
         first_step: steps of the stages before.
     """
 
@@ -68,12 +87,11 @@ class Trainer:
         precision: Precision,
         *,
         gather: Gather,
-        chunk: int,
-        seed: int,
+        settings: TrainingSettings,
         first_step: int = 0,
     ) -> None:
         self.stage, self.model, self.gather, self.precision = stage, model, gather, precision
-        self.rank, self.chunk, self.seed, self.first_step = processes.rank, chunk, seed, first_step
+        self.rank, self.settings, self.first_step = processes.rank, settings, first_step
         self.optimizer = stage.prepare()
         self.scaler = precision.scaler()
         self.trained = [p for p in model.parameters() if p.requires_grad]
@@ -125,7 +143,7 @@ class Trainer:
 
     def backward(self, batch: Batch, step: int) -> Losses:
         """The losses of a batch, their gradients left in the parameters."""
-        chunks = batch.split(self.chunk)
+        chunks = batch.split(self.settings.chunk)
         if len(chunks) == 1:
             outputs = self._encode(self.wrapped, chunks, 0, step)
             losses, total = self._losses(outputs, batch, step)
@@ -165,7 +183,7 @@ class Trainer:
     def _encode(self, model: nn.Module, chunks: list[Batch], index: int, step: int) -> Tensors:
         """Encode one chunk; its dropout masks are drawn from its number in the global batch."""
         number = self.rank * len(chunks) + index
-        seed_torch(self.seed, Purpose.STEP, step, number)
+        seed_torch(self.settings.seed, Purpose.STEP, step, number)
         with self.precision.autocast():
             outputs: Tensors = model(chunks[index])
         return outputs

@@ -21,7 +21,7 @@ from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
 from misc.tasks.text.model import new_model
 from misc.tasks.text.task import TextTask
-from misc.training.trainer import Trainer
+from misc.training.trainer import Trainer, TrainingSettings
 from model.criteria.text import TextCriterion
 from model.gather import Alone
 from model.interface import TextOutputs
@@ -149,7 +149,9 @@ def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
     (stage,) = task.build_stages(model)
     gather = AllGather() if own.world_size > 1 else Alone()
     chunk = config.data.batch_size
-    trainer = Trainer(stage, model, own, precision, gather=gather, chunk=chunk, seed=1)
+    trainer = Trainer(
+        stage, model, own, precision, gather=gather, settings=TrainingSettings(1, chunk)
+    )
     gradients: list[dict[str, Tensor]] = []
 
     def remember(*_: object) -> None:
@@ -250,7 +252,9 @@ def train_resnet(own: Processes, config) -> tuple[dict[str, Tensor], dict[str, T
     (stage,) = TextTask(config, own, precision).build_stages(model)
     stage = replace(stage, criterion=UngatheredSquares({"nitc": 1.0}))
     chunk = config.data.batch_size
-    trainer = Trainer(stage, model, own, precision, gather=Alone(), chunk=chunk, seed=1)
+    trainer = Trainer(
+        stage, model, own, precision, gather=Alone(), settings=TrainingSettings(1, chunk)
+    )
     trainer.backward(next(iter(stage.loader)), 0)
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return dict(model.clip.visual.named_buffers()), gradients
@@ -326,7 +330,9 @@ def test_a_step_waits_for_the_gpu_at_no_point(small_config):
         auto = Precision("auto", own.device)
         (stage,) = TextTask(config, own, auto).build_stages(model)
         chunk = config.data.batch_size
-        trainer = Trainer(stage, model, own, auto, gather=Alone(), chunk=chunk, seed=1)
+        trainer = Trainer(
+            stage, model, own, auto, gather=Alone(), settings=TrainingSettings(1, chunk)
+        )
         batch = next(iter(stage.loader)).to(own.device)
         trainer.step(batch, 0)  # the first allocates
         torch.cuda.set_sync_debug_mode("error")

@@ -11,7 +11,7 @@ from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
 from misc.tasks.text.model import new_model
 from misc.tasks.text.task import TextTask
-from misc.training.trainer import Stage, Trainer, check_chunk
+from misc.training.trainer import Stage, Trainer, TrainingSettings, check_chunk
 from model.gather import Alone
 from model.interface import TextBatch, TextOutputs
 from model.resnet import ModifiedResNet, ResNetShape
@@ -50,7 +50,7 @@ def make_trainer(training: Training, precision: str, chunk: int) -> Trainer:
     """Its scaler begins where nothing overflows, which in fp16 the usual 2^16 does here."""
     stage, model, _ = training
     own = Precision(precision, ALONE.device)
-    trainer = Trainer(stage, model, ALONE, own, gather=Alone(), chunk=chunk, seed=1)
+    trainer = Trainer(stage, model, ALONE, own, gather=Alone(), settings=TrainingSettings(1, chunk))
     if precision == "fp16":
         trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     return trainer
