@@ -131,8 +131,8 @@ def _read_list(file: Path) -> list[Mapping[str, Any]]:
     except FileNotFoundError:
         raise InputError(
             f"data.annotation_file: {file} does not exist; request it from the dataset's authors, "
-            "or draw synthetic pedestrians in the same layout with `python -m misc.synthetic` (those "
-            "of the demo with `make demo`)"
+            "or draw synthetic pedestrians in the same layout with `python -m misc.synthetic` "
+            "(`make demo` draws its own)"
         ) from None
     except OSError as error:
         raise InputError(f"data.annotation_file: {file} cannot be read: {error.strerror}") from None
