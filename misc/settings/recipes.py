@@ -104,6 +104,9 @@ def resolve(layers: Sequence[Layer]) -> Config:
         problems = [*disagreements(config)]
     sentences = [*merging.faults, *_missing(problems, merging)]
     for problem in problems:
+        within = [p for p in problems if p["loc"][: len(problem["loc"])] == problem["loc"]]
+        if problem["type"] == "too_short" and len(within) > 1:
+            continue  # a value in it is wrong, and was not counted
         if problem["type"] != "missing":
             sentences.append(f"{merging.source(problem['loc'])}: {wrong_value(problem)}")
     if sentences:

@@ -20,7 +20,7 @@ EXPECTED = {  # by the type of pydantic's error; its own words do for the others
     "tuple_type": "a list in [ ]",
     "model_type": "a section of keys",
     "dict_type": "a section of keys",
-    "too_short": "at least {min_length} values",
+    "too_short": "{min_length} or more values",
     "too_long": "at most {max_length} values",
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",

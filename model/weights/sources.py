@@ -63,6 +63,11 @@ def shorten(names: Collection[str], most: int = 5) -> str:
 
 def _read_file(path: Path) -> Weights:
     content = _load(path)
+    if {"architecture", "recipe"} <= content.keys():
+        raise InputError(
+            f"{path} is a checkpoint of this project, not pretrained weights: start training from "
+            "it by model.init_from"
+        )
     for key in ("state_dict", "model"):
         if isinstance(content.get(key), Mapping):
             content = content[key]

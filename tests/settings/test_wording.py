@@ -35,6 +35,11 @@ def test_unknown_key_names_its_file(write, default):
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
+        ("lora.targets=[]", "lora.targets is [], expected 1 or more values"),
+        (
+            "lora.targets=[atention]",
+            """lora.targets[0] is "atention", expected 'attention' or 'mlp'""",
+        ),
         ("data.batch_size='4'", 'data.batch_size is "4", expected a whole number'),
         ("data.batch_size=true", "data.batch_size is true, expected a whole number"),
         ("data.batch_size=4.0", "data.batch_size is 4.0, expected a whole number"),

@@ -478,6 +478,11 @@ def write_truncated(path):
         ("list.pt", lambda p: torch.save([torch.zeros(1)], p), "holds a list"),
         ("none.pt", lambda p: torch.save({"a": 1}, p), "missing positional_embedding, text_pro"),
         (
+            "checkpoint_best.pt",
+            lambda p: torch.save({"model": {}, "architecture": {}, "recipe": "demo"}, p),
+            "is a checkpoint of this project.* by model.init_from",
+        ),
+        (
             "RN50.pt",
             lambda p: torch.save({"visual.layer1.0.conv1.weight": torch.zeros(1)}, p),
             r"and 4 more; wrong shape visual\.layer1\.0\.conv1\.weight \(1,\) instead of 4 dim",
