@@ -107,7 +107,10 @@ class AltCLIPTokenizer(Tokenizer):
         self.folder = find_model(name_or_folder, TOKENIZER_FILES, cache_dir)
         try:
             self.pieces = AutoTokenizer.from_pretrained(
-                self.folder, local_files_only=True, split_special_tokens=True
+                self.folder,
+                local_files_only=True,
+                split_special_tokens=True,
+                trust_remote_code=False,  # else it asks whether to run a folder's own code
             )
             self.vocab_size, self.pad_id = len(self.pieces), int(self.pieces.pad_token_id)
             _part_special_tokens(self.pieces.backend_tokenizer, self.pieces.all_special_tokens)

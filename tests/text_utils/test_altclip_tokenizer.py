@@ -1,4 +1,5 @@
 # ruff: noqa: RUF001, Chinese and full-width letters
+import json
 import pickle
 import shutil
 
@@ -111,3 +112,16 @@ def test_files_that_are_no_tokenizer(folder, tmp_path, damage):
         InputError, match=r"the tokenizer in .* cannot be read: download all its files"
     ):
         AltCLIPTokenizer(tmp_path)
+
+
+def test_code_of_a_folder_is_not_run(tmp_path, monkeypatch):
+    """Nor is anybody asked whether to run it."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    folder = write_altclip_folder(tmp_path / "AltCLIP")
+    mark, file = tmp_path / "mark", folder / "tokenizer_config.json"
+    own = {"auto_map": {"AutoTokenizer": [None, "own.Own"]}, "tokenizer_class": "Own"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | own))
+    (folder / "own.py").write_text(f"open({str(mark)!r}, 'w').close()\n\n\nclass Own: ...\n")
+    with pytest.raises(InputError, match=r"the tokenizer in .* cannot be read"):
+        AltCLIPTokenizer(folder)
+    assert not mark.exists()
