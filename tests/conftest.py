@@ -41,7 +41,7 @@ def pedestrians(tmp_path_factory) -> WrittenDataset:
 
 @pytest.fixture(scope="session")
 def places(pedestrians) -> tuple[str, str]:
-    """Where that dataset lies, as the command line says it."""
+    """The settings that name that dataset on the command line."""
     return (
         f"data.annotation_file={pedestrians.processed}",
         f"data.image_root={pedestrians.image_root}",
@@ -60,7 +60,7 @@ def small_config(places) -> Callable[..., options.Config]:
 
 
 class Interruption(Exception):
-    """What ends a run in a test."""
+    """Ends a run in a test."""
 
 
 @pytest.fixture

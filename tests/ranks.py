@@ -16,7 +16,7 @@ from misc.runtime.distributed import processes
 
 
 def run_ranks(function: Callable[..., Any], world_size: int, folder: Path, *args: Any) -> list[Any]:
-    """What `function(processes, *args)` returns in each of `world_size` processes, by rank."""
+    """The results of `function(processes, *args)` in each of `world_size` processes, by rank."""
     _spawn(_join, world_size, folder, function, args)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
 

@@ -136,7 +136,7 @@ def test_a_simclr_view_stays_in_the_range_of_normalised_pixels(picture):
 
 
 def test_a_simclr_view_does_each_thing_as_often_as_published(monkeypatch, picture):
-    """What reaches the operations, counted; the colours are those of noise, so grey shows."""
+    """Counts the calls of the operations; the colours are those of noise, so grey shows."""
     done = {"jitter": 0}
 
     def counted(image, rng, strength, hue):

@@ -1,4 +1,4 @@
-"""What the code of commit 3b5375d leaves on the disk, in miniature; run beside that code.
+"""Make the files of the code of commit 3b5375d, in miniature; run beside that code.
 
 OMP_NUM_THREADS=1 PYTHONPATH=CHECKOUT python make.py WORK [PACKED]
 """

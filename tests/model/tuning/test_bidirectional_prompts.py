@@ -41,7 +41,7 @@ def test_a_tower_is_given_its_own_vectors_and_the_others(layer):
     ],
 )
 def test_half_of_it(direction, names):
-    """What is left is as in both, and nothing is there that would not train."""
+    """The rest is as in both, and no parameter is there that would not train."""
     prompts, both = build(direction), build("both")
     assert {name.split(".")[0] for name in prompts.state_dict()} == names
     both.load_state_dict(prompts.state_dict(), strict=False)

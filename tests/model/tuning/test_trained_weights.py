@@ -1,4 +1,4 @@
-"""What a checkpoint of a tuned model holds, and the weights that it goes back beside."""
+"""The content of a tuned model's checkpoint, and the frozen weights that it belongs to."""
 
 from pathlib import Path
 

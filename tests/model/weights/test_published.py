@@ -425,7 +425,7 @@ def test_a_pickle_is_not_run(theirs, tmp_path, way):
 
 
 def test_a_pickle_is_not_run_under_the_allowed_name(theirs, easydict, write):
-    """What answers to the name easydict.EasyDict here is not asked, though it can be imported."""
+    """The class of the name easydict.EasyDict is not called, though it can be imported."""
     file = write(theirs, config=EasyDict(CONFIG))
     made = EasyDict.made
     assert made > 0
