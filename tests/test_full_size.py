@@ -181,7 +181,7 @@ def plain_steps(
 
 @dataclass(frozen=True)
 class Run:
-    """What main.py was seen to do."""
+    """A recorded training of main.py."""
 
     batches: list[TextBatch]
     heads: Parameters  # as the training began

@@ -156,7 +156,7 @@ def plain_pictures(
 
 @dataclass
 class Run:
-    """What main.py was seen to do."""
+    """A recorded training of main.py."""
 
     batches: dict[str, list] = field(default_factory=dict)  # by stage
     weights: dict[str, Parameters] = field(default_factory=dict)  # as the stage began

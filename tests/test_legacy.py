@@ -92,7 +92,7 @@ def evaluate(run) -> Callable[..., None]:
 
 
 def read(name: str) -> bytes:
-    """What a kept file holds."""
+    """The content of a kept file."""
     return lzma.decompress((LEGACY / f"{name}.xz").read_bytes())
 
 
@@ -105,7 +105,7 @@ def unpack(name: str, to: str | Path) -> Path:
 
 
 def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What nested JSON holds, and where."""
+    """The values of nested JSON, each with its path."""
     if isinstance(tree, dict | list):
         parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
         for key, part in parts:

@@ -237,7 +237,7 @@ def true_words(person: Person, language: Language) -> set[str]:
 
 
 def mentioned(text: str, words: set[str]) -> set[str]:
-    """Those of the words that the text holds, the longest first: `dark blue` is not `blue`."""
+    """The words that occur in the text, the longest first: `dark blue` is not `blue`."""
     found = set()
     for word in sorted(words, key=len, reverse=True):
         pattern = rf"(?<![a-z-]){re.escape(word)}(?![a-z-])"

@@ -1,4 +1,4 @@
-"""What the recipes say of rates and batches, against the published numbers."""
+"""Rates and batches of the recipes, against the published numbers."""
 
 import json
 

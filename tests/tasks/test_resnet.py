@@ -41,7 +41,7 @@ def archive(tmp_path_factory) -> Path:
 
 @pytest.fixture(params=["published", "scratch"])
 def weights(request, archive) -> tuple[str, ...]:
-    """Where a training begins: at published weights, or at random ones."""
+    """The settings of a training from published weights, and from random ones."""
     return (f"model.clip_pretrained={archive}",) if request.param == "published" else SCRATCH
 
 
