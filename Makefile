@@ -1,6 +1,7 @@
 # Each command installs what it needs into .venv first, and again only when the requirements change.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 # Stamps: what training needs is installed; what tests and checks need, too.
 RUN := .venv/.run
 DEVELOP := .venv/.develop
@@ -28,10 +29,12 @@ DEMO_DATA := --train 1600 --val 100 --test 120 --images 3 3 --height 96 128 --di
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-$(RUN): requirements.txt | .venv/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+$(RUN): requirements.txt requirements-page.txt | .venv/bin/python
+	$(INSTALL) -r requirements.txt
+	$(INSTALL) --no-deps -r requirements-page.txt
 	touch $@
 
-$(DEVELOP): requirements-dev.txt requirements.txt | .venv/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+$(DEVELOP): requirements-dev.txt requirements.txt requirements-page.txt | .venv/bin/python
+	$(INSTALL) -r requirements-dev.txt
+	$(INSTALL) --no-deps -r requirements-page.txt
 	touch $@
