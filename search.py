@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from errors import InputError
 from misc.runtime.script import Parser
 from misc.search.commands.base import Command
-from misc.search.commands.crop import Crop
 
-COMMANDS: tuple[type[Command], ...] = (Crop,)
+COMMANDS: tuple[type[Command], ...] = ()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

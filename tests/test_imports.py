@@ -9,7 +9,8 @@ from tests import ROOT
 # From top to bottom; a module belongs to the longest name here that it begins with. The
 # configuration (`misc.settings`) stands above everything that knows none.
 SPINE = (
-    ("main", "benchmarks", "misc.export", "misc.quick_start_altclip"),
+    ("main", "search", "benchmarks", "misc.export", "misc.quick_start_altclip"),
+    ("misc.search",),
     ("misc.datasets.check",),
     ("options",),
     ("misc.job",),
@@ -20,7 +21,7 @@ SPINE = (
     ("misc.data",),
     ("misc.datasets",),
     ("misc.synthetic",),
-    ("misc.evaluation", "misc.reranking", "misc.optim"),
+    ("misc.evaluation", "misc.reranking", "misc.calibration", "misc.optim"),
     ("misc.runtime",),
     ("model",),
     ("text_utils",),

@@ -11,8 +11,14 @@ from errors import InputError
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are `InputError`s."""
 
-    def __init__(self, prog: str, description: str = "") -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
+    def __init__(self, prog: str, description: str = "", epilog: str = "") -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; --help lists the options")
