@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from errors import InputError
 from misc.runtime.script import Parser
 from misc.search.commands.base import Command
+from misc.search.commands.index import BuildIndex
+from misc.search.commands.query import Find
 
-COMMANDS: tuple[type[Command], ...] = ()
+COMMANDS: tuple[type[Command], ...] = (BuildIndex, Find)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
