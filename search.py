@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from errors import InputError
 from misc.runtime.script import Parser
 from misc.search.commands.base import Command
+from misc.search.commands.crop import Crop
 
-COMMANDS: tuple[type[Command], ...] = ()
+COMMANDS: tuple[type[Command], ...] = (Crop,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
