@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from lancedb.index import IvfPq
+from lancedb.query import LanceVectorQueryBuilder
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -166,8 +167,9 @@ class PictureTable:
         Raises:
             InputError: the condition cannot be understood.
         """
-        search = self.rows.search(query.numpy(), vector_column_name="vector").metric("cosine")
-        search = search.nprobes(PROBES).refine_factor(REFINED)
+        search = self.rows.search(query.numpy(), vector_column_name="vector")
+        assert isinstance(search, LanceVectorQueryBuilder)
+        search = search.distance_type("cosine").nprobes(PROBES).refine_factor(REFINED)
         if where is not None:
             search = search.where(where, prefilter=True)
         try:

@@ -201,7 +201,7 @@ def _write(plan: Plan, first: int, encoded: Rows, table: PictureTable, update: U
         chosen = np.flatnonzero(readable & ((numbers < plan.new) == is_new))
         rows = [
             {**plan.encode[first + index], "hash": digests[index].tobytes().hex()}
-            for index in chosen
+            for index in chosen.tolist()
         ]
         if rows:
             (table.add if is_new else table.replace)(rows, features[chosen])

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 
 from errors import InputError
 from misc.datasets.pictures import read_picture
-from misc.retrieval import cells
+from misc.retrieval import cells as drawing
 from misc.retrieval.cells import CAPTION_WIDTH, FRAME, GAP, HEIGHT, MARGIN, RIGHT, WRONG
 from misc.retrieval.ranked_lists import (
     INDEX,
@@ -172,17 +172,17 @@ def test_any_caption_is_drawn_within_its_cell(ranked, caption):
 
 def test_a_caption_is_wrapped_between_words():
     caption = "A man in a dark coat carries a red umbrella and two heavy bags."
-    _, lines = cells._fit(caption, 120, 200)
+    _, lines = drawing._fit(caption, 120, 200)
     assert len(lines) > 2
     assert " ".join(lines) == caption
 
 
 def test_a_package_is_recommended_for_what_no_font_has(monkeypatch, caplog):
-    monkeypatch.setattr(cells, "_system_fonts", lambda size: [])
+    monkeypatch.setattr(drawing, "_system_fonts", lambda size: [])
     monkeypatch.setattr(logging.getLogger("misc"), "propagate", True)
-    cells._recommend_font.cache_clear()
+    drawing._recommend_font.cache_clear()
     for _ in range(2):
-        _, lines = cells._fit(CHINESE, 300, 200)
+        _, lines = drawing._fit(CHINESE, 300, 200)
         assert " ".join(lines) == "…T…, …"
     assert [record.message.count("fonts-noto-cjk") for record in caplog.records] == [1]
 

@@ -20,10 +20,8 @@ class BuildIndex(Command):
     name = "index"
     summary = "bring the pictures of a folder into an index; again: only what is new or changed"
     example = """\
-example:
-  python search.py index --checkpoint runs/demo-... --images pictures --output people.index
-  torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --output ...
-"""
+python search.py index --checkpoint runs/demo-... --images pictures --output people.index
+torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --output ..."""
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
@@ -84,7 +82,7 @@ example:
 
 def _threshold_line(index: "Index") -> str:
     """The threshold of a match, in a sentence."""
-    kind: "Kind" = "words" if index.people.reads_text else "picture"
+    kind: Kind = "words" if index.people.reads_text else "picture"
     threshold, share = index.threshold(kind), index.about.false_alarms
     if threshold is None:
         return (

@@ -21,11 +21,9 @@ class Find(Command):
     name = "query"
     summary = "find a person's pictures in an index, by words, by a picture, or by both"
     example = """\
-examples:
-  python search.py query --index people.index "a woman in a red coat with a backpack"
-  python search.py query --index people.index --image her.jpg --where "camera = 3" --json
-  python search.py query --index people.index "the same with a hat" --image her.jpg --sheet hits.jpg
-"""
+python search.py query --index people.index "a woman in a red coat with a backpack"
+python search.py query --index people.index --image her.jpg --where "camera = 3" --json
+python search.py query --index people.index "with a hat" --image her.jpg --sheet hits.jpg"""
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument

@@ -22,6 +22,9 @@ class Stream(IntEnum):
     TRANSLATION = 6
     VEHICLE = 7
     FLEET = 8
+    WALK = 9
+    PLACE = 10
+    FRAME = 11
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> Generator:

@@ -28,7 +28,7 @@ def draw_picture(person: Person, shot: Shot, size: tuple[int, int], rng: Generat
     scene = paint_place(size, shot.camera, rng).resize(large, Image.Resampling.BILINEAR)
     view = _frame(person, shot, large)
     canvas = Canvas(scene, view, shot.camera.sun)
-    _draw_shadow(canvas)
+    draw_shadow(canvas)
     draw_person_in(canvas, person, pose(person, shot))
     if shot.occluder is not None:
         draw_occluder(scene, shot.occluder, rng)
@@ -94,15 +94,21 @@ def _draw_side(canvas: Canvas, person: Person, skeleton: Skeleton, side: int) ->
 def _frame(person: Person, shot: Shot, size: tuple[int, int]) -> Projection:
     """The view of a detector's box: crown to sole or umbrella to sole, with a margin."""
     width, height = size
-    has_umbrella = person.carried is not None and person.carried.kind == "umbrella"
-    top = things.UMBRELLA_TOP if has_umbrella else -0.05
+    top = head_room(person)
     scale = height * (1.0 - MARGIN) * shot.zoom / (1.02 - top)
     x = width * (0.5 + shot.shift_x)
     y = height * (0.5 + shot.shift_y) - scale * (top + 1.02) / 2
     return Projection(shot.yaw, shot.camera.pitch, scale, (x, y))
 
 
-def _draw_shadow(canvas: Canvas) -> None:
+def head_room(person: Person) -> float:
+    """Top of a person, in body heights below the crown: negative, and more so with an umbrella."""
+    has_umbrella = person.carried is not None and person.carried.kind == "umbrella"
+    return things.UMBRELLA_TOP if has_umbrella else -0.05
+
+
+def draw_shadow(canvas: Canvas) -> None:
+    """Draw the shadow around the feet."""
     x, y = canvas.view.pixel(Point(0, 0, 0.985))
     reach, flat = 0.2 * canvas.view.scale, 0.035 * canvas.view.scale
     x -= 0.35 * reach * canvas.sun
