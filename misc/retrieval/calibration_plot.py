@@ -1,0 +1,70 @@
+"""The plot of a calibration: the best hits of searches, with and without the person."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from errors import InputError
+from misc.calibration import Calibration, QueryCalibration, Scores, kept_ranks
+from misc.runtime.atomic import atomic_write
+
+BINS = 40
+ABSENT, RIGHT, INK = "#c9c9c9", "#1b5e8c", "#222222"  # light and dark in a grey print, too
+SIZE = 6.4, 2.7  # inches, of one kind of query
+DPI = 110
+
+
+def draw_calibration(
+    file: Path, calibration: Calibration, names: Mapping[str, str], false_alarms: float
+) -> None:
+    """Write a PNG with a pair of histograms for each kind of query, and its threshold.
+
+    Args:
+        names: of the kinds of query, for readers.
+        false_alarms: the share of the threshold.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    kinds = calibration.kinds
+    figure = Figure(figsize=(SIZE[0], SIZE[1] * len(kinds)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(kinds), sharex=True, squeeze=False)[:, 0]
+    for name, area in zip(kinds, axes, strict=True):
+        _draw_kind(area, kinds[name], false_alarms)
+        area.set_title(f"Search by {names[name]}", loc="left", fontsize=10)
+    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[-1].set_xlabel("similarity of the best hit")
+    try:
+        with atomic_write(file) as partial:
+            figure.savefig(partial, dpi=DPI, format="png")
+    except OSError as error:
+        raise InputError(f"cannot write {file} ({error}); choose another folder") from error
+
+
+def _draw_kind(area: Axes, kind: QueryCalibration, false_alarms: float) -> None:
+    values = [*kind.absent.values, *kind.right.values]
+    bins = np.linspace(min(values), max(values), BINS + 1).tolist()
+    for scores, label, style in (
+        (kind.absent, "the person is not in the gallery", {"color": ABSENT, "edgecolor": INK}),
+        (kind.right, "the person is there and found", {"color": RIGHT, "alpha": 0.75}),
+    ):
+        weights = _shares(scores)
+        area.hist(scores.values, bins, weights=weights, label=label, linewidth=0.5, **style)
+    threshold = kind.threshold(false_alarms)
+    area.axvline(threshold, color=INK, linewidth=1.2, linestyle="--")
+    kept = f"{100 * kind.kept(threshold):.0f} of {100 * kind.kept():.0f} % right answers kept"
+    label = f" {threshold:.3f}: {100 * false_alarms:g} % false alarms,\n {kept}"
+    area.set_ylim(top=1.35 * area.get_ylim()[1])
+    area.text(threshold, area.get_ylim()[1], label, va="top", fontsize=8, color=INK)
+    area.set_ylabel("% of searches")
+    area.spines[["top", "right"]].set_visible(False)
+
+
+def _shares(scores: Scores) -> list[float]:
+    """The percentage of the sample that each kept score stands for."""
+    return (100 * np.diff([0, *kept_ranks(scores.count)]) / max(1, scores.count)).tolist()
