@@ -24,7 +24,7 @@ TITLES = (
     "Similarity from",
     "False alarms",
     "Right answers kept",
-    "of",
+    "Right answers",
 )
 
 
@@ -92,7 +92,7 @@ def to_table(calibration: Calibration) -> PrettyTable:
     """A row for each kind of query and each share of false alarms.
 
     The last columns are shares of the searches whose person is in the gallery: those whose best hit
-    is right and reaches the threshold, of those whose best hit is right.
+    is right and reaches the threshold, and all whose best hit is right.
     """
     table = PrettyTable(TITLES, title="Calibration", align="r")
     table.align[TITLES[0]] = "l"

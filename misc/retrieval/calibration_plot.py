@@ -37,7 +37,8 @@ def draw_calibration(
     for name, area in zip(kinds, axes, strict=True):
         _draw_kind(area, kinds[name], false_alarms)
         area.set_title(f"Search by {names[name]}", loc="left", fontsize=10)
-    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     axes[-1].set_xlabel("similarity of the best hit")
     try:
         with atomic_write(file) as partial:
@@ -50,8 +51,12 @@ def _draw_kind(area: Axes, kind: QueryCalibration, false_alarms: float) -> None:
     values = [*kind.absent.values, *kind.right.values]
     bins = np.linspace(min(values), max(values), BINS + 1).tolist()
     for scores, label, style in (
-        (kind.absent, "the person is not in the gallery", {"color": ABSENT, "edgecolor": INK}),
-        (kind.right, "the person is there and found", {"color": RIGHT, "alpha": 0.75}),
+        (kind.absent, "best hit when the person is not there", {"color": ABSENT, "edgecolor": INK}),
+        (
+            kind.right,
+            "best hit when the person is there, if right",
+            {"color": RIGHT, "alpha": 0.75},
+        ),
     ):
         weights = _shares(scores)
         area.hist(scores.values, bins, weights=weights, label=label, linewidth=0.5, **style)
@@ -59,7 +64,7 @@ def _draw_kind(area: Axes, kind: QueryCalibration, false_alarms: float) -> None:
     area.axvline(threshold, color=INK, linewidth=1.2, linestyle="--")
     kept = f"{100 * kind.kept(threshold):.0f} of {100 * kind.kept():.0f} % right answers kept"
     label = f" {threshold:.3f}: {100 * false_alarms:g} % false alarms,\n {kept}"
-    area.set_ylim(top=1.35 * area.get_ylim()[1])
+    area.set_ylim(top=1.3 * area.get_ylim()[1])  # room for the label
     area.text(threshold, area.get_ylim()[1], label, va="top", fontsize=8, color=INK)
     area.set_ylabel("% of searches")
     area.spines[["top", "right"]].set_visible(False)
