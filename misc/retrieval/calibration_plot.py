@@ -12,7 +12,7 @@ from errors import InputError
 from misc.calibration import Calibration, QueryCalibration, Scores, kept_ranks
 from misc.runtime.atomic import atomic_write
 
-BINS = 40
+BINS = 50
 ABSENT, RIGHT, INK = "#c9c9c9", "#1b5e8c", "#222222"  # light and dark in a grey print, too
 SIZE = 6.4, 2.7  # inches, of one kind of query
 DPI = 110
@@ -34,8 +34,10 @@ def draw_calibration(
     figure = Figure(figsize=(SIZE[0], SIZE[1] * len(kinds)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(kinds), sharex=True, squeeze=False)[:, 0]
+    values = [v for kind in kinds.values() for v in (*kind.absent.values, *kind.right.values)]
+    bins = np.linspace(min(values), max(values), BINS + 1).tolist()
     for name, area in zip(kinds, axes, strict=True):
-        _draw_kind(area, kinds[name], false_alarms)
+        _draw_kind(area, kinds[name], bins, false_alarms)
         area.set_title(f"Search by {names[name]}", loc="left", fontsize=10)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
@@ -47,9 +49,7 @@ def draw_calibration(
         raise InputError(f"cannot write {file} ({error}); choose another folder") from error
 
 
-def _draw_kind(area: Axes, kind: QueryCalibration, false_alarms: float) -> None:
-    values = [*kind.absent.values, *kind.right.values]
-    bins = np.linspace(min(values), max(values), BINS + 1).tolist()
+def _draw_kind(area: Axes, kind: QueryCalibration, bins: list[float], false_alarms: float) -> None:
     for scores, label, style in (
         (kind.absent, "best hit when the person is not there", {"color": ABSENT, "edgecolor": INK}),
         (
@@ -63,9 +63,10 @@ def _draw_kind(area: Axes, kind: QueryCalibration, false_alarms: float) -> None:
     threshold = kind.threshold(false_alarms)
     area.axvline(threshold, color=INK, linewidth=1.2, linestyle="--")
     kept = f"{100 * kind.kept(threshold):.0f} of {100 * kind.kept():.0f} % right answers kept"
-    label = f" {threshold:.3f}: {100 * false_alarms:g} % false alarms,\n {kept}"
+    label = f" {threshold:.3f}: {100 * false_alarms:g} % false alarms, \n {kept} "
+    side = "left" if threshold < bins[BINS // 2] else "right"  # where there is more room
     area.set_ylim(top=1.3 * area.get_ylim()[1])  # room for the label
-    area.text(threshold, area.get_ylim()[1], label, va="top", fontsize=8, color=INK)
+    area.text(threshold, area.get_ylim()[1], label, va="top", ha=side, fontsize=8, color=INK)
     area.set_ylabel("% of searches")
     area.spines[["top", "right"]].set_visible(False)
 
