@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from errors import InputError
 from misc.runtime.script import Parser
 from misc.search.commands.base import Command
+from misc.search.commands.calibrate import Calibrate
 from misc.search.commands.crop import Crop
 from misc.search.commands.index import BuildIndex
 from misc.search.commands.query import Find
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PersonSearch", "main", "parse"]
 
-COMMANDS: tuple[type[Command], ...] = (BuildIndex, Crop, Find)
+COMMANDS: tuple[type[Command], ...] = (BuildIndex, Crop, Find, Calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -59,6 +59,7 @@ class Loader(Generic[Loaded]):
 
     Args:
         sampler: gives the keys of each batch.
+        start_method: of the workers, as multiprocessing names it; None: the system's.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Loader(Generic[Loaded]):
         *,
         num_workers: int,
         pin_memory: bool,
+        start_method: str | None = None,
     ) -> None:
         self.loader = DataLoader(
             _Batches(dataset, collate),
@@ -76,6 +78,7 @@ class Loader(Generic[Loaded]):
             sampler=sampler,
             num_workers=num_workers,
             pin_memory=pin_memory,
+            multiprocessing_context=start_method if num_workers else None,
         )
 
     def __len__(self) -> int:
@@ -126,11 +129,21 @@ def evaluation_loader(
     pin_memory: bool,
     rank: int = 0,
     world_size: int = 1,
+    start_method: str | None = None,
 ) -> Loader[MovableBatch]:
     """Batches of the items `rank`, `rank + world_size`, ... in order: a part for each rank.
 
     A rank without an item gets the first one, so that it has features to gather.
+
+    Args:
+        start_method: as of `Loader`.
     """
     own = range(rank, len(items), world_size) or range(1)
-    batches = BatchSampler(own, batch_size, drop_last=False)
-    return Loader(items, items.collate, batches, num_workers=num_workers, pin_memory=pin_memory)
+    return Loader(
+        items,
+        items.collate,
+        BatchSampler(own, batch_size, drop_last=False),
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        start_method=start_method,
+    )

@@ -16,6 +16,7 @@ from torch import Tensor
 from errors import InputError
 from misc.calibration import Calibration, QueryCalibration
 from misc.reranking import k_reciprocal
+from misc.retrieval.calibration import FILE as CALIBRATION
 from misc.runtime.distributed import Processes
 from misc.search.about import About
 from misc.search.hit import Hit
@@ -27,7 +28,6 @@ from misc.search.updating import PathPatterns, Update, apply, plan_update
 from misc.search.vectors import Found, Vectors
 
 RERANKED = 100  # best hits that re-ranking puts in order
-CALIBRATION = "calibration.json"  # in the folder of a run
 
 
 class Index:
@@ -238,7 +238,7 @@ def _describe(people: PersonSearch) -> About:
         str(file),
         None if people.recipe is None else str(people.recipe.resolve()),
         people.width,
-        false_alarms=people.config.evaluation.false_alarms,
+        false_alarms=people.config.evaluation.false_alarms or About.false_alarms,
         calibration=calibration,
     )
 

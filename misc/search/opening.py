@@ -63,7 +63,9 @@ def _recipe_of(checkpoint: Checkpoint) -> str:
 def _sizes(architecture: Architecture) -> Tree:
     """The settings that a checkpoint's own architecture decides."""
     vision, text = architecture.vision, architecture.text
-    is_resnet = isinstance(vision, ResNetShape)
+    experiment: Tree = {"ss": False}  # its head's sizes are not in the weights that encode
+    if text is not None and not isinstance(architecture, ReIDArchitecture):
+        experiment["text_length"] = text.context_length
     model: Tree = {"embed_dim": architecture.embed_dim}
     if isinstance(vision, ResNetShape):
         model["last_stride"] = vision.last_stride
@@ -72,5 +74,5 @@ def _sizes(architecture: Architecture) -> Tree:
     return {
         "data": {"image_size": list(vision.image_size)},
         "model": model,
-        "experiment": {} if is_resnet or text is None else {"text_length": text.context_length},
+        "experiment": experiment,
     }

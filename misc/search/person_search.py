@@ -66,16 +66,21 @@ class PersonSearch:
         """Whether people can be described; a re-identification model takes pictures alone."""
         return self.encoder.sentences is not None
 
-    def encode_images(self, images: Sequence[str | Path | Image.Image]) -> Tensor:
+    def encode_images(self, images: Sequence[str | Path | Image.Image], workers: int = 0) -> Tensor:
         """L2-normalised features (N, D) of pictures, float32 on the CPU.
 
         Args:
             images: files, or pictures in memory.
+            workers: processes that read them; worth their start for thousands.
 
         Raises:
-            InputError: a file cannot be read.
+            InputError: a file does not exist or cannot be read.
         """
-        return self._encode(GivenPictures(images, self.encoder.transform), self.encoder.encode)
+        for image in images:
+            if not isinstance(image, Image.Image) and not Path(image).is_file():
+                raise InputError(f"{image} does not exist; give an image file")
+        pictures = GivenPictures(images, self.encoder.transform)
+        return self._encode(pictures, self.encoder.encode, workers)
 
     def encode_texts(self, sentences: Sequence[str]) -> Tensor:
         """L2-normalised features (N, D) of sentences, float32 on the CPU, in any language that the
@@ -95,7 +100,9 @@ class PersonSearch:
                 raise InputError("the description is empty; describe the person in a sentence")
         return self._encode(reading.tokenize(sentences), reading.encode)
 
-    def _encode(self, items: Items[Tensor, Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:
+    def _encode(
+        self, items: Items[Tensor, Tensor], encode: Callable[[Tensor], Tensor], workers: int = 0
+    ) -> Tensor:
         if not len(items):
             return torch.empty(0, self.width)
         return encode_items(
@@ -103,7 +110,7 @@ class PersonSearch:
             encode,
             processes=replace(self.processes, rank=0, world_size=1),  # each for itself
             precision=self.precision,
-            loading=self.loading,
+            loading=replace(self.loading, num_workers=workers),
         )
 
     @cached_property

@@ -33,10 +33,13 @@ def encode_files(
 ) -> Iterator[Rows]:
     """The files in order, some at a time; the processes share the work, and all get all rows."""
     total, rank, world_size = len(files), processes.rank, processes.world_size
+    if not total:
+        return
     loader = evaluation_loader(
         files,
         batch_size=loading.batch_size,
-        num_workers=loading.num_workers,
+        num_workers=min(loading.num_workers, total // loading.batch_size),
+        start_method="spawn",  # a fork may deadlock beside the threads of LanceDB
         pin_memory=processes.device.type == "cuda",
         rank=rank,
         world_size=world_size,

@@ -213,7 +213,6 @@ class EvaluationSettings(Section):
     # absent from older runs' config.yaml
     false_alarms: Annotated[float, Field(gt=0, lt=1)] | None = 0.01
     rerank: RerankSettings | None
-    false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.01  # as clean_captions above
 
 
 class LogSettings(Section):

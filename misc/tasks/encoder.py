@@ -19,7 +19,6 @@ from misc.tasks.starting_weights import build_tokenizer
 from misc.tasks.text.data import build_evaluation_transform
 from misc.tasks.text.model import restored_model as restored_text_model
 from model.architecture import ReIDArchitecture
-from model.weights.hash import hash_weights
 
 
 class Sentences(NamedTuple):
@@ -78,7 +77,7 @@ def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
         build_evaluation_transform(config),
         lambda images: F.normalize(model.encode_image(images).float(), dim=-1),
         Sentences(tokenize, lambda tokens: F.normalize(model.encode_text(tokens).float(), dim=-1)),
-        hash_weights(model.state_dict()),
+        model.encoder_hash(),
     )
 
 
@@ -96,4 +95,4 @@ def _build_reid_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
         return F.normalize(features.float(), dim=-1)
 
     transform = build_test_transform(config)
-    return Encoder(model, transform, encode, None, hash_weights(model.state_dict()))
+    return Encoder(model, transform, encode, None, model.encoder_hash())

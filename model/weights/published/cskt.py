@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.tuning.description import AdapterTuning, PromptTuning, Tuning
 from model.weights.key_maps import Names, rename_all, reverse
-from model.weights.published.format import PublishedFormat
+from model.weights.published.format import Geometry, PublishedFormat
 from model.weights.published.irra import from_irra, to_irra
 from model.weights.published.text_towers import text_reader
 from model.weights.sources import State
@@ -102,5 +102,6 @@ FORMAT = PublishedFormat(
     "text_to_image",
     recognises=lambda names: LANDMARK in names,
     read=text_reader(from_cskt, 0.02, LANDMARKS, read_tuning),
+    geometries=(Geometry((384, 128)),),
     cleans_captions=False,
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from model.weights.key_maps import Names, join_in_proj, rename_all, reverse, split_in_proj
-from model.weights.published.format import PublishedFormat
+from model.weights.published.format import Geometry, PublishedFormat
 from model.weights.published.text_towers import DECODER, text_reader
 from model.weights.sources import State
 
@@ -37,5 +37,6 @@ FORMAT = PublishedFormat(
     "text_to_image",
     recognises=lambda names: "base_model.token_embedding.weight" in names,
     read=text_reader(from_irra, temperature=0.02),  # a constant outside the weights
+    geometries=(Geometry((384, 128)),),
     cleans_captions=False,
 )

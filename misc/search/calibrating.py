@@ -1,0 +1,54 @@
+"""The calibration of an index's model on pictures that somebody has described."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from misc.calibration import Calibration
+from misc.datasets.text_annotations import TextPicture
+from misc.datasets.text_person import read_text_person
+from misc.retrieval.calibration import calibrate
+from misc.retrieval.features import Features
+from misc.search.person_search import PersonSearch
+
+
+def read_described(annotations: str, images: Path | None) -> list[TextPicture]:
+    """All pictures of an annotation file or folder, whatever their split, with full paths.
+
+    Args:
+        images: the folder that paths are relative to; None: that of the annotations.
+
+    Raises:
+        InputError: as `read_text_person` does.
+    """
+    root = images or Path(annotations).parent
+    splits = read_text_person(annotations, str(root)).splits
+    return [picture for pictures in splits.values() for picture in pictures]
+
+
+def calibrate_model(people: PersonSearch, pictures: Sequence[TextPicture]) -> Calibration:
+    """The calibration of a model; a re-identification model's is of queries by picture alone.
+
+    Raises:
+        InputError: a picture cannot be read, or they show too few people.
+    """
+    workers = min(8, os.cpu_count() or 1)
+    image = people.encode_images([picture.path for picture in pictures], workers=workers)
+    described = [
+        (caption, picture.identity) for picture in pictures for caption in picture.captions
+    ]
+    captions = [caption for caption, _ in described] if people.reads_text else []
+    ids = [identity for _, identity in described] if people.reads_text else []
+    return calibrate(
+        Features(
+            image=image,
+            text=people.encode_texts(captions) if captions else image[:0],
+            image_ids=torch.tensor([picture.identity for picture in pictures]),
+            text_ids=torch.tensor(ids, dtype=torch.long),
+            image_paths=tuple(picture.path for picture in pictures),
+            captions=tuple(captions),
+            model_hash=people.encoder.model_hash,
+        )
+    )

@@ -1,0 +1,51 @@
+"""The command that calibrates an index on described pictures."""
+
+import argparse
+from pathlib import Path
+
+from misc.runtime.script import share
+from misc.search.commands.base import Command
+
+
+class Calibrate(Command):
+    """`search.py calibrate`."""
+
+    name = "calibrate"
+    summary = "find the score of an index from which on a hit counts as a match"
+    example = """\
+python search.py calibrate --index people.index --annotations captions.csv --images pictures"""
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--index", required=True, metavar="INDEX", help="the index; its pictures do not matter")
+        known = (
+            "described pictures of at least two people: captions.csv, a JSON file or folder as for "
+            "data.annotation_file, or a folder of people, people/<name>/*.jpg (queries by picture "
+            "alone); the more the better, and none that the model was trained on"
+        )
+        add("--annotations", required=True, metavar="PATH", help=known)
+        known = "folder that their paths are relative to (default: that of the annotations)"
+        add("--images", type=Path, metavar="DIR", help=known)
+        known = "share of searches in vain that may be answered with a match (default: the index's)"
+        add("--false-alarms", type=share, metavar="SHARE", help=known)
+        known = "a run's folder or a checkpoint, if it is no longer where it was"
+        add("--checkpoint", metavar="PATH", help=known)
+        add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+
+    def run(self, options: argparse.Namespace) -> int | None:
+        from misc.retrieval.calibration import write_calibration
+        from misc.runtime.recorder import start_logging
+        from misc.search.calibrating import calibrate_model, read_described
+        from misc.search.index import open_index
+        from misc.search.table import is_local
+
+        start_logging(active=True)
+        index = open_index(options.index, options.checkpoint, options.device)
+        pictures = read_described(options.annotations, options.images)
+        calibration = calibrate_model(index.people, pictures)
+        index.set_calibration(calibration)
+        if options.false_alarms is not None:
+            index.set_false_alarms(options.false_alarms)
+        if is_local(options.index):
+            write_calibration(Path(options.index), calibration, index.about.false_alarms)
+        return 0

@@ -1,0 +1,271 @@
+"""The index: what it holds after changes of a folder, and what it finds."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from errors import InputError
+from misc.calibration import Calibration
+from misc.reranking import k_reciprocal
+from misc.search.index import Index, open_index
+from misc.search.person_search import PersonSearch
+from tests.search.conftest import train
+
+WORDS = "a woman in a red coat"
+
+
+def files_of(folder: Path) -> list[str]:
+    return [str(file) for file in sorted(folder.rglob("*.jpg"))]
+
+
+def brute_force(people: PersonSearch, files: list[str], query: torch.Tensor, top: int):
+    """Paths and scores by comparing with every file."""
+    scores = people.encode_images(files) @ query
+    best = scores.argsort(descending=True, stable=True)[:top]
+    return [files[row] for row in best.tolist()], scores[best].tolist()
+
+
+def touch_later(file: Path) -> None:
+    """Give a file another time, whatever the resolution of the clock."""
+    status = file.stat()
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+
+
+@pytest.mark.parametrize("kind", ["words", "picture", "both"])
+def test_hits_are_those_of_a_comparison_with_all(index, people, pictures, kind):
+    files = files_of(pictures)
+    text, image = WORDS if kind != "picture" else None, files[4] if kind != "words" else None
+    parts = [people.encode_texts([text])[0]] if text else []
+    parts += [people.encode_images([image])[0]] if image else []
+    query = torch.nn.functional.normalize(sum(parts), dim=0)
+    paths, scores = brute_force(people, files, query, 12)
+    hits = index.search(text, image, top=12)
+    assert [hit.path for hit in hits] == paths
+    assert [hit.score for hit in hits] == pytest.approx(scores, abs=1e-6)
+
+
+def test_the_weight_is_of_the_words(index, pictures):
+    image = files_of(pictures)[4]
+    alone = [index.search(WORDS), index.search(image=image)]
+    mixed = [index.search(WORDS, image, weight=weight) for weight in (1.0, 0.0)]
+    paths = [[hit.path for hit in hits] for hits in (*alone, *mixed)]
+    assert paths[:2] == paths[2:]
+    with pytest.raises(InputError, match="from 0 to 1"):
+        index.search(WORDS, image, weight=2)
+
+
+def test_only_what_is_new_or_changed_is_encoded(index, people, pictures, pedestrians):
+    again = index.add(pictures, workers=0)
+    assert (again.encoded, again.removed, again.unchanged) == (0, 0, 30)
+    files = [Path(file) for file in files_of(pictures)]
+    others = sorted(Path(pedestrians.image_root).rglob("*.jpg"))[30:]
+    for number in range(10):
+        shutil.copyfile(others[number], pictures / f"new{number}.jpg")
+    for number, file in enumerate(files[:5]):
+        shutil.copyfile(others[10 + number], file)
+    for file in files[5:10]:
+        file.unlink()
+    touch_later(files[20])  # the same content
+    update = index.add(pictures, workers=0)
+    assert (update.added, update.changed, update.removed, update.unchanged) == (10, 5, 5, 20)
+    assert len(index) == 35
+    query = people.encode_texts([WORDS])[0]
+    paths, scores = brute_force(people, files_of(pictures), query, 35)
+    hits = index.search(WORDS, top=100)
+    assert [hit.path for hit in hits] == paths
+    assert [hit.score for hit in hits] == pytest.approx(scores, abs=1e-6)
+    assert index.add(pictures, workers=0).unchanged == 35
+
+
+def test_a_second_folder_leaves_the_first_alone(index, pictures, tmp_path):
+    shutil.copytree(pictures / "cam1", tmp_path / "more")
+    update = index.add(tmp_path / "more", workers=0)
+    assert (update.added, update.removed, len(index)) == (15, 0, 45)
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(index, pictures):
+    first = Path(files_of(pictures)[0])
+    first.write_bytes(first.read_bytes()[:100])
+    (pictures / "text.png").write_text("no picture")
+    (pictures / "notes.txt").write_text("no picture, and not taken for one")
+    (pictures / ".hidden.jpg").write_text("no picture, and hidden")
+    update = index.add(pictures, workers=0)
+    assert [reason.split()[1] for reason in update.unreadable] == [
+        str(pictures / "text.png"),
+        str(first),
+    ]
+    assert len(index) == 29
+    assert str(first) not in {hit.path for hit in index.search(WORDS, top=100)}
+
+
+def test_fields_of_paths_can_be_filtered_by(people, tmp_path, pictures):
+    for number, file in enumerate(files_of(pictures)):
+        Path(file).rename(pictures / f"c{number % 3}_20260101_{number % 24:02}0000_{number}.jpg")
+    index = people.index(tmp_path / "index")
+    index.add(pictures, camera=r"c(\d)_", time=r"\d{8}_\d{6}", workers=0)
+    hits = index.search(WORDS, top=100, where="camera = 2 and time > '2026-01-01 20:30'")
+    assert {(hit.camera, hit.time) for hit in hits} == {(2, "2026-01-01 23:00:00")}
+    assert index.search(WORDS, where="camera = 7") == []
+    # A later run without the patterns uses them again; another pattern encodes nothing anew.
+    assert index.add(pictures, workers=0).encoded == 0
+    assert {hit.camera for hit in index.search(WORDS, top=100)} == {0, 1, 2}
+    assert index.add(pictures, camera=r"_(\d+)\.jpg", workers=0).encoded == 0
+    assert {hit.camera for hit in index.search(WORDS, top=100)} == {*range(30)}
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ("kamera = 3", "there is no column kamera"),
+        ("camera =", "Expected"),
+        ("camera = 'hall'", "hall.* is not what its column holds"),
+        ("camera", "cannot be understood"),
+    ],
+)
+def test_a_condition_that_is_none_names_the_columns(index, where, reason):
+    with pytest.raises(InputError, match=rf"{reason}.*columns are path, size, camera"):
+        index.search(WORDS, where=where)
+
+
+def write_crops(folder: Path, files: list[str]) -> None:
+    """Records of two tracks, by turns, for all files but the last two."""
+    lines = [
+        {
+            "path": Path(file).relative_to(folder).as_posix(),
+            "video": "walk.mp4",
+            "camera": 9,
+            "frame": number,
+            "seconds": number / 10,
+            "time": f"2026-01-01 08:00:{number:02}",
+            "box": [1.1, 2.2, 30.3, 60.6],
+            "score": 0.9,
+            "track": number % 2,
+        }
+        for number, file in enumerate(files[:-2])
+    ]
+    (folder / "crops.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+
+
+def test_records_of_crops_are_read(people, tmp_path, pictures):
+    files = files_of(pictures)
+    write_crops(pictures, files)
+    index = people.index(tmp_path / "index")
+    assert index.add(pictures, workers=0).added == 30
+    hits = index.search(WORDS, top=100)
+    known = next(hit for hit in hits if hit.path == files[3])
+    assert (known.camera, known.video, known.frame, known.track) == (9, "walk.mp4", 3, 1)
+    assert (known.time, known.seconds, known.box) == (
+        "2026-01-01 08:00:03",
+        0.3,
+        (1.1, 2.2, 30.3, 60.6),
+    )
+    assert index.add(pictures, workers=0).unchanged == 30
+    best = {hit.track: hit.path for hit in reversed(hits) if hit.track is not None}
+    one_each = index.search(WORDS, top=3, per_track=True)
+    assert {h.path for h in one_each if h.track is not None} <= {*best.values()}
+    assert len(index.search(WORDS, top=100, per_track=True)) == 2 + 2
+
+
+def test_a_damaged_record_is_named(people, tmp_path, pictures):
+    (pictures / "crops.jsonl").write_text('{"path": 3}\n')
+    with pytest.raises(InputError, match=r"crops\.jsonl, line 1"):
+        people.index(tmp_path / "index").add(pictures, workers=0)
+
+
+def test_reranking_changes_the_order_alone(index, people, pictures):
+    plain = index.search(WORDS, top=30)
+    again = index.search(WORDS, top=30, rerank=True)
+    gallery = people.encode_images([hit.path for hit in plain])
+    order = k_reciprocal(people.encode_texts([WORDS]), gallery)[0].argsort()
+    assert [hit.path for hit in again] == [plain[row].path for row in order.tolist()]
+    assert {hit.path: hit.score for hit in again} == {hit.path: hit.score for hit in plain}
+    assert index.search(WORDS, top=5, rerank=True) == again[:5]
+
+
+def test_half_precision_takes_half_the_room(index, people, tmp_path, pictures):
+    half = people.index(tmp_path / "half", half=True)
+    half.add(pictures, workers=0)
+    assert half.table.bytes_per_value == 2
+    assert index.table.bytes_per_value == 4
+    scores = {hit.path: hit.score for hit in index.search(WORDS, top=100)}
+    for hit in half.search(WORDS, top=100):
+        assert hit.score == pytest.approx(scores[hit.path], abs=1e-3)
+
+
+def test_an_open_index_sees_what_another_process_adds(index, people, pictures, tmp_path):
+    assert len(index.search(WORDS, top=100)) == 30
+    shutil.copytree(pictures, tmp_path / "more")
+    people.index(index.table.location).add(tmp_path / "more", workers=0)
+    assert len(index.search(WORDS, top=100)) == 60
+
+
+def test_the_calibration_of_the_run_goes_along(index, run_folder):
+    calibration = Calibration.load(run_folder / "calibration.json")
+    assert index.threshold("words") == calibration.kinds["words"].threshold(0.01, 30)
+    assert index.threshold("words", 0.1) < index.threshold("words", 0.01)
+    hits = index.search(WORDS, top=30)
+    threshold = index.threshold("words")
+    assert [hit.matched for hit in hits] == [hit.score >= threshold for hit in hits]
+    middle = hits[10].score
+    judged = index.search(WORDS, top=30, threshold=middle)
+    assert [hit.matched for hit in judged] == [True] * 11 + [False] * 19
+    image = hits[0].path
+    assert index.search(WORDS, image, weight=0.3)[0].matched is None
+
+
+def test_an_index_without_a_calibration_judges_nothing(run_folder, tmp_path, pictures):
+    shutil.copytree(run_folder, tmp_path / "run")
+    (tmp_path / "run" / "calibration.json").unlink()
+    index = PersonSearch(tmp_path / "run", "cpu").index(tmp_path / "index")
+    index.add(pictures, workers=0)
+    assert {hit.matched for hit in index.search(WORDS)} == {None}
+    index.set_calibration(Calibration.load(run_folder / "calibration.json"))
+    assert None not in {hit.matched for hit in index.search(WORDS)}
+    again = open_index(index.table.location)
+    assert again.threshold("words") == index.threshold("words")
+
+
+def test_another_model_is_refused_by_name(index, tmp_path, places):
+    other = train(tmp_path / "other", *places, "misc.seed=1")
+    with pytest.raises(InputError, match=r"another model, .*small.*and not with .*other"):
+        PersonSearch(other, "cpu").index(index.table.location)
+    with pytest.raises(InputError, match="another model"):
+        open_index(index.table.location, other)
+
+
+def test_a_model_that_has_moved_is_asked_for(index, run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "moved")
+    moved = PersonSearch(tmp_path / "moved", "cpu").index(tmp_path / "index")
+    shutil.move(tmp_path / "moved", tmp_path / "there")
+    with pytest.raises(InputError, match=r"moved.* does not exist; give --checkpoint"):
+        open_index(moved.table.location)
+    assert open_index(moved.table.location, tmp_path / "there").about == moved.about
+
+
+def test_no_index(tmp_path):
+    with pytest.raises(InputError, match="is not an index"):
+        open_index(str(tmp_path / "nothing"))
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_folder_without_pictures_leaves_the_index_as_it_is(index, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="has no pictures"):
+        index.add(tmp_path / "empty", workers=0)
+    with pytest.raises(InputError, match="is not a folder"):
+        index.add(tmp_path / "nowhere", workers=0)
+    assert len(index) == 30
+
+
+def test_a_pattern_that_finds_no_number_changes_nothing(index, pictures):
+    with pytest.raises(InputError, match="not a whole number"):
+        index.add(pictures, camera=r"(cam)", workers=0)
+    with pytest.raises(InputError, match="not a regular expression"):
+        index.add(pictures, camera="(", workers=0)
+    assert len(index) == 30
+    assert isinstance(index, Index)
+    assert open_index(index.table.location).about.camera == r"cam(\d)"
