@@ -105,7 +105,7 @@ def _origin(options: argparse.Namespace, file: Path) -> "Origin":
 def _sources(
     options: argparse.Namespace, videos: "Sequence[Video]"
 ) -> "Sequence[MOTBoxes | Detector]":
-    """What gives the boxes of each video."""
+    """The source of the boxes of each video."""
     from misc.search.footage.mot import read_mot
 
     if options.detector:
