@@ -9,13 +9,21 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from errors import InputError
 from misc.runtime.script import Parser
 from misc.search.commands.base import Command
 from misc.search.commands.crop import Crop
+from misc.search.commands.index import BuildIndex
+from misc.search.commands.query import Find
 
-COMMANDS: tuple[type[Command], ...] = (Crop,)
+if TYPE_CHECKING:
+    from misc.search.person_search import PersonSearch
+
+__all__ = ["PersonSearch", "main", "parse"]
+
+COMMANDS: tuple[type[Command], ...] = (BuildIndex, Crop, Find)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +61,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         command.add_options(own)
         own.set_defaults(command=command)
     return parser.parse_args(arguments)
+
+
+def __getattr__(name: str) -> "type[PersonSearch]":
+    """`PersonSearch`, imported when it is asked for: the commands' help does without torch."""
+    if name != "PersonSearch":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from misc.search.person_search import PersonSearch
+
+    return PersonSearch
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def processes(device: str | None = None, backend: str = "auto") -> Iterator[Proc
         InputError: if the device does not exist, or this machine has fewer GPUs than processes.
     """
     world_size = int(os.environ.get("WORLD_SIZE", 1))
-    own_device = _device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
+    own_device = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
     if backend == "auto":
         backend = "nccl" if own_device.type == "cuda" else "gloo"
     if backend == "nccl" and own_device.type == "cpu":
@@ -122,7 +122,15 @@ def processes(device: str | None = None, backend: str = "auto") -> Iterator[Proc
         dist.destroy_process_group()
 
 
-def _device(name: str | None, local_rank: int, world_size: int) -> torch.device:
+def choose_device(name: str | None, local_rank: int = 0, world_size: int = 1) -> torch.device:
+    """The device of a process.
+
+    Args:
+        name: `cuda`, `cuda:1`, `cpu`, ...; None: a GPU if there is one.
+
+    Raises:
+        InputError: it does not exist.
+    """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError:

@@ -57,3 +57,14 @@ def positive(word: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 1")
     return number
+
+
+def share(word: str) -> float:
+    """The type of an option that is a share: a number between 0 and 1."""
+    try:
+        number = float(word)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number between 0 and 1")
+    return number

@@ -211,6 +211,7 @@ class EvaluationSettings(Section):
     chunk: Count
     ranked_lists: Natural
     rerank: RerankSettings | None
+    false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.01  # as clean_captions above
 
 
 class LogSettings(Section):

@@ -1,6 +1,7 @@
 """Ranked lists, seen: the pixels of frames and marks, the rows of the index."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,10 @@ from PIL import Image, ImageColor
 
 from errors import InputError
 from misc.datasets.pictures import read_picture
-from misc.retrieval import ranked_lists as drawing
+from misc.retrieval import cells as drawing
+from misc.retrieval.cells import CAPTION_WIDTH, FRAME, GAP, HEIGHT, MARGIN, RIGHT, WRONG
 from misc.retrieval.ranked_lists import (
-    CAPTION_WIDTH,
-    FRAME,
-    GAP,
-    HEIGHT,
     INDEX,
-    MARGIN,
-    RIGHT,
-    WRONG,
     Found,
     RankedList,
     draw_ranked_list,
@@ -182,10 +177,14 @@ def test_a_caption_is_wrapped_between_words():
     assert " ".join(lines) == caption
 
 
-def test_what_no_font_has_is_left_to_the_index(monkeypatch):
+def test_a_package_is_recommended_for_what_no_font_has(monkeypatch, caplog):
     monkeypatch.setattr(drawing, "_system_fonts", lambda size: [])
-    _, lines = drawing._fit(CHINESE, 300, 200)
-    assert " ".join(lines) == f"…T…, … ({INDEX} has it in full)"
+    monkeypatch.setattr(logging.getLogger("misc"), "propagate", True)
+    drawing._recommend_font.cache_clear()
+    for _ in range(2):
+        _, lines = drawing._fit(CHINESE, 300, 200)
+        assert " ".join(lines) == "…T…, …"
+    assert [record.message.count("fonts-noto-cjk") for record in caplog.records] == [1]
 
 
 def test_files_are_numbered_and_indexed(tmp_path, ranked):

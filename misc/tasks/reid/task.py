@@ -94,7 +94,7 @@ class ReIDTask(Task[CLIPReID]):
         def encode_pictures() -> None:
             model.eval()
             features.features = encode_items(
-                ReIDItems(pictures, self._test_transform()),
+                ReIDItems(pictures, build_test_transform(self.config)),
                 lambda batch: model.project_image(batch.images),
                 processes=processes,
                 precision=self.precision,
@@ -160,14 +160,15 @@ class ReIDTask(Task[CLIPReID]):
         dataset, is_trained = self.data.tests[test_set]
         return ImageRetrieval(
             dataset,
-            self._test_transform(),
+            build_test_transform(self.config),
             loading=self.loading,
             knows_cameras=self.knows_cameras and is_trained,
             flip=self.config.reid.flip,
             seed=self.config.misc.seed,
         )
 
-    def _test_transform(self) -> EvaluationTransform:
-        data = self.config.data
-        resampling = RESAMPLING[data.test_resampling]
-        return EvaluationTransform(data.image_size, data.normalize, resampling)
+
+def build_test_transform(config: Config) -> EvaluationTransform:
+    """The preparation of pictures for an evaluation."""
+    data = config.data
+    return EvaluationTransform(data.image_size, data.normalize, RESAMPLING[data.test_resampling])

@@ -1,0 +1,92 @@
+"""The command that brings pictures into an index."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from misc.runtime.script import positive, share
+from misc.search.commands.base import Command
+from misc.search.path_fields import add_path_fields
+
+if TYPE_CHECKING:
+    from misc.search.index import Index
+    from misc.search.query import Kind
+
+
+class BuildIndex(Command):
+    """`search.py index`."""
+
+    name = "index"
+    summary = "bring the pictures of a folder into an index; again: only what is new or changed"
+    example = """\
+python search.py index --checkpoint runs/demo-... --images pictures --output people.index
+torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --output ..."""
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
+        known = "a run's folder or a checkpoint (default, for an index that exists: its own)"
+        add("--checkpoint", metavar="PATH", help=known)
+        add("--config", metavar="FILE", help="recipe in place of the run's; for published weights")
+        known = "folder of pictures, with all folders below; crops.jsonl files are read"
+        add("--images", type=Path, metavar="DIR", required=True, help=known)
+        known = "the index: a folder, or a URI that Lance reads, such as s3://bucket/people"
+        add("--output", metavar="INDEX", required=True, help=known)
+        add_path_fields(parser)
+        add("--half", action="store_true", help="new index: features in float16, half the size")
+        known = "build Lance's approximate index, above 100,000 pictures, and print its recall"
+        add("--approximate", action="store_true", help=known)
+        known = "share of searches in vain that may be answered with a match (default: the run's)"
+        add("--false-alarms", type=share, metavar="SHARE", help=known)
+        known = "pictures encoded at once by a process, and lost if it is killed (default: 64)"
+        add("--batch-size", type=positive, metavar="N", help=known)
+        known = "processes that read pictures (default: one a core, up to 8)"
+        add("--workers", type=int, metavar="N", help=known)
+        add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+
+    def run(self, options: argparse.Namespace) -> int | None:
+        from misc.runtime.distributed import processes
+        from misc.runtime.recorder import start_logging
+        from misc.search.approximate import build_approximate
+        from misc.search.index import open_index
+        from misc.search.listing import check_folder
+        from misc.search.person_search import PersonSearch
+
+        check_folder(options.images)  # before a model is loaded and an index made
+        with processes(options.device) as own:
+            start_logging(own.is_main)
+            if options.checkpoint is None:
+                index = open_index(options.output, processes=own)
+            else:
+                people = PersonSearch(options.checkpoint, config=options.config, processes=own)
+                index = people.index(options.output, half=options.half)
+            update = index.add(
+                options.images,
+                camera=options.camera and options.camera.pattern,
+                time=options.time and options.time.pattern,
+                batch_size=options.batch_size,
+                workers=options.workers,
+            )
+            if not own.is_main:
+                return 0
+            if options.false_alarms is not None:
+                index.set_false_alarms(options.false_alarms)
+            for reason in update.unreadable:
+                print(f"skipped: {reason}", file=sys.stderr)
+            print(f"{options.output}: {len(index):,} pictures; {update}")
+            print(_threshold_line(index))
+            if options.approximate:
+                print(build_approximate(index))
+        return 0
+
+
+def _threshold_line(index: "Index") -> str:
+    """The threshold of a match, in a sentence."""
+    kind: Kind = "words" if index.people.reads_text else "picture"
+    threshold, share = index.threshold(kind), index.about.false_alarms
+    if threshold is None:
+        return (
+            "Not calibrated: every search ends in hits, also where the person is not there; "
+            "calibrate with `search.py calibrate`"
+        )
+    return f"A hit by {kind} counts as a match from {threshold:.3f} on ({share:.1%} false alarms)"

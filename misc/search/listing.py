@@ -1,0 +1,56 @@
+"""The picture files of a folder."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file as the file system describes it."""
+
+    path: str  # absolute, with forward slashes
+    size: int  # bytes
+    modified: int  # nanoseconds since 1970
+
+
+def check_folder(folder: Path) -> None:
+    """Check that there is a picture in a folder.
+
+    Raises:
+        InputError: the folder does not exist, cannot be read, or has no pictures.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give a folder of pictures")
+    if next(_walk(folder.resolve()), None) is None:
+        raise InputError(f"{folder} has no pictures ({', '.join(SUFFIXES)}); give another folder")
+
+
+def list_pictures(folder: Path) -> list[FoundFile]:
+    """The pictures in a folder and all folders below, by path; hidden ones are left out.
+
+    Raises:
+        InputError: as `check_folder` does.
+    """
+    check_folder(folder)
+    return sorted(_walk(folder.resolve()), key=lambda file: file.path)
+
+
+def _walk(folder: Path) -> Iterator[FoundFile]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"the folder {error.filename} cannot be read ({error.strerror})")
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.startswith(".") or not name.lower().endswith(SUFFIXES):
+                continue
+            file = Path(parent, name)
+            if file.is_file():  # and no dangling link
+                status = file.stat()
+                yield FoundFile(file.as_posix(), status.st_size, status.st_mtime_ns)

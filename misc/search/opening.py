@@ -1,0 +1,76 @@
+"""A trained model's checkpoint and configuration, from the path of either or of its run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import options
+from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
+from misc.settings.merging import Layer
+from misc.settings.recipes import RECIPES
+from misc.settings.sections import Config
+from misc.tasks.starting_weights import geometry
+from model.architecture import Architecture, ReIDArchitecture
+from model.resnet import ResNetShape
+from model.trees import Tree
+from model.weights.published.format import Geometry, PublishedFormat
+
+# How each public project prepares the pictures of an evaluation, beyond its recipe here.
+PREPARATION: dict[str, Tree] = {
+    "IRRA": {"data": {"normalize": "clip", "test_resampling": "bilinear"}}
+}
+
+
+class Opened(NamedTuple):
+    """A checkpoint and the configuration to load it with."""
+
+    checkpoint: Checkpoint
+    config: Config
+
+
+def open_model(path: Path, recipe: Path | None = None) -> Opened:
+    """Read a checkpoint, or the best one in a run's folder.
+
+    Args:
+        recipe: in place of the configuration saved with the run; for a published checkpoint whose
+            sizes are not its project's.
+
+    Raises:
+        InputError: as `open_checkpoint` does, or the recipe is not for the checkpoint's task.
+    """
+    command = options.parse(["--config", str(recipe)] if recipe else [])
+
+    def asked_geometry(_: PublishedFormat) -> Geometry:
+        return geometry(command.configure()) if recipe else Geometry()
+
+    checkpoint = open_checkpoint(path, BEST, LAST, geometry=asked_geometry, any_size=recipe is None)
+    if checkpoint.published and recipe is None:
+        command = options.parse(["--config", str(RECIPES / _recipe_of(checkpoint))])
+        settings = (PREPARATION.get(checkpoint.recipe, {}), _sizes(checkpoint.architecture))
+        layers = tuple(Layer(tree, f"the checkpoint {checkpoint.file}") for tree in settings)
+        command = replace(command, overrides=layers)
+    return Opened(checkpoint, command.configure(checkpoint.config, checkpoint.project_settings))
+
+
+def _recipe_of(checkpoint: Checkpoint) -> str:
+    """The recipe of a published checkpoint."""
+    if isinstance(checkpoint.architecture, ReIDArchitecture):
+        is_resnet = isinstance(checkpoint.architecture.vision, ResNetShape)
+        return "clipreid_cnn.yaml" if is_resnet else "clipreid_vit.yaml"
+    return "cskt.yaml" if checkpoint.recipe == "CSKT" else "config.yaml"
+
+
+def _sizes(architecture: Architecture) -> Tree:
+    """The settings that a checkpoint's own architecture decides."""
+    vision, text = architecture.vision, architecture.text
+    is_resnet = isinstance(vision, ResNetShape)
+    model: Tree = {"embed_dim": architecture.embed_dim}
+    if isinstance(vision, ResNetShape):
+        model["last_stride"] = vision.last_stride
+    else:
+        model["stride"] = vision.stride
+    return {
+        "data": {"image_size": list(vision.image_size)},
+        "model": model,
+        "experiment": {} if is_resnet or text is None else {"text_length": text.context_length},
+    }

@@ -1,0 +1,126 @@
+"""A trained model that encodes pictures and sentences to be compared with one another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from errors import InputError
+from misc.data.loader import Items
+from misc.retrieval.base import Loading, encode_items
+from misc.runtime.distributed import Processes, choose_device
+from misc.runtime.precision import Precision
+from misc.search.opening import open_model
+from misc.search.picture_batches import GivenPictures
+from misc.tasks.encoder import build_encoder
+
+if TYPE_CHECKING:
+    from misc.search.index import Index
+
+BATCH = 64
+
+
+class PersonSearch:
+    """A trained model that finds people, by words or by a picture.
+
+    >>> people = PersonSearch("runs/demo-20260101-120000")
+    >>> gallery = people.encode_images(["1.jpg", "2.jpg"])            # (2, D)
+    >>> query = people.encode_texts(["a woman in a red coat"])        # (1, D)
+    >>> (query @ gallery.T).argmax()
+
+    Args:
+        run_or_checkpoint: a run's folder (its best checkpoint), or a checkpoint, of this project or
+            of a published one.
+        device: `cpu`, `cuda`, `cuda:1`, ...; None: a GPU if there is one.
+        config: a recipe in place of the configuration that the run was saved with.
+        processes: share the encoding of an index, under torchrun; None: this process alone.
+
+    Raises:
+        InputError: the checkpoint cannot be read, or its weights do not fit the configuration.
+    """
+
+    def __init__(
+        self,
+        run_or_checkpoint: str | Path,
+        device: str | None = None,
+        *,
+        config: str | Path | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.processes = processes or Processes(0, 1, choose_device(device))
+        opened = open_model(Path(run_or_checkpoint), None if config is None else Path(config))
+        self.checkpoint, self.config = opened
+        self.recipe = None if config is None else Path(config)
+        self.encoder = build_encoder(self.config, self.checkpoint)
+        self.encoder.model.to(self.processes.device)
+        self.precision = Precision(self.config.experiment.precision, self.processes.device)
+        self.loading = Loading(batch_size=BATCH, num_workers=0, chunk=self.config.evaluation.chunk)
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether people can be described; a re-identification model takes pictures alone."""
+        return self.encoder.sentences is not None
+
+    def encode_images(self, images: Sequence[str | Path | Image.Image]) -> Tensor:
+        """L2-normalised features (N, D) of pictures, float32 on the CPU.
+
+        Args:
+            images: files, or pictures in memory.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        return self._encode(GivenPictures(images, self.encoder.transform), self.encoder.encode)
+
+    def encode_texts(self, sentences: Sequence[str]) -> Tensor:
+        """L2-normalised features (N, D) of sentences, float32 on the CPU, in any language that the
+        backbone reads.
+
+        Raises:
+            InputError: the model reads no text, or a sentence has no words.
+        """
+        reading = self.encoder.sentences
+        if reading is None:
+            raise InputError(
+                f"{self.checkpoint.file} is a re-identification model and cannot search by text: "
+                "give a picture"
+            )
+        for sentence in sentences:
+            if not sentence.strip():
+                raise InputError("the description is empty; describe the person in a sentence")
+        return self._encode(reading.tokenize(sentences), reading.encode)
+
+    def _encode(self, items: Items[Tensor, Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:
+        if not len(items):
+            return torch.empty(0, self.width)
+        return encode_items(
+            items,
+            encode,
+            processes=replace(self.processes, rank=0, world_size=1),  # each for itself
+            precision=self.precision,
+            loading=self.loading,
+        )
+
+    @cached_property
+    def width(self) -> int:
+        """D, the number of values of a feature."""
+        return self.encode_images([Image.new("RGB", (8, 16))]).shape[1]
+
+    def index(self, location: str | Path, *, half: bool = False) -> "Index":
+        """The index at a location, a new one if there is none.
+
+        Args:
+            location: a folder, or a URI that Lance reads, such as `s3://bucket/people`.
+            half: store features as float16: half the size, scores to three digits.
+
+        Raises:
+            InputError: the index is of another model, or cannot be read or made.
+        """
+        from misc.search.index import Index
+
+        return Index.open(str(location), self, half=half)

@@ -1,0 +1,60 @@
+"""A query of an index, by words, a picture, or both."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from errors import InputError
+from misc.search.person_search import PersonSearch
+
+Kind = Literal["words", "picture", "both"]  # as the kinds of a calibration
+WEIGHT = 0.5  # of the words beside a picture, in a calibration of both, too
+
+
+@dataclass(frozen=True)
+class Query:
+    """A person to find.
+
+    Args:
+        text: a description.
+        image: a file, or a picture in memory.
+        weight: of the words, from 0 to 1, where there is a picture as well.
+
+    Raises:
+        InputError: there are neither words nor a picture, or the weight is out of range.
+    """
+
+    text: str | None = None
+    image: str | Path | Image.Image | None = None
+    weight: float = WEIGHT
+
+    def __post_init__(self) -> None:
+        if self.text is None and self.image is None:
+            raise InputError("the query is empty; describe a person in words, or give a picture")
+        if not 0 <= self.weight <= 1:
+            raise InputError(f"the weight of the words is {self.weight}; give one from 0 to 1")
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of query that a calibration is for; None: both in other proportions."""
+        if self.image is None:
+            return "words"
+        if self.text is None:
+            return "picture"
+        return "both" if self.weight == WEIGHT else None
+
+    def encode(self, people: PersonSearch) -> Tensor:
+        """The feature to compare pictures with, (D,), L2-normalised.
+
+        Raises:
+            InputError: the model reads no text, or the picture cannot be read.
+        """
+        words = [] if self.text is None else [people.encode_texts([self.text])[0]]
+        picture = [] if self.image is None else [people.encode_images([self.image])[0]]
+        if words and picture:
+            return F.normalize(self.weight * words[0] + (1 - self.weight) * picture[0], dim=0)
+        return (words or picture)[0]

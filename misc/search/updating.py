@@ -1,0 +1,223 @@
+"""An update of an index: the pictures of a folder against the rows of its table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from re import Pattern
+
+import numpy as np
+from tqdm import tqdm
+
+from errors import InputError
+from misc.datasets.pictures import read_picture
+from misc.retrieval.base import Loading
+from misc.search.footage.records import CROPS_FILE, CropRecord, read_crops
+from misc.search.listing import FoundFile, list_pictures
+from misc.search.path_fields import read_camera, read_time
+from misc.search.person_search import PersonSearch
+from misc.search.picture_batches import PictureFiles, digest
+from misc.search.streaming import Rows, encode_files
+from misc.search.table import PictureTable, Row
+
+COMPACTION = 200  # commits; each makes a small file
+
+
+@dataclass
+class Update:
+    """The numbers of pictures that an update added, changed, dropped and left as they were, and
+    the files that could not be read, each with the reason.
+    """
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def encoded(self) -> int:
+        """Pictures that were encoded."""
+        return self.added + self.changed
+
+    def __str__(self) -> str:
+        counts = {
+            "added": self.added,
+            "changed": self.changed,
+            "removed": self.removed,
+            "unchanged": self.unchanged,
+            "unreadable": len(self.unreadable),
+        }
+        return ", ".join(f"{number:,} {what}" for what, number in counts.items())
+
+
+@dataclass(frozen=True)
+class PathPatterns:
+    """Regular expressions that read a camera's number and a time out of paths."""
+
+    camera: Pattern[str] | None = None
+    time: Pattern[str] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The work of an update.
+
+    Args:
+        encode: rows without a hash, of new files first, then of changed ones.
+        new: number of new files.
+        describe: rows whose feature stays, but whose metadata have changed.
+        remove: paths of files that are gone.
+    """
+
+    encode: Sequence[Row]
+    new: int
+    describe: Sequence[Row]
+    remove: Sequence[str]
+    unchanged: int
+
+
+def plan_update(folder: Path, known: Mapping[str, Row], patterns: PathPatterns) -> Plan:
+    """Compare the pictures of a folder with the rows of an index.
+
+    A file of the same size and time is taken for unchanged; of any other the content decides.
+
+    Args:
+        known: rows by path, of this folder and others.
+
+    Raises:
+        InputError: the folder has no pictures, or what a pattern finds is no camera or time.
+    """
+    files = list_pictures(folder)
+    records = _read_records(folder, files)
+    new, changed, described = [], [], []
+    for file in files:
+        row, before = _row(file, patterns, records.get(file.path)), known.get(file.path)
+        if before is None:
+            new.append(row)
+        elif _is_same_file(file, before):
+            row["hash"] = before["hash"]
+            if row != before:
+                described.append(row)
+        else:
+            changed.append(row)
+    above = f"{folder.resolve().as_posix().rstrip('/')}/"
+    here = {file.path for file in files}
+    gone = [path for path in known if path.startswith(above) and path not in here]
+    unchanged = len(files) - len(new) - len(changed)
+    return Plan([*new, *changed], len(new), described, gone, unchanged)
+
+
+def _is_same_file(file: FoundFile, before: Row) -> bool:
+    if file.size != before["size"] or file.modified == before["modified"]:
+        return bool(file.size == before["size"])
+    try:
+        return digest(Path(file.path).read_bytes()).hex() == before["hash"]
+    except OSError:
+        return False  # encoding it gives the reason
+
+
+def _row(file: FoundFile, patterns: PathPatterns, record: CropRecord | None) -> dict[str, object]:
+    """The row of a file, without its hash; a crop's record overrides what its path tells."""
+    path = Path(file.path)
+    row: dict[str, object] = {
+        "path": file.path,
+        "size": file.size,
+        "modified": file.modified,
+        "hash": None,
+        "camera": read_camera(patterns.camera, path),
+        "time": read_time(patterns.time, path),
+        **dict.fromkeys(("video", "frame", "seconds", "box", "track")),
+    }
+    if record is not None:
+        own = {name: getattr(record, name) for name in row if hasattr(record, name)}
+        del own["path"]
+        row |= {name: value for name, value in own.items() if value is not None}
+        row["box"] = list(record.box)
+    return row
+
+
+def _read_records(folder: Path, files: Sequence[FoundFile]) -> dict[str, CropRecord]:
+    """The records of all crops below a folder, by path."""
+    parents = {Path(file.path).parent for file in files}
+    folders = {above for parent in parents for above in (parent, *parent.parents)}
+    top = folder.resolve()
+    records: dict[str, CropRecord] = {}
+    for each in sorted(folders):
+        if each.is_relative_to(top) and (each / CROPS_FILE).is_file():
+            found = read_crops(each / CROPS_FILE)
+            records |= {path.as_posix(): record for path, record in found.items()}
+    return records
+
+
+def apply(plan: Plan, table: PictureTable, people: PersonSearch, loading: Loading) -> Update:
+    """Carry out a plan in all processes, of which the main one writes.
+
+    Every batch is one commit: what is interrupted has lost the batch in hand.
+
+    Raises:
+        InputError: the model's features are not finite, or the index cannot be written.
+    """
+    is_main, update = people.processes.is_main, Update(unchanged=plan.unchanged)
+    if is_main:
+        table.remove(plan.remove)
+        if plan.describe:
+            table.replace(plan.describe)
+        update.removed = len(plan.remove)
+    paths = [Path(row["path"]) for row in plan.encode]
+    stream = encode_files(
+        PictureFiles(paths, people.encoder.transform),
+        people.encoder,
+        processes=people.processes,
+        precision=people.precision,
+        loading=loading,
+    )
+    commits = first = 0
+    bar = tqdm(total=len(paths), unit=" pictures", disable=None if is_main else True)
+    with bar:
+        for encoded in stream:
+            number = len(encoded.features)
+            if is_main:
+                _write(plan, first, encoded, table, update)
+                commits += 1
+                if commits % COMPACTION == 0:
+                    table.compact()
+            first += number
+            bar.update(number)
+    if is_main and (plan.encode or plan.remove or plan.describe):
+        table.compact()
+    return people.processes.share(update)
+
+
+def _write(plan: Plan, first: int, encoded: Rows, table: PictureTable, update: Update) -> None:
+    """Commit one batch of files, the `first` of which has this number in the plan."""
+    features, digests = encoded.features.numpy(), encoded.digests.numpy()
+    readable = encoded.readable.bool().numpy()
+    if not np.isfinite(features[readable]).all():
+        raise InputError(
+            "the model's features are not finite, since its training has diverged; give another"
+        )
+    numbers = first + np.arange(len(features))
+    for is_new in (True, False):
+        chosen = np.flatnonzero(readable & ((numbers < plan.new) == is_new))
+        rows = [
+            {**plan.encode[first + index], "hash": digests[index].tobytes().hex()}
+            for index in chosen.tolist()
+        ]
+        if rows:
+            (table.add if is_new else table.replace)(rows, features[chosen])
+        if is_new:
+            update.added += len(rows)
+        else:
+            update.changed += len(rows)
+    broken = [plan.encode[number]["path"] for number in numbers[~readable].tolist()]
+    table.remove(broken)  # what they were is gone
+    update.unreadable += map(_reason, broken)
+
+
+def _reason(path: str) -> str:
+    """Why a file could not be read."""
+    try:
+        read_picture(Path(path))
+    except InputError as error:
+        return str(error)
+    return f"image {path} could not be read just now; run the same command again"

@@ -1,0 +1,87 @@
+"""The features of an index at one commit, and their exact search."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from misc.search.table import PictureTable, RowIds
+
+IN_MEMORY = 8 * 2**30  # bytes of features that are kept between queries; more are read each time
+CHUNK = 2**16  # rows compared at once
+
+
+class Found(NamedTuple):
+    """The best rows of a query, best first; equal ones in the order of the table."""
+
+    rows: RowIds  # (K,), Lance's row ids at this commit
+    scores: Tensor  # (K,), cosine similarities
+
+
+class Chunk(NamedTuple):
+    """Some rows of a table."""
+
+    rows: RowIds  # (n,)
+    features: Tensor  # (n, D), float16 or float32
+
+
+class Vectors:
+    """The features of one commit.
+
+    Args:
+        table: at the commit; see `PictureTable.at`.
+    """
+
+    def __init__(self, table: PictureTable) -> None:
+        self.table, self.version = table, table.version
+        self.count, self.width = len(table), table.width
+        self._kept: list[Chunk] | None = None
+
+    def search(self, query: Tensor, top: int, where: str | None = None) -> Found:
+        """The most similar rows, by comparison with all of them.
+
+        Args:
+            query: (D,), L2-normalised.
+            where: a condition in SQL.
+
+        Raises:
+            InputError: the condition cannot be understood.
+        """
+        chosen = None if where is None else self.table.rows_where(where)
+        best = Found(np.empty(0, np.uint64), torch.empty(0))
+        for chunk in self.chunks():
+            keep = np.ones(len(chunk.rows), bool) if chosen is None else np.isin(chunk.rows, chosen)
+            scores = chunk.features.float() @ query
+            if chosen is not None:
+                scores = scores[torch.from_numpy(keep)]
+            best = _best(
+                np.concatenate([best.rows, chunk.rows[keep]]), torch.cat([best.scores, scores]), top
+            )
+        return best
+
+    def search_approximately(self, query: Tensor, top: int, where: str | None = None) -> Found:
+        """The most similar rows by the approximate index, which may miss some.
+
+        Arguments and errors are those of `search`.
+        """
+        return Found(*self.table.nearest(query, top, where))
+
+    def chunks(self) -> Iterator[Chunk]:
+        if self._kept is None and self.count * self.width * self.table.bytes_per_value > IN_MEMORY:
+            yield from (Chunk(*each) for each in self.table.features(CHUNK))
+            return
+        if self._kept is None:
+            self._kept = [Chunk(*each) for each in self.table.features(CHUNK)]
+        yield from self._kept
+
+
+def _best(rows: RowIds, scores: Tensor, top: int) -> Found:
+    """The `top` highest scores, equal ones in their order."""
+    if not len(scores):
+        return Found(rows, scores)
+    least = scores.topk(min(top, len(scores))).values[-1]
+    kept = (scores >= least).nonzero()[:, 0]
+    order = kept[scores[kept].argsort(descending=True, stable=True)[:top]]
+    return Found(rows[order.numpy()], scores[order])

@@ -1,0 +1,99 @@
+"""The encoder of a trained model: pictures, and sentences where it reads them, become features."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from misc.data.text import TokenDataset
+from misc.runtime.checkpoint import Checkpoint
+from misc.settings.sections import Config
+from misc.tasks.reid.data import TrainingCounts
+from misc.tasks.reid.model import fitted, reid_architecture
+from misc.tasks.reid.model import restored_model as restored_reid_model
+from misc.tasks.reid.task import build_test_transform
+from misc.tasks.starting_weights import build_tokenizer
+from misc.tasks.text.data import build_evaluation_transform
+from misc.tasks.text.model import restored_model as restored_text_model
+from model.architecture import ReIDArchitecture
+from model.weights.hash import hash_weights
+
+
+class Sentences(NamedTuple):
+    """The reading of sentences.
+
+    Args:
+        tokenize: sentences as items to encode.
+        encode: tokens (B, L) -> features (B, D).
+    """
+
+    tokenize: Callable[[Sequence[str]], TokenDataset]
+    encode: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A trained model, ready to encode.
+
+    Args:
+        transform: a picture -> (3, rows, columns).
+        encode: images (B, 3, rows, columns) -> features (B, D).
+        sentences: None for a re-identification model.
+        model_hash: the hash of the weights.
+    """
+
+    model: nn.Module
+    transform: Callable[[Image.Image], Tensor]
+    encode: Callable[[Tensor], Tensor]
+    sentences: Sentences | None
+    model_hash: str
+
+
+def build_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
+    """The encoder of a checkpoint, on the CPU; its features are those of an evaluation, normalised.
+
+    Args:
+        config: of the checkpoint's training.
+
+    Raises:
+        InputError: the checkpoint does not fit the configuration.
+    """
+    if isinstance(checkpoint.architecture, ReIDArchitecture):
+        return _build_reid_encoder(config, checkpoint)
+    return _build_text_encoder(config, checkpoint)
+
+
+def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
+    model = restored_text_model(config, checkpoint, with_heads=False).eval()
+    tokenizer, experiment = build_tokenizer(config), config.experiment
+
+    def tokenize(sentences: Sequence[str]) -> TokenDataset:
+        return TokenDataset(sentences, tokenizer, experiment.text_length, experiment.clean_captions)
+
+    return Encoder(
+        model,
+        build_evaluation_transform(config),
+        lambda images: F.normalize(model.encode_image(images).float(), dim=-1),
+        Sentences(tokenize, lambda tokens: F.normalize(model.encode_text(tokens).float(), dim=-1)),
+        hash_weights(model.state_dict()),
+    )
+
+
+def _build_reid_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
+    """An encoder without side information, as the cameras are not those of the training."""
+    held = reid_architecture(checkpoint)
+    counts = TrainingCounts(held.num_identities, max(held.num_cameras, 1), held.num_views)
+    checkpoint = fitted(checkpoint, counts)
+    model = restored_reid_model(config, checkpoint, counts, for_training=False).eval()
+
+    def encode(images: Tensor) -> Tensor:
+        features = model.encode_image(images)
+        if config.reid.flip:
+            features = (features + model.encode_image(images.flip(-1))) / 2
+        return F.normalize(features.float(), dim=-1)
+
+    transform = build_test_transform(config)
+    return Encoder(model, transform, encode, None, hash_weights(model.state_dict()))
