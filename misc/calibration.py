@@ -85,8 +85,9 @@ def best_hits(
 class Scores:
     """Similarities of a sample, the highest first, cut to `DECIMALS`.
 
-    Of more than `MAX_SCORES` those of some ranks are kept, which lie ever further apart: the
-    highest hundred or so are all there, and further down a rank is known to about one percent.
+    Of more than `MAX_SCORES` those of some ranks are kept, which lie further apart towards the
+    middle: the fifty or so at either end are all there, and a rank further in is known to two
+    percent.
 
     Args:
         count: size of the sample.
@@ -130,7 +131,8 @@ def kept_ranks(count: int) -> list[int]:
     """The ranks, from 1, of the scores that are kept of a sample."""
     if count <= MAX_SCORES:
         return list(range(1, count + 1))
-    return sorted({*np.rint(np.geomspace(1, count, MAX_SCORES)).astype(int).tolist()})
+    half = np.rint(np.geomspace(1, (count + 1) / 2, MAX_SCORES // 2)).astype(int)
+    return sorted({*half.tolist(), *(count + 1 - half).tolist()})
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class Calibration:
     """The calibration of a model, by kind of query.
 
     Args:
-        model_hash: `hash_weights` of the weights that encode.
+        model_hash: `encoder_hash` of the model.
         kinds: `words`, `picture` and `both`, as far as the pictures allow.
     """
 

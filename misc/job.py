@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from errors import InputError
 from misc.retrieval.base import Results, Retrieval, format_table
+from misc.retrieval.calibration import calibrate, write_calibration
 from misc.retrieval.features import save_features
 from misc.retrieval.ranked_lists import write_ranked_lists
 from misc.retrieval.report import Evaluation, to_json, to_markdown
@@ -83,7 +84,8 @@ class Job:
         self.model = self.task.build_model(checkpoint, for_training).to(processes.device)
 
     def train(self, output: Path | None) -> None:
-        """Train through all stages, then evaluate the chosen model on the test split.
+        """Train through all stages, evaluate the chosen model on the test split, and calibrate
+        it on the val split.
 
         Args:
             output: the run's folder; by default the one that is resumed, else runs/<recipe>-<time>.
@@ -104,7 +106,9 @@ class Job:
             engine = self._engine(recorder, selection)
             engine.run(stages, resume)
             chosen = self._choose(engine, selection, folder)
-            write_tables(recorder, [self.test(recorder, chosen)], self.task.data_keys)
+            evaluation = self.test(recorder, chosen)
+            self._calibrate(recorder)
+            write_tables(recorder, [evaluation], self.task.data_keys)
 
     def _folder(self, output: Path | None) -> Path:
         if self.checkpoint is None:
@@ -195,6 +199,25 @@ class Job:
         if not evaluation:
             log.info("The annotations have neither a test nor a val split: nothing to evaluate")
         return evaluation
+
+    def _calibrate(self, recorder: Recorder) -> None:
+        """Calibrate the chosen model on the val split, if there is one."""
+        false_alarms = self.config.evaluation.false_alarms
+        if false_alarms is None:
+            return
+        if "val" not in self.task.splits:
+            log.info("Nothing is calibrated, as the annotations have no val split")
+            return
+        retrieval = self.task.build_retrieval("val")
+        encoded = retrieval.encode(self.model, self.processes, self.precision)
+        if not recorder.active:
+            return
+        try:
+            calibration = calibrate(retrieval.features(encoded, self.model))
+        except InputError as error:
+            log.warning("Nothing is calibrated on the val split: %s", error)
+        else:
+            write_calibration(recorder.folder, calibration, false_alarms)
 
     def _galleries(self) -> dict[str, Retrieval]:
         """The splits that close a run, by dataset and split."""

@@ -8,6 +8,8 @@ from typing import ClassVar, Generic, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from model.weights.hash import hash_weights
+
 
 @dataclass(frozen=True)
 class Tensors:
@@ -170,6 +172,10 @@ class Method(nn.Module, ABC, Generic[BatchT, OutputsT]):
     @abstractmethod
     def forward(self, batch: BatchT) -> OutputsT:
         """Encode a batch."""
+
+    def encoder_hash(self) -> str:
+        """`hash_weights` of the weights that encode; heads that only losses read do not count."""
+        return hash_weights(self.state_dict())
 
     def constrain(self) -> None:
         """Clamp the parameters that have bounds; called after every optimizer step."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from model.clip import DualEncoder
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.interface import Method, TextBatch, TextOutputs
+from model.weights.hash import hash_weights
 
 LARGEST_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
 # Beginnings of the names of parameters without pretraining, which train at a multiple of the rate.
@@ -109,6 +110,10 @@ class TBPSCLIP(Method[TextBatch, TextOutputs]):
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(N, L) -> (N, D), un-normalised."""
         return self.clip.encode_text(tokens)
+
+    def encoder_hash(self) -> str:
+        towers = {k: v for k, v in self.state_dict().items() if k.startswith("clip.")}
+        return hash_weights(towers)
 
     @torch.no_grad()
     def constrain(self) -> None:

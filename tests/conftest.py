@@ -20,6 +20,7 @@ SMALL = (
     "data.batch_size=8",
     "data.test_batch_size=16",
     "data.num_workers=0",
+    "evaluation.false_alarms=null",  # tested in tests/retrieval/test_calibration.py
     "model.embed_dim=16",
     "experiment.simclr_mlp=[16, 8, 16]",
     "model.vision={width: 32, layers: 1, heads: 2, patch_size: 8}",

@@ -25,7 +25,7 @@ class Features:
     text_ids: Tensor  # (M,), int64, identities
     image_paths: tuple[str, ...]  # N
     captions: tuple[str, ...]  # M
-    model_hash: str  # `hash_weights` of the model
+    model_hash: str  # `encoder_hash` of the model
 
     def __post_init__(self) -> None:
         if len({len(self.image), len(self.image_ids), len(self.image_paths)}) > 1:

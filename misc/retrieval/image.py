@@ -30,7 +30,6 @@ from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, generator
 from model.clip_reid import CLIPReID
 from model.interface import ReIDBatch
-from model.weights.hash import hash_weights
 
 DIRECTION = "image to image"
 
@@ -156,5 +155,5 @@ class ImageRetrieval(Retrieval[CLIPReID]):
             text_ids=torch.empty(0, dtype=torch.long),
             image_paths=tuple(picture.path for picture in self.pictures),
             captions=(),
-            model_hash=hash_weights(model.state_dict()),
+            model_hash=model.encoder_hash(),
         )

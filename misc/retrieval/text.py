@@ -29,7 +29,6 @@ from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, generator
 from model.tbps_clip import TBPSCLIP
-from model.weights.hash import hash_weights
 from text_utils.tokenizer import Tokenizer
 
 
@@ -148,5 +147,5 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
             text_ids=self.text_ids,
             image_paths=tuple(map(str, self.images.files)),
             captions=tuple(self.texts.captions),
-            model_hash=hash_weights(model.state_dict()),
+            model_hash=model.encoder_hash(),
         )

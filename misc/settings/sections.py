@@ -210,6 +210,8 @@ class EvaluationSettings(Section):
     period: Count
     chunk: Count
     ranked_lists: Natural
+    # absent from older runs' config.yaml
+    false_alarms: Annotated[float, Field(gt=0, lt=1)] | None = 0.01
     rerank: RerankSettings | None
     false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.01  # as clean_captions above
 

@@ -1,0 +1,123 @@
+"""The calibration of a model on described pictures, and its files in the folder of a run."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from prettytable import PrettyTable, TableStyle
+from torch import Tensor
+
+from misc.calibration import Calibration, QueryCalibration, best_hits
+from misc.retrieval.calibration_plot import draw_calibration
+from misc.retrieval.features import Features
+
+log = logging.getLogger(__name__)
+
+FILE, TABLE, PLOT = "calibration.json", "calibration.md", "calibration.png"
+KINDS = {"words": "words", "picture": "a picture", "both": "words and a picture"}
+FALSE_ALARMS = (0.001, 0.01, 0.05, 0.1)
+TITLES = (
+    "Search by",
+    "False alarms allowed",
+    "Similarity from",
+    "False alarms",
+    "Right answers kept",
+    "Right answers",
+)
+
+
+def calibrate(features: Features) -> Calibration:
+    """The calibration of a model on a gallery of pictures with known people, by kind of query.
+
+    `words`: each caption. `picture`: each picture of a person with at least two, itself left out.
+    `both`: each caption with a picture of such a person, by turns, left out likewise; the query is
+    the normalised sum of their features.
+
+    Raises:
+        InputError: the pictures show fewer than two people.
+    """
+    kinds = {}
+    for name, (query, ids, left_out) in _queries(features).items():
+        if len(query):
+            hits = best_hits(query, features.image, ids, features.image_ids, left_out)
+            kinds[name] = QueryCalibration.of(hits, len(features.image))
+    return Calibration(features.model_hash, kinds)
+
+
+def _queries(features: Features) -> Mapping[str, tuple[Tensor, Tensor, Tensor | None]]:
+    """Query features, their identities, and the rows of the gallery that they leave out."""
+    image, text, text_ids = features.image, features.text, features.text_ids
+    rows_of: dict[int, list[int]] = {}
+    for row, identity in enumerate(features.image_ids.tolist()):
+        rows_of.setdefault(identity, []).append(row)
+    several = {identity: rows for identity, rows in rows_of.items() if len(rows) > 1}
+    own = torch.tensor(sorted(row for rows in several.values() for row in rows), dtype=torch.long)
+    turns: dict[int, int] = dict.fromkeys(several, 0)
+    captions, partners = [], []
+    for caption, identity in enumerate(text_ids.tolist()):
+        if identity in several:
+            captions.append(caption)
+            partners.append(several[identity][turns[identity] % len(several[identity])])
+            turns[identity] += 1
+    both = F.normalize(text[captions] + image[partners], dim=-1)
+    return {
+        "words": (text, text_ids, None),
+        "picture": (image[own], features.image_ids[own], own),
+        "both": (both, text_ids[captions], torch.tensor(partners, dtype=torch.long)),
+    }
+
+
+def write_calibration(folder: Path, calibration: Calibration, false_alarms: float) -> None:
+    """Log a calibration, and write its values, table and plot into a folder.
+
+    Args:
+        false_alarms: the share whose thresholds are in the closing line and the plot.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    calibration.save(folder / FILE)
+    table = to_table(calibration)
+    notes = [*_notes(calibration, false_alarms)]
+    log.info("%s", "\n".join([table.get_string(), *notes]))
+    table.set_style(TableStyle.MARKDOWN)
+    lines = [table.get_string(), "", *(f"- {note}" for note in notes)]
+    (folder / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    draw_calibration(folder / PLOT, calibration, KINDS, false_alarms)
+
+
+def to_table(calibration: Calibration) -> PrettyTable:
+    """A row for each kind of query and each share of false alarms.
+
+    The last columns are shares of the searches whose person is in the gallery: those whose best hit
+    is right and reaches the threshold, and all whose best hit is right.
+    """
+    table = PrettyTable(TITLES, title="Calibration", align="r")
+    table.align[TITLES[0]] = "l"
+    for name, kind in calibration.kinds.items():
+        for share in FALSE_ALARMS:
+            threshold = kind.threshold(share)
+            measured = (kind.false_alarms(threshold), kind.kept(threshold), kind.kept())
+            cells = [f"{threshold:.3f}", *(f"{100 * value:.1f} %" for value in measured)]
+            table.add_row([KINDS[name], f"{100 * share:g} %", *cells])
+    return table
+
+
+def _notes(calibration: Calibration, false_alarms: float) -> Iterator[str]:
+    for name, kind in calibration.kinds.items():
+        wanted = sorted({*FALSE_ALARMS, false_alarms})
+        if fine := [f"{100 * share:g} %" for share in wanted if kind.is_too_fine(share)]:
+            yield (
+                f"{KINDS[name]}: {kind.absent.count} queries are too few for {' and '.join(fine)}; "
+                "the threshold lies above the best hit of all of them"
+            )
+    thresholds = ", ".join(
+        f"{kind.threshold(false_alarms):.3f} ({KINDS[name]})"
+        for name, kind in calibration.kinds.items()
+    )
+    yield (
+        f"A best hit is no match below similarity {thresholds}: then at most "
+        f"{100 * false_alarms:g} % of the searches for somebody who is not in the gallery find one"
+    )
