@@ -4,12 +4,14 @@ python -m benchmarks.footage --run runs/demo-... --output runs/footage
 
 The people are the test split of `make demo`, whom its model has not seen. They cross a street in a
 video, are cut out by their true boxes (`search.py crop`), and are looked for by the captions of
-the stills and by captions of the video. Both galleries have at most three pictures of a person.
+the stills and by captions of the video. All galleries have at most three pictures of a person; a
+row of crops is for one `--margin`.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,8 @@ DEMO = Plan(
     difficulty=0.2,
 )
 SECONDS_A_PERSON = 1
+MARGINS = (0.0, 0.05)
+NAMES = ("stills", "video")  # that captions are of
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ def _run(asked: argparse.Namespace) -> None:
     people = PersonSearch(asked.run, asked.device)
     identities = [identity for split, identity in DEMO.owners() if split == "test"]
     stills = draw_stills(asked.output / "stills", identities)
-    crops = crop_video(asked.output, identities)
-    print(f"{len(stills.files)} stills and {len(crops.files)} crops of {len(identities)} people\n")
+    draw_video(asked.output, identities)
+    crops = {margin: crop_video(asked.output, margin) for margin in MARGINS}
     print(to_table(people, stills, crops))
 
 
@@ -88,8 +92,8 @@ def draw_stills(folder: Path, identities: list[int]) -> Described:
     return described
 
 
-def crop_video(folder: Path, identities: list[int]) -> Described:
-    """Crops of a drawn video, and its captions."""
+def draw_video(folder: Path, identities: list[int]) -> None:
+    """Draw the video of all people, as many at a time as in one of the default length."""
     film = Film(
         people=len(identities),
         first_identity=identities[0],
@@ -98,13 +102,25 @@ def crop_video(folder: Path, identities: list[int]) -> Described:
         difficulty=DEMO.difficulty,
     )
     write_film(film, folder)
-    files = [str(folder / name) for name in ("walk.mp4", "walk.txt", "crops")]
-    words = ["crop", files[0], "--boxes", files[1], "--output", files[2]]
-    if search.main([*words, "--per-track", str(PICTURES)]):
+
+
+def crop_video(folder: Path, margin: float) -> Described:
+    """Crops of the drawn video, and its captions."""
+    output = folder / f"crops-{margin}"
+    words: list[object] = [
+        "crop",
+        folder / "walk.mp4",
+        "--boxes",
+        folder / "walk.txt",
+        "--output",
+        output,
+    ]
+    words += ["--margin", margin, "--per-track", PICTURES]
+    if search.main([str(word) for word in words]):
         raise InputError(f"{folder} cannot be used; choose another --output")
     tracks = json.loads((folder / "walk.json").read_text(encoding="utf-8"))
     by_track = {track["track"]: track["identity"] for track in tracks}
-    records = read_crops(folder / "crops" / CROPS_FILE)
+    records = read_crops(output / CROPS_FILE)
     return Described(
         list(records),
         [by_track[record.track] for record in records.values()],
@@ -113,21 +129,25 @@ def crop_video(folder: Path, identities: list[int]) -> Described:
     )
 
 
-def to_table(people: PersonSearch, stills: Described, crops: Described) -> str:
-    """R-1 of both galleries by captions of the stills and of the video, and the differences."""
-    galleries = [(people.encode_images(one.files), one.file_ids) for one in (stills, crops)]
-    queries = [(people.encode_texts(one.captions), one.caption_ids) for one in (stills, crops)]
-    in_stills, in_crops = (
-        [_rank_1(*query, *gallery) for query in queries] for gallery in galleries
-    )
-    differences = [crop - still for still, crop in zip(in_stills, in_crops, strict=True)]
-    rows = {"stills": in_stills, "crops of the video": in_crops, "difference": differences}
-    columns = [
-        f"{len(stills.captions)} captions of stills",
-        f"{len(crops.captions)} captions of the video",
+def to_table(people: PersonSearch, stills: Described, crops: Mapping[float, Described]) -> str:
+    """R-1 of each gallery by captions of the stills and of the video, and the differences."""
+    video = next(iter(crops.values()))
+    queries = [(people.encode_texts(one.captions), one.caption_ids) for one in (stills, video)]
+
+    def search_in(gallery: Described) -> list[float]:
+        features = people.encode_images(gallery.files)
+        return [_rank_1(*query, features, gallery.file_ids) for query in queries]
+
+    in_stills = search_in(stills)
+    rows = [(f"{len(stills.files)} stills", *(f"{value:.2f}" for value in in_stills))]
+    for margin, gallery in crops.items():
+        values = zip(search_in(gallery), in_stills, strict=True)
+        cells = (f"{value:.2f} ({value - still:+.2f})" for value, still in values)
+        rows.append((f"{len(gallery.files)} crops, margin {margin}", *cells))
+    titles = [
+        f"{len(ids)} captions of the {name}" for name, (_, ids) in zip(NAMES, queries, strict=True)
     ]
-    cells = [(name, *(f"{value:.2f}" for value in values)) for name, values in rows.items()]
-    return format_markdown(columns, cells)
+    return format_markdown(titles, rows)
 
 
 def _rank_1(query: Tensor, query_ids: list[int], gallery: Tensor, gallery_ids: list[int]) -> float:
