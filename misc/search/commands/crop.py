@@ -49,7 +49,13 @@ python search.py index --checkpoint runs/demo-... --images crops --output people
         add("--every", type=_seconds, default=Fraction(1), metavar="SECONDS", help=known)
         known = "added on each side of a box, in parts of its width and height (default: 0.05)"
         add("--margin", type=_number, default=0.05, help=known)
-        add("--min-height", type=positive, default=48, metavar="PIXELS", help="(default: 48)")
+        add(
+            "--min-height",
+            type=positive,
+            default=48,
+            metavar="PIXELS",
+            help="of a crop (default: 48)",
+        )
         known = "least score of a box (default: 0.8 of torchvision, 0.5 of hog, none of --boxes)"
         add("--threshold", type=float, metavar="SCORE", help=known)
         known = "least variance of the Laplacian (default: 0, any)"
