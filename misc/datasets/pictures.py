@@ -6,6 +6,8 @@ from PIL import Image
 
 from errors import InputError
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
 
 def read_picture(file: Path) -> Image.Image:
     """Read an image as RGB.
