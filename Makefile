@@ -6,11 +6,15 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 RUN := .venv/.run
 DEVELOP := .venv/.develop
 
-.PHONY: demo test check clean
+.PHONY: demo demo-reid test check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
 	$(BIN)/python main.py --config config/demo.yaml
+
+demo-reid: $(RUN)  ## the same for re-identification
+	$(BIN)/python -m misc.synthetic --layout market1501 --output data/synthetic-reid $(DEMO_REID_DATA)
+	$(BIN)/python main.py --config config/demo_reid.yaml
 
 test: $(DEVELOP)  ## all tests that need no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 5
@@ -21,10 +25,11 @@ check: $(DEVELOP)  ## style and types
 	$(BIN)/mypy
 
 clean:  ## remove what the other commands made, but for the runs
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data/synthetic
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data/synthetic data/synthetic-reid
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 DEMO_DATA := --train 1600 --val 100 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2
+DEMO_REID_DATA := --train 400 --test 100 --images 4 6 --height 64 96 --difficulty 0.2 --workers 2
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -5,6 +5,8 @@ python -m misc.datasets.check data.annotation_file=CUHK-PEDES/reid_raw.json \\
                               data.image_root=CUHK-PEDES/imgs --workers 8
 python -m misc.datasets.check --config config/clipreid_vit.yaml reid.dataset=market1501 \\
                               reid.root=FOLDER --workers 8
+python -m misc.datasets.check --config config/baseline_vit.yaml reid.dataset=folder \\
+                              reid.root=people
 
 The exit status is 0 if no problems were found, 1 if some were, and 2 if a dataset cannot be read.
 Sizes that differ from the published ones are reported, but are no problem: the dataset may be a
@@ -28,7 +30,8 @@ from misc.datasets.check_text import check_text
 from misc.datasets.finding import Report
 from misc.datasets.text_person import read_text_person
 from misc.runtime.script import Parser, run_script
-from misc.settings.sections import DataSettings, ReIDSettings
+from misc.settings.sections import Config, DataSettings
+from misc.tasks.reid.data import people_division
 
 
 class Check(Protocol):
@@ -46,7 +49,7 @@ def _run(asked: argparse.Namespace) -> int:
     recipe = ["--config", str(asked.config)] if asked.config else []
     config = options.parse([*recipe, *asked.overrides]).configure()
     of_reid = config.task == "image_to_image"
-    checks = _reid_checks(config.reid) if of_reid else _text_checks(config.data)
+    checks = _reid_checks(config) if of_reid else _text_checks(config.data)
     reports = {}
     for name, check in checks.items():
         reports[name] = check(workers=asked.workers, progress=True)
@@ -56,13 +59,15 @@ def _run(asked: argparse.Namespace) -> int:
     return 1 if any(report.findings for report in reports.values()) else 0
 
 
-def _reid_checks(reid: ReIDSettings) -> dict[str, Check]:
+def _reid_checks(config: Config) -> dict[str, Check]:
     """The check of every re-identification dataset, by dataset and folder."""
+    reid = config.reid
     if reid.root is None:
         raise InputError(f"no dataset given: set reid.dataset={reid.dataset} reid.root=FOLDER")
     sources = [(reid.dataset, reid.root)]
     sources += [(source.dataset, source.root) for source in (*reid.train_sets, *reid.test_sets)]
-    return {f"{name}, {root}": partial(check_reid, name, root) for name, root in sources}
+    division = people_division(config)
+    return {f"{name}, {root}": partial(check_reid, name, root, division) for name, root in sources}
 
 
 def _text_checks(data: DataSettings) -> dict[str, Check]:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from misc.datasets.finding import Report, summarize
+from misc.datasets.people_folder import DIVISION, PeopleDivision
 from misc.datasets.picture_reading import read_pictures
-from misc.datasets.reid import find_reid
+from misc.datasets.reid import FoundReID, find_reid
 from misc.datasets.reid_faults import (
     identities_in_both,
     pictures_in_both,
@@ -15,29 +16,35 @@ from misc.datasets.reid_faults import (
 )
 from misc.datasets.reid_published import (
     SPLITS,
-    PublishedReIDDataset,
     ReIDPicture,
     ReIDSplits,
     count,
 )
 
 
-def check_reid(name: str, root: str | Path, *, workers: int = 1, progress: bool = False) -> Report:
+def check_reid(
+    name: str,
+    root: str | Path,
+    division: PeopleDivision = DIVISION,
+    *,
+    workers: int = 1,
+    progress: bool = False,
+) -> Report:
     """Read every list and every image.
 
     Identities that are hard to learn from are a remark, not a fault: training works with them.
 
     Args:
-        name, root: as for `read_reid`.
+        name, root, division: as for `read_reid`.
         workers: processes that read images; the report does not depend on it.
         progress: show a progress bar, on a terminal only.
 
     Raises:
         InputError: the dataset is missing, or a file name or a list is malformed.
     """
-    published, _, splits = find_reid(name, root)
+    found = find_reid(name, root, division)
+    splits, has_cameras = found.splits, found.num_cameras > 1
     test = (*splits.query, *splits.gallery)
-    has_cameras = published.num_cameras > 1
     locations = {picture.path: "" for picture in (*splits.train, *test)}
     locations |= {str(one.path): one.location for one in splits.left_out}
     pictures_at_fault, digests = read_pictures(
@@ -50,13 +57,13 @@ def check_reid(name: str, root: str | Path, *, workers: int = 1, progress: bool 
         *pictures_at_fault,
         summarize("repeated_picture", repeated),
         summarize("picture_in_train_and_test", _paths(pictures_in_both(splits.train, test))),
-        summarize("identity_in_train_and_test", _identities_in_both(published, splits)),
+        summarize("identity_in_train_and_test", _identities_in_both(found)),
         summarize("unmatched_query", _paths(lost)),
         summarize("identical_pictures", _identical_pictures(splits, digests)),
     ]
-    differences = published.compare_counts(splits)
+    differences = found.compare_counts()
     return Report(
-        published.name,
+        found.name,
         {split: count(getattr(splits, split)) for split in SPLITS},
         (
             *([differences] if differences else []),
@@ -70,8 +77,9 @@ def _paths(pictures: list[ReIDPicture]) -> list[str]:
     return [picture.path for picture in pictures]
 
 
-def _identities_in_both(published: PublishedReIDDataset, splits: ReIDSplits) -> list[str]:
-    pairs = [] if published.numbered_apart else identities_in_both(splits)
+def _identities_in_both(found: FoundReID) -> list[str]:
+    numbered_apart = found.published is not None and found.published.numbered_apart
+    pairs = [] if numbered_apart else identities_in_both(found.splits)
     return [
         f"identity {one.identity}: {one.path} (train) and {other.path} (test)"
         for one, other in pairs

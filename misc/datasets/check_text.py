@@ -101,11 +101,11 @@ def _repeated_pictures(records: Sequence[Record]) -> list[str]:
     return faults
 
 
-def _people(records: Sequence[Record]) -> dict[str, dict[int, Record]]:
+def _people(records: Sequence[Record]) -> dict[str, dict[int | str, Record]]:
     """The first record of every identity of every split."""
-    people: dict[str, dict[int, Record]] = {}
+    people: dict[str, dict[int | str, Record]] = {}
     for record in records:
-        people.setdefault(record.split, {}).setdefault(record.picture.identity, record)
+        people.setdefault(record.split, {}).setdefault(record.person, record)
     return people
 
 
@@ -113,13 +113,14 @@ def _splits_numbered_apart(records: Sequence[Record]) -> set[tuple[str, str]]:
     """Pairs of splits that seem to number their people independently.
 
     If all ids of one split are also ids of the other, that is a convention rather than a mistake;
-    images in both splits would be found anyway.
+    images in both splits would be found anyway. Names are no convention.
     """
     people = _people(records)
     return {
         (one, other)
         for one, other in combinations(people, 2)
         if min(len(people[one]), len(people[other])) > 1
+        and all(isinstance(person, int) for person in (*people[one], *people[other]))
         and (
             people[one].keys() <= people[other].keys() or people[other].keys() <= people[one].keys()
         )
@@ -174,11 +175,11 @@ def _captions_with_code(records: Sequence[Record]) -> list[str]:
 
 def _repeated_captions(records: Sequence[Record]) -> list[str]:
     """An entry for each caption that several identities of a split share."""
-    locations: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    locations: dict[tuple[str, str], dict[int | str, str]] = defaultdict(dict)
     for record, caption, location in _captions(records):
         text = clean_caption(caption)
         if text:
-            locations[record.split, text].setdefault(record.picture.identity, location)
+            locations[record.split, text].setdefault(record.person, location)
     return [
         f"{_shown(text)}: {len(owners)} identities, {' and '.join(list(owners.values())[:2])}"
         for (_, text), owners in locations.items()

@@ -1,7 +1,7 @@
 """Market-1501 (Zheng et al., ICCV 2015), whose layout other datasets adopted.
 
 A file name holds identity and camera: `0002_c1s1_000451_03.jpg` is identity 2 at the first camera.
-Use this layout for images of your own.
+Images of your own may use this layout, or that of `misc/datasets/people_folder.py`.
 """
 
 import re
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from errors import InputError
 from misc.datasets.counts import Count
+from misc.datasets.pictures import SUFFIXES
 from misc.datasets.reid_published import PublishedReIDDataset, ReIDPicture, ReIDSplits
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 NAME = re.compile(r"(-?\d+)_c(\d+)")
-SUFFIXES = (".jpg", ".jpeg", ".png")
 JUNK = -1  # false detections; identity 0 are real distractors, who are never queried
 
 

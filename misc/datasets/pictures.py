@@ -7,6 +7,8 @@ from PIL import Image, ImageOps
 
 from errors import InputError
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
 
 def read_picture(file: Path) -> Image.Image:
     """Read an image as RGB, upright.

@@ -12,6 +12,7 @@ from misc.datasets.dukemtmc import DUKEMTMC
 from misc.datasets.market1501 import MARKET1501
 from misc.datasets.msmt17 import MSMT17
 from misc.datasets.occluded_duke import OCCLUDED_DUKE
+from misc.datasets.people_folder import DIVISION, FOLDER, PeopleDivision, read_people
 from misc.datasets.reid_faults import pictures_in_both, training_remarks, unmatched_queries
 from misc.datasets.reid_published import (
     SPLITS,
@@ -90,30 +91,60 @@ class ReIDTraining:
     datasets: Sequence[ReIDDataset]
 
 
-def read_reid(name: str, root: str | Path) -> ReIDDataset:
+@dataclass(frozen=True)
+class FoundReID:
+    """The images of a dataset, as annotated, and the folder that it was found in.
+
+    Args:
+        published: None for a folder of people.
+    """
+
+    folder: Path
+    splits: ReIDSplits
+    published: PublishedReIDDataset | None = None
+
+    @property
+    def name(self) -> str:
+        """The published name, or the folder's."""
+        return self.published.name if self.published else self.folder.resolve().name
+
+    @property
+    def num_cameras(self) -> int:
+        """The published number, or that of the images if it is higher."""
+        pictures = (*self.splits.train, *self.splits.query, *self.splits.gallery)
+        published = self.published.num_cameras if self.published else 1
+        return max(published, *(picture.camera + 1 for picture in pictures))
+
+    def compare_counts(self) -> str:
+        """One sentence on the sizes that differ from the published ones; empty if there is none."""
+        return self.published.compare_counts(self.splits) if self.published else ""
+
+
+def read_reid(name: str, root: str | Path, division: PeopleDivision = DIVISION) -> ReIDDataset:
     """Read a dataset, and log its sizes, how they differ from the published ones, and its faults.
 
     Args:
-        name: a key of `PUBLISHED`.
-        root: the dataset's folder, or its parent.
+        name: a key of `PUBLISHED`, or `FOLDER`.
+        root: the dataset's folder, or its parent; for `FOLDER`, the folder of people.
+        division: of a folder of people.
 
     Raises:
         InputError: the dataset is missing or malformed.
     """
-    published, folder, splits = find_reid(name, root)
-    pictures = (*splits.train, *splits.query, *splits.gallery)
+    found = find_reid(name, root, division)
+    folder, splits = found.folder, found.splits
     dataset = ReIDDataset(
-        published.name,
+        found.name,
         _renumbered(splits.train),
         splits.query,
         splits.gallery,
-        max(published.num_cameras, *(picture.camera + 1 for picture in pictures)),
+        found.num_cameras,
         splits.num_views,
-        published.num_draws,
+        found.published.num_draws if found.published else 1,
     )
     _report_left_out(splits.left_out)
     log.info("%s (%s): %s", dataset.name, folder, dataset.describe())
-    if differences := published.compare_counts(splits):
+    if differences := found.compare_counts():
         log.info(differences)
     for remark in training_remarks(dataset.train, dataset.has_cameras):
         log.warning("%s: %s", folder, remark)
@@ -121,18 +152,20 @@ def read_reid(name: str, root: str | Path) -> ReIDDataset:
     return dataset
 
 
-def find_reid(name: str, root: str | Path) -> tuple[PublishedReIDDataset, Path, ReIDSplits]:
-    """The published dataset of a name, its folder below `root`, and its images.
+def find_reid(name: str, root: str | Path, division: PeopleDivision = DIVISION) -> FoundReID:
+    """The images of a dataset, found in or below `root`.
 
     Arguments and errors are those of `read_reid`.
     """
+    if name == FOLDER:
+        return FoundReID(Path(root), read_people(Path(root), division))
     if name not in PUBLISHED:
-        near = difflib.get_close_matches(name.lower(), PUBLISHED, n=1, cutoff=0.0)[0]
-        known = ", ".join(PUBLISHED)
-        raise InputError(f"unknown dataset {name!r}: did you mean {near}? ({known})")
+        known = (*PUBLISHED, FOLDER)
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)[0]
+        raise InputError(f"unknown dataset {name!r}: did you mean {near}? ({', '.join(known)})")
     published = PUBLISHED[name]
     folder = _find_folder(published, Path(root))
-    return published, folder, published.read(folder)
+    return FoundReID(folder, published.read(folder), published)
 
 
 def join_reid_training(datasets: Sequence[ReIDDataset]) -> ReIDTraining:

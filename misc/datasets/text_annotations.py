@@ -1,8 +1,8 @@
 """Annotations of text-to-person datasets: images with their identities and captions.
 
 CUHK-PEDES (Li et al., CVPR 2017), ICFG-PEDES (Ding et al. 2021, arXiv 2107.12666) and RSTPReid (Zhu
-et al., ACM MM 2021) are read from the published files, or from a folder of `{split}_reid.json`. The
-format is detected.
+et al., ACM MM 2021) are read from the published files, or from a folder of `{split}_reid.json`;
+images of one's own from these formats, or from a table (`captions.csv`). The format is detected.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import InputError
+from misc.datasets import caption_table
 
 SPLITS = ("train", "val", "test")
 # Other datasets' names of the fields of a record, and CUHK-PEDES's for the same.
@@ -43,21 +44,23 @@ class Record:
     Args:
         location: file and record number, for messages.
         fields: the entry as it was read.
-        picture: its image, with the identity as annotated.
+        person: the identity as annotated, a number or a name.
+        picture: its image.
     """
 
     location: str
     fields: Mapping[str, Any]
     split: str
+    person: int | str
     picture: TextPicture
 
 
 def read_annotations(source: str | Path) -> Splits:
-    """The images of each split of a dataset, with identities as annotated.
+    """The images of each split of a dataset; identities that are numbers are as annotated.
 
     Args:
-        source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, or a folder with
-            `train_reid.json`, `val_reid.json`, `test_reid.json`.
+        source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, `captions.csv`, or a
+            folder with `train_reid.json`, `val_reid.json`, `test_reid.json`.
 
     Raises:
         InputError: the file is missing or malformed; the message names the record.
@@ -66,7 +69,7 @@ def read_annotations(source: str | Path) -> Splits:
 
 
 def split_records(records: Sequence[Record]) -> Splits:
-    """The images of each split, with identities as annotated."""
+    """The images of each split."""
     splits: Splits = {}
     for record in records:
         splits.setdefault(record.split, []).append(record.picture)
@@ -75,6 +78,9 @@ def split_records(records: Sequence[Record]) -> Splits:
 
 def read_records(source: str | Path, language: str | None = None) -> list[Record]:
     """All records of a dataset, in the order of the file, or of the files of a folder.
+
+    An identity may be a number or a name; names are numbered in their order, after the highest
+    number. A name that reads as a number is this number.
 
     Args:
         source: as for `read_annotations`.
@@ -87,11 +93,11 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
     if source.is_dir():
         ending = f"_{language}" if language else ""
         files = {split: source / f"{split}_reid{ending}.json" for split in SPLITS}
-        written: list[tuple[Path, int, Mapping[str, Any]]] = [
-            (file, number, {"split": split, **fields})
+        written: Sequence[tuple[str, Mapping[str, Any]]] = [
+            (location, {"split": split, **fields})
             for split, file in files.items()
             if file.exists()
-            for number, fields in enumerate(_read_list(file))
+            for location, fields in _read_list(file)
         ]
         if not written:
             raise InputError(_nothing_in(source, language))
@@ -101,8 +107,14 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
             f"folder of {{split}}_reid_{{lang}}.json, such as train_reid_{language}.json"
         )
     else:
-        written = [(source, number, fields) for number, fields in enumerate(_read_list(source))]
-    return [_record(fields, f"{file}, record {number}") for file, number, fields in written]
+        is_table = source.suffix.lower() in caption_table.SUFFIXES
+        written = caption_table.read_caption_table(source) if is_table else _read_list(source)
+    people = [_person(fields, location) for location, fields in written]
+    numbers = _number(people)
+    return [
+        _record(location, fields, person, numbers[person])
+        for (location, fields), person in zip(written, people, strict=True)
+    ]
 
 
 def _nothing_in(folder: Path, language: str | None) -> str:
@@ -125,7 +137,8 @@ def _nothing_in(folder: Path, language: str | None) -> str:
     )
 
 
-def _read_list(file: Path) -> list[Mapping[str, Any]]:
+def _read_list(file: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """The location and the fields of each record."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -148,13 +161,40 @@ def _read_list(file: Path) -> list[Mapping[str, Any]]:
         )
     if not content:
         raise InputError(f"data.annotation_file: {file} lists no images")
-    return content
+    return [(f"{file}, record {number}", record) for number, record in enumerate(content)]
 
 
-def _record(fields: Mapping[str, Any], location: str) -> Record:
+def _person(fields: Mapping[str, Any], location: str) -> int | str:
+    """The identity as annotated."""
+    person = _renamed(fields).get("id")
+    if isinstance(person, float) and person.is_integer():
+        return int(person)
+    if isinstance(person, bool) or not isinstance(person, int | str) or person == "":
+        raise InputError(f"{location}: `id` is {person!r}; give a number or a name")
+    try:
+        return int(person)
+    except ValueError:
+        return person
+
+
+def _number(people: Sequence[int | str]) -> dict[int | str, int]:
+    """The number of each person: its own, or one after the highest for a name."""
+    numbers: dict[int | str, int] = {one: one for one in people if isinstance(one, int)}
+    names = sorted({one for one in people if isinstance(one, str)})
+    first = max(numbers.values(), default=-1) + 1
+    return numbers | {name: number for number, name in enumerate(names, first)}
+
+
+def _record(location: str, fields: Mapping[str, Any], person: int | str, identity: int) -> Record:
+    ours = _renamed(fields)
+    picture = _picture(ours, identity, location)
+    return Record(location, fields, _split(ours, location), person, picture)
+
+
+def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, also under CUHK-PEDES's names."""
     ours = {FIELD_NAMES[name]: value for name, value in fields.items() if name in FIELD_NAMES}
-    ours |= fields
-    return Record(location, fields, _split(ours, location), _picture(ours, location))
+    return {**ours, **fields}
 
 
 def _split(record: Mapping[str, Any], location: str) -> str:
@@ -164,7 +204,7 @@ def _split(record: Mapping[str, Any], location: str) -> str:
     return str(split)
 
 
-def _picture(record: Mapping[str, Any], location: str) -> TextPicture:
+def _picture(record: Mapping[str, Any], identity: int, location: str) -> TextPicture:
     path = record.get("file_path")
     if not isinstance(path, str) or not path:
         raise InputError(f"{location}: no `file_path` (`img_path` in RSTPReid) names the image")
@@ -178,12 +218,6 @@ def _picture(record: Mapping[str, Any], location: str) -> TextPicture:
         raise InputError(f"{location} ({path}): `captions_bt` is not a list of sentences")
     paired = [text if isinstance(text, str) and text.strip() else None for text in back]
     paired = paired[: len(captions)] + [None] * (len(captions) - len(paired))
-    try:
-        identity = int(record["id"])
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{location} ({path}): `id` is not a number: {record.get('id')!r}"
-        ) from None
     return TextPicture(path, identity, tuple(captions), tuple(paired))
 
 

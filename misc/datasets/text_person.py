@@ -20,7 +20,7 @@ PicturesByLanguage = dict[str, list[TextPicture]]
 
 @dataclass(frozen=True)
 class TextPersonDataset:
-    """Images by split, with full paths and with identities as annotated.
+    """Images by split, with full paths.
 
     Args:
         splits: captions are in the first language, if any were asked for.
@@ -137,10 +137,10 @@ def _align(readings: Mapping[str, Sequence[Record]], first: str, other: str) -> 
                 f"from the {record.split} split in {other if mention in one else first}; all "
                 "languages must list the same images"
             )
-        if record.picture.identity != two[mention].picture.identity:
+        if record.person != two[mention].person:
             raise InputError(
-                f"data.languages: {record.picture.path} has id {two[mention].picture.identity} in "
-                f"{two[mention].location} and {record.picture.identity} in {record.location}; ids "
+                f"data.languages: {record.picture.path} has id {two[mention].person} in "
+                f"{two[mention].location} and {record.person} in {record.location}; ids "
                 "must agree in all languages"
             )
     return split_records([two[mention] for mention in one])

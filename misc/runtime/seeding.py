@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     LANGUAGE = 7
     GALLERY = 8
     QUERIES = 9
+    PEOPLE = 10
 
 
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

@@ -5,6 +5,7 @@ what they may hold.
 """
 
 import json
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -139,6 +140,8 @@ class ReIDSettings(ReIDLossSwitches):
     root: Text | None
     train_sets: tuple[ReIDDatasetSettings, ...]
     test_sets: tuple[ReIDDatasetSettings, ...]
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.3  # absent from older runs' config.yaml
+    camera_pattern: Text | None = None  # likewise
     images_per_identity: Count
     noun: Literal["person", "vehicle"]
     sie: Literal["none", "camera", "view", "both"]
@@ -147,6 +150,15 @@ class ReIDSettings(ReIDLossSwitches):
     margin: NonNegative | None
     after_necks: bool
     flip: bool
+
+    @field_validator("camera_pattern")
+    @classmethod
+    def _compile_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+        return pattern
 
 
 class ScheduleSettings(Section):

@@ -245,6 +245,28 @@ def test_every_dataset_of_a_recipe_is_checked_once(drawn, market, tmp_path, caps
     assert main(["--config", RECIPE, *words[:2]]) == 0
 
 
+def test_a_folder_of_people_is_checked(market, tmp_path, capsys):
+    for person in ("anna", "bob", "安娜"):
+        for camera in (1, 2):
+            source = next(market().rglob("0002_c1_0.png"))
+            file = tmp_path / "people" / person / f"cam{camera}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 8), (len(person), camera, 0)).save(file)
+    shutil.copy(source, tmp_path / "people/anna/cam1b.png")
+    words = ("--config", RECIPE, "reid.dataset=folder", f"reid.root={tmp_path / 'people'}")
+    pattern = r"reid.camera_pattern=cam(\d)"
+    assert main([*words, pattern]) == 0
+    assert "people\ntrain   " in capsys.readouterr().out
+    (tmp_path / "people/anna/cam2.png").write_text("no image")
+    shutil.copy(source, tmp_path / "people/bob/cam1b.png")
+    assert main([*words, pattern]) == 1
+    printed = capsys.readouterr().out
+    assert "Unreadable images: 1" in printed
+    assert "Identical files with different identities, cameras or sides: 1" in printed
+    assert main([*words, "reid.camera_pattern=door"]) == 2
+    assert "finds no camera in 8 of 8" in capsys.readouterr().err
+
+
 def test_bad_input_is_one_sentence(drawn, root, capsys):
     folder = root("msmt17")
     (folder / "list_query.txt").write_text("no number\n")

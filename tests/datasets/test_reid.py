@@ -341,8 +341,10 @@ def test_every_missing_dataset_names_its_folder_and_its_owners(tmp_path, name):
 
 
 def test_an_unknown_dataset_is_refused(tmp_path):
-    with pytest.raises(InputError, match="unknown dataset 'Market': did you mean market1501"):
+    with pytest.raises(InputError, match=r"'Market': did you mean market1501.*, folder\)"):
         read_reid("Market", tmp_path)
+    with pytest.raises(InputError, match=r"did you mean folder\?"):
+        read_reid("Folders", tmp_path)
 
 
 def test_counts_are_told_and_compared(market, caplog):

@@ -51,6 +51,20 @@ def test_identities_may_be_written_as_strings(write):
     assert read_annotations(write([record(split="test", id="12")]))["test"][0].identity == 12
 
 
+def test_names_are_numbered_in_their_order_after_the_numbers(write):
+    ids = ["zoë", 7, "安娜", "anna", "7", "zoë", 9.0]
+    records = read_records(write([record(id=i) for i in ids]))
+    assert [r.person for r in records] == ["zoë", 7, "安娜", "anna", 7, "zoë", 9]
+    assert [r.picture.identity for r in records] == [11, 7, 12, 10, 7, 11, 9]
+
+
+def test_a_name_has_one_number_in_all_splits(write, tmp_path):
+    for split, ids in (("train", ["bob", "anna"]), ("test", ["anna", "carl"])):
+        write([{**record(id=i), "split": split} for i in ids], f"{split}_reid.json")
+    splits = read_annotations(tmp_path)
+    assert [[p.identity for p in pictures] for pictures in splits.values()] == [[1, 0], [0, 2]]
+
+
 @pytest.mark.parametrize(
     ("back", "paired"),
     [
@@ -84,8 +98,11 @@ def test_a_folder_of_splits_is_read(write, tmp_path):
         ([record(captions=[])], "`captions` is not a list of sentences"),
         ([record(captions=[3])], "`captions` is not a list of sentences"),
         ([record(captions_bt="x")], "`captions_bt` is not a list"),
-        ([record(id="seven")], "`id` is not a number: 'seven'"),
-        ([{"split": "train", "file_path": "a", "captions": ["b"]}], "`id` is not a number: None"),
+        ([record(id="")], "record 0: `id` is ''; give a number or a name"),
+        ([record(), record(id=[7])], r"record 1: `id` is \[7\]; give a number or a name"),
+        ([record(id=7.5)], "`id` is 7.5"),
+        ([record(id=True)], "`id` is True"),
+        ([{"split": "train", "file_path": "a", "captions": ["b"]}], "`id` is None"),
     ],
 )
 def test_a_wrong_file_is_refused_in_a_sentence(write, content, sentence):

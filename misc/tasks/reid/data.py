@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errors import InputError
+from misc.datasets.people_folder import PeopleDivision
 from misc.datasets.reid import ReIDDataset, ReIDTraining, join_reid_training, read_reid
 from misc.settings.sections import Config
 
@@ -37,12 +38,13 @@ def read_reid_data(config: Config) -> ReIDData:
     for (name, root), folder in zip(sources, folders, strict=True):
         if folders.count(folder) > 1:
             raise InputError(f"reid.train_sets: {name} in {root} is given twice")
-    training = join_reid_training([read_reid(*source) for source in sources])
+    division = people_division(config)
+    training = join_reid_training([read_reid(*source, division) for source in sources])
     trained = dict(zip(folders, training.datasets, strict=True))
     tests: dict[str | None, tuple[ReIDDataset, bool]] = {None: (training.datasets[0], True)}
     for source in reid.test_sets:
         folder = (source.dataset, Path(source.root).resolve())
-        dataset = trained.get(folder) or read_reid(source.dataset, source.root)
+        dataset = trained.get(folder) or read_reid(source.dataset, source.root, division)
         name = dataset.name
         if name in tests:
             name += f" ({source.root})"
@@ -50,6 +52,12 @@ def read_reid_data(config: Config) -> ReIDData:
             raise InputError(f"reid.test_sets: {name} is given twice")
         tests[name] = (dataset, folder in trained)
     return ReIDData(training, tests)
+
+
+def people_division(config: Config) -> PeopleDivision:
+    """The division of folders of people that the configuration asks for."""
+    reid = config.reid
+    return PeopleDivision(reid.test_share, reid.camera_pattern, config.misc.seed)
 
 
 @dataclass(frozen=True)
