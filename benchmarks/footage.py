@@ -40,7 +40,7 @@ DEMO = Plan(
     difficulty=0.2,
 )
 SECONDS_A_PERSON = 1
-MARGINS = (0.0, 0.05)
+MARGINS = (0.0, 0.02, 0.05)
 NAMES = ("stills", "video")  # that captions are of
 
 

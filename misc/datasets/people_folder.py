@@ -53,7 +53,7 @@ def read_people(folder: Path, division: PeopleDivision) -> ReIDSplits:
         InputError: there are fewer than two people, nobody can be queried, or an image has no
             camera.
     """
-    people = _read_pictures(folder)
+    people = read_pictures(folder)
     if division.camera_pattern:
         people = _with_cameras(people, folder, division.camera_pattern)
     has_cameras = len({picture.camera for own in people for picture in own}) > 1
@@ -72,10 +72,14 @@ def read_people(folder: Path, division: PeopleDivision) -> ReIDSplits:
     return ReIDSplits(train, [*query], gallery)
 
 
-def _read_pictures(folder: Path) -> list[list[ReIDPicture]]:
-    """The images of each person, by name, whatever the order of the file system."""
+def read_pictures(folder: Path) -> list[list[ReIDPicture]]:
+    """The images of each person, by name, whatever the order of the file system.
+
+    Raises:
+        InputError: the folder shows fewer than two people.
+    """
     if not folder.is_dir():
-        raise InputError(f"reid.root: {folder} is not a folder; give one with a folder per person")
+        raise InputError(f"{folder} is not a folder; give one with a folder per person")
     people: list[list[ReIDPicture]] = []
     for person in _visible(folder.iterdir(), folder):
         if not person.is_dir():
@@ -89,7 +93,7 @@ def _read_pictures(folder: Path) -> list[list[ReIDPicture]]:
             log.warning("%s has no images (%s) and is skipped", person, ", ".join(SUFFIXES))
     if len(people) < 2:
         raise InputError(
-            f"reid.root: {folder} has folders of images of {len(people)} people; at least 2 are "
+            f"{folder} has folders of images of {len(people)} people; at least 2 are "
             "needed, one to train and one to test"
         )
     return people

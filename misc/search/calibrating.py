@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from misc.calibration import Calibration
+from misc.datasets.people_folder import read_pictures
 from misc.datasets.text_annotations import TextPicture
 from misc.datasets.text_person import read_text_person
 from misc.retrieval.calibration import calibrate
@@ -18,11 +19,17 @@ def read_described(annotations: str, images: Path | None) -> list[TextPicture]:
     """All pictures of an annotation file or folder, whatever their split, with full paths.
 
     Args:
+        annotations: as for `read_text_person`, or a folder of people, whose pictures have no
+            captions.
         images: the folder that paths are relative to; None: that of the annotations.
 
     Raises:
-        InputError: as `read_text_person` does.
+        InputError: as `read_text_person` or `read_pictures` do.
     """
+    folder = Path(annotations)
+    if folder.is_dir() and not any(folder.glob("*_reid*.json")):
+        people = read_pictures(folder)
+        return [TextPicture(p.path, p.identity, (), ()) for own in people for p in own]
     root = images or Path(annotations).parent
     splits = read_text_person(annotations, str(root)).splits
     return [picture for pictures in splits.values() for picture in pictures]

@@ -1,6 +1,7 @@
 """The command that cuts people out of videos."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from fractions import Fraction
@@ -47,8 +48,8 @@ python search.py index --checkpoint runs/demo-... --images crops --output people
         add("--device", help="of torchvision's detector (default: a GPU if there is one)")
         known = "between the frames that are looked at; 0 for all frames (default: 1)"
         add("--every", type=_seconds, default=Fraction(1), metavar="SECONDS", help=known)
-        known = "added on each side of a box, in parts of its width and height (default: 0.05)"
-        add("--margin", type=_number, default=0.05, help=known)
+        known = "added on each side of a box, in parts of its width and height (default: 0.02)"
+        add("--margin", type=_number, default=0.02, help=known)
         add(
             "--min-height",
             type=positive,
@@ -94,6 +95,8 @@ python search.py index --checkpoint runs/demo-... --images crops --output people
 
 def _check(options: argparse.Namespace) -> None:
     """Check options against each other."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError("crop runs in one process; start it without torchrun")
     if options.detector != "torchvision" and (options.weights or options.device):
         raise InputError("--weights and --device are for --detector torchvision; leave them out")
     if options.start and (options.time or len(options.videos) > 1):

@@ -40,7 +40,7 @@ class Choice:
     """
 
     every: Fraction = Fraction(1)
-    margin: float = 0.05
+    margin: float = 0.02
     min_height: int = 48
     threshold: float | None = None
     min_sharpness: float = 0.0

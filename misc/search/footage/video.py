@@ -12,6 +12,12 @@ from PIL import Image
 
 from errors import InputError
 
+TURNS = {  # by degrees, counterclockwise
+    90: Image.Transpose.ROTATE_90,
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_270,
+}
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -28,8 +34,10 @@ class Frame:
 
     @cached_property
     def picture(self) -> Image.Image:
-        """The frame in RGB."""
-        return self.decoded.to_image()
+        """The frame in RGB, turned as the file says: phones store theirs lying."""
+        picture: Image.Image = self.decoded.to_image()
+        turn = TURNS.get(round(self.decoded.rotation / 90) * 90 % 360)
+        return picture if turn is None else picture.transpose(turn)
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Video:
     """A video file.
 
     Args:
-        width, height: of its frames, in pixels.
+        width, height: of its frames as they are shown, in pixels.
         num_frames: as the file claims; 0 if it does not say.
     """
 
@@ -64,15 +72,18 @@ class Video:
 
 
 def open_video(file: Path) -> Video:
-    """Read the header of a video file.
+    """Read the header and the first frame of a video file.
 
     Raises:
         InputError: there is no such file, or it has no pictures that can be decoded.
     """
     if not file.is_file():
         raise InputError(f"{file} does not exist; give a video file")
-    with _open_stream(file) as (_, stream):
-        return Video(file, stream.width, stream.height, stream.frames)
+    with _open_stream(file) as (container, stream):
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise InputError(f"{file} has no pictures; give a video file")
+        return Video(file, *Frame(0, Fraction(0), first).picture.size, stream.frames)
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 import re
 import wave
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from errors import InputError
-from misc.search.footage.video import open_video
+from misc.search.footage.video import Frame, open_video
 from tests.search.footage.conftest import SIZE, shade
 
 
@@ -55,6 +56,24 @@ def test_a_file_that_is_damaged_in_the_middle_is_refused(tmp_path, video):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(file)
     file.write_bytes(file.read_bytes()[:2000])
-    damaged = open_video(file)
     with pytest.raises(InputError, match=r"still\.png cannot be decoded"):
-        list(damaged.frames())
+        list(open_video(file).frames())
+
+
+@pytest.mark.parametrize(
+    ("degrees", "corner"), [(0, (0, 0)), (90, (0, 5)), (-90, (3, 0)), (180, (3, 5))]
+)
+def test_a_frame_is_turned_as_the_file_says(degrees, corner):
+    """The red pixel in the upper left corner of the stored frame, by the shown one."""
+    stored = Image.new("RGB", (4, 6) if degrees in (0, 180) else (6, 4))
+    stored.putpixel((0, 0), (255, 0, 0))
+
+    class Decoded:
+        rotation = degrees
+
+        def to_image(self) -> Image.Image:
+            return stored
+
+    shown = Frame(0, Fraction(0), Decoded()).picture
+    assert shown.size == (4, 6)
+    assert shown.getpixel(corner) == (255, 0, 0)
