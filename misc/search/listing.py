@@ -41,6 +41,15 @@ def list_pictures(folder: Path) -> list[FoundFile]:
     return sorted(_walk(folder.resolve()), key=lambda file: file.path)
 
 
+def is_text(path: str) -> bool:
+    """Whether a path can be stored: a name that is not UTF-8 cannot."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _walk(folder: Path) -> Iterator[FoundFile]:
     def refuse(error: OSError) -> None:
         raise InputError(f"the folder {error.filename} cannot be read ({error.strerror})")

@@ -12,7 +12,7 @@ from errors import InputError
 from misc.datasets.pictures import read_picture
 from misc.retrieval.base import Loading
 from misc.search.footage.records import CROPS_FILE, CropRecord, read_crops
-from misc.search.listing import FoundFile, list_pictures
+from misc.search.listing import FoundFile, is_text, list_pictures
 from misc.search.path_fields import read_camera, read_time
 from misc.search.person_search import PersonSearch
 from misc.search.picture_batches import PictureFiles, digest
@@ -67,6 +67,7 @@ class Plan:
         new: number of new files.
         describe: rows whose feature stays, but whose metadata have changed.
         remove: paths of files that are gone.
+        unreadable: reasons why files are left out from the start.
     """
 
     encode: Sequence[Row]
@@ -74,6 +75,7 @@ class Plan:
     describe: Sequence[Row]
     remove: Sequence[str]
     unchanged: int
+    unreadable: Sequence[str] = ()
 
 
 def plan_update(folder: Path, known: Mapping[str, Row], patterns: PathPatterns) -> Plan:
@@ -87,11 +89,13 @@ def plan_update(folder: Path, known: Mapping[str, Row], patterns: PathPatterns) 
     Raises:
         InputError: the folder has no pictures, or what a pattern finds is no camera or time.
     """
-    files = list_pictures(folder)
-    records = _read_records(folder, files)
+    found, top = list_pictures(folder), folder.resolve()
+    files = [file for file in found if is_text(file.path)]
+    records = _read_records(top, files)
     new, changed, described = [], [], []
     for file in files:
-        row, before = _row(file, patterns, records.get(file.path)), known.get(file.path)
+        name = Path(file.path).relative_to(top.parent)
+        row, before = _row(file, name, patterns, records.get(file.path)), known.get(file.path)
         if before is None:
             new.append(row)
         elif _is_same_file(file, before):
@@ -100,11 +104,16 @@ def plan_update(folder: Path, known: Mapping[str, Row], patterns: PathPatterns) 
                 described.append(row)
         else:
             changed.append(row)
-    above = f"{folder.resolve().as_posix().rstrip('/')}/"
+    above = f"{top.as_posix().rstrip('/')}/"
     here = {file.path for file in files}
     gone = [path for path in known if path.startswith(above) and path not in here]
     unchanged = len(files) - len(new) - len(changed)
-    return Plan([*new, *changed], len(new), described, gone, unchanged)
+    nameless = [
+        f"image {file.path!r} has a name that is not UTF-8; rename it"
+        for file in found
+        if not is_text(file.path)
+    ]
+    return Plan([*new, *changed], len(new), described, gone, unchanged, nameless)
 
 
 def _is_same_file(file: FoundFile, before: Row) -> bool:
@@ -116,16 +125,21 @@ def _is_same_file(file: FoundFile, before: Row) -> bool:
         return False  # encoding it gives the reason
 
 
-def _row(file: FoundFile, patterns: PathPatterns, record: CropRecord | None) -> dict[str, object]:
-    """The row of a file, without its hash; a crop's record overrides what its path tells."""
-    path = Path(file.path)
+def _row(
+    file: FoundFile, name: Path, patterns: PathPatterns, record: CropRecord | None
+) -> dict[str, object]:
+    """The row of a file, without its hash; a crop's record overrides what its path tells.
+
+    Args:
+        name: the path from the folder's own name on: the folders above have nothing to say.
+    """
     row: dict[str, object] = {
         "path": file.path,
         "size": file.size,
         "modified": file.modified,
         "hash": None,
-        "camera": read_camera(patterns.camera, path),
-        "time": read_time(patterns.time, path),
+        "camera": read_camera(patterns.camera, name),
+        "time": read_time(patterns.time, name),
         **dict.fromkeys(("video", "frame", "seconds", "box", "track")),
     }
     if record is not None:
@@ -136,11 +150,10 @@ def _row(file: FoundFile, patterns: PathPatterns, record: CropRecord | None) -> 
     return row
 
 
-def _read_records(folder: Path, files: Sequence[FoundFile]) -> dict[str, CropRecord]:
+def _read_records(top: Path, files: Sequence[FoundFile]) -> dict[str, CropRecord]:
     """The records of all crops below a folder, by path."""
     parents = {Path(file.path).parent for file in files}
     folders = {above for parent in parents for above in (parent, *parent.parents)}
-    top = folder.resolve()
     records: dict[str, CropRecord] = {}
     for each in sorted(folders):
         if each.is_relative_to(top) and (each / CROPS_FILE).is_file():
@@ -157,7 +170,10 @@ def apply(plan: Plan, table: PictureTable, people: PersonSearch, loading: Loadin
     Raises:
         InputError: the model's features are not finite, or the index cannot be written.
     """
-    is_main, update = people.processes.is_main, Update(unchanged=plan.unchanged)
+    is_main, update = (
+        people.processes.is_main,
+        Update(unchanged=plan.unchanged, unreadable=[*plan.unreadable]),
+    )
     if is_main:
         table.remove(plan.remove)
         if plan.describe:

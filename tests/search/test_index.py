@@ -93,8 +93,10 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(index, pictures):
     (pictures / "text.png").write_text("no picture")
     (pictures / "notes.txt").write_text("no picture, and not taken for one")
     (pictures / ".hidden.jpg").write_text("no picture, and hidden")
+    Path(os.fsdecode(os.fsencode(pictures) + b"/\xff.jpg")).write_text("a name that is no text")
     update = index.add(pictures, workers=0)
-    assert [reason.split()[1] for reason in update.unreadable] == [
+    assert [reason.split()[1].strip("'") for reason in update.unreadable] == [
+        f"{pictures}/\\udcff.jpg",
         str(pictures / "text.png"),
         str(first),
     ]
