@@ -42,7 +42,7 @@ METADATA = pa.schema(
 Row = Mapping[str, Any]  # of a column's name: what Arrow makes of its values
 RowIds = NDArray[np.uint64]  # Lance's, at one commit
 KEPT = timedelta(minutes=10)  # older versions than these are dropped: queries may still read them
-PROBES, REFINED = 20, 30  # partitions searched; multiples of the hits that are compared exactly
+PROBES, REFINED = 50, 30  # partitions searched; multiples of the hits that are compared exactly
 DELETED = 1000  # paths in one deletion
 BATCH = 2**16  # rows that are read at once: Lance's 1,024 cost more in Python than on the disk
 

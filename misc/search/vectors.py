@@ -10,6 +10,7 @@ from torch import Tensor
 from misc.search.table import PictureTable, RowIds
 
 IN_MEMORY = 8 * 2**30  # bytes of features that are kept between queries; more are read each time
+ROUNDING = 1e-5  # of a cosine similarity in float32, and more
 
 
 class Found(NamedTuple):
@@ -54,8 +55,9 @@ class Vectors:
             if chosen is not None:
                 keep = np.isin(rows, chosen, assume_unique=True)
                 rows, features = rows[keep], features[torch.from_numpy(keep)]
-            scores = features.float() @ query
-            best = _best(np.concatenate([best.rows, rows]), torch.cat([best.scores, scores]), top)
+            near, scores = _nearest(features, query, top)
+            rows = np.concatenate([best.rows, rows[near.numpy()]])
+            best = _best(rows, torch.cat([best.scores, scores]), top)
         return best
 
     def search_approximately(self, query: Tensor, top: int, where: str | None = None) -> Found:
@@ -81,6 +83,16 @@ class Vectors:
             yield from self._kept
         else:
             yield from read
+
+
+def _nearest(features: Tensor, query: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """The numbers of the `top` best rows, or some more, in their order, and their scores."""
+    if not len(features):
+        return torch.empty(0, dtype=torch.int64), torch.empty(0)
+    rough = features.float() @ query  # rounds equal rows differently, by their place in the matrix
+    least = rough.topk(min(top, len(rough))).values[-1] - ROUNDING
+    near = (rough >= least).nonzero()[:, 0]
+    return near, (features[near].float() * query).sum(dim=1)
 
 
 def _best(rows: RowIds, scores: Tensor, top: int) -> Found:
