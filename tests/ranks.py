@@ -15,9 +15,15 @@ import options
 from misc.runtime.distributed import processes
 
 
-def run_ranks(function: Callable[..., Any], world_size: int, folder: Path, *args: Any) -> list[Any]:
+def run_ranks(
+    function: Callable[..., Any],
+    world_size: int,
+    folder: Path,
+    *args: Any,
+    start_method: str = "spawn",
+) -> list[Any]:
     """The results of `function(processes, *args)` in each of `world_size` processes, by rank."""
-    _spawn(_join, world_size, folder, function, args)
+    _spawn(_join, world_size, folder, function, args, start_method=start_method)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
 
 
@@ -26,12 +32,22 @@ def run_main_on_ranks(world_size: int, folder: Path, arguments: list[str]) -> No
     _spawn(_main, world_size, folder, arguments)
 
 
-def _spawn(function: Callable[..., None], world_size: int, folder: Path, *args: Any) -> None:
+def _spawn(
+    function: Callable[..., None],
+    world_size: int,
+    folder: Path,
+    *args: Any,
+    start_method: str = "spawn",
+) -> None:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    context = mp.spawn(
-        _enter, (world_size, port, folder, function, args), nprocs=world_size, join=False
+    context = mp.start_processes(
+        _enter,
+        (world_size, port, folder, function, args),
+        nprocs=world_size,
+        join=False,
+        start_method=start_method,
     )
     deadline = time.monotonic() + 600
     while not context.join(timeout=5):

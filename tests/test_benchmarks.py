@@ -1,11 +1,12 @@
 """The sweeps of the benchmarks: a run is made once, and only with the settings that are asked."""
 
+import json
 import re
 
 import pytest
 
 import options
-from benchmarks import transfer, tuning_cost
+from benchmarks import index_scale, transfer, tuning_cost
 from benchmarks.ablation import ROWS, to_table
 from benchmarks.sweep import CONSOLE, RESULTS, Plan, Run, make_all
 from errors import InputError
@@ -76,3 +77,20 @@ def test_the_cost_of_a_way_is_measured_as_a_share(capsys):
     shares = [float(re.findall(r"\((\d\.\d\d)\)", row)[0]) for row in table[2:]]
     assert names == list(tuning_cost.WAYS)
     assert min(shares) == shares[-1] < 0.5  # nothing is kept before the first block that trains
+
+
+def test_an_index_is_measured_in_both_precisions(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(index_scale, "CHANGED", 50)
+    monkeypatch.setattr(index_scale, "QUERIES", 5)
+    monkeypatch.setattr(index_scale, "COLD", 1)
+    file = tmp_path / "results" / "scale.json"
+    arguments = ["--rows", "1000", "--width", "32", "--output", str(file)]
+    assert index_scale.main(arguments) == 0
+    found = json.loads(file.read_text())
+    assert (found["rows"], found["width"]) == (1000, 32)
+    full, half = found["float32"], found["float16"]
+    assert full.keys() == half.keys()
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(full)
+    sizes = [figures["bytes per picture, compacted"] for figures in (full, half)]
+    assert 0.8 * 2 * 32 < sizes[0] - sizes[1] < 1.2 * 2 * 32
+    assert full["recall@1, pictures"] == 1

@@ -58,8 +58,9 @@ class Index:
         made = False
         if people.processes.is_main and not PictureTable.exists(location):
             with writing(location):
-                about = _describe(people)
-                PictureTable.create(location, people.width, half=half, about=about.to_json())
+                if not PictureTable.exists(location):  # no other process has just made it
+                    about = _describe(people).to_json()
+                    PictureTable.create(location, people.width, half=half, about=about)
             made = True
         people.processes.share(made)  # wait until it is there
         table = PictureTable(location)

@@ -19,7 +19,9 @@ from misc.search.picture_batches import PictureFiles, digest
 from misc.search.streaming import Rows, encode_files
 from misc.search.table import PictureTable, Row
 
-COMPACTION = 200  # commits; each makes a small file
+# Commits before the first compaction, and most between two. Each commit makes a small file, and a
+# compaction rewrites all that is not yet in files of Lance's full size, a million rows.
+COMPACTION, RARELY = 200, 2000
 
 
 @dataclass
@@ -187,7 +189,7 @@ def apply(plan: Plan, table: PictureTable, people: PersonSearch, loading: Loadin
         precision=people.precision,
         loading=loading,
     )
-    commits = first = 0
+    commits, due, first = 0, COMPACTION, 0
     bar = tqdm(total=len(paths), unit=" pictures", disable=None if is_main else True)
     with bar:
         for encoded in stream:
@@ -195,12 +197,13 @@ def apply(plan: Plan, table: PictureTable, people: PersonSearch, loading: Loadin
             if is_main:
                 _write(plan, first, encoded, table, update)
                 commits += 1
-                if commits % COMPACTION == 0:
+                if commits == due:
                     table.compact()
+                    due += min(due, RARELY)
             first += number
             bar.update(number)
-    if is_main and (plan.encode or plan.remove or plan.describe):
-        table.compact()
+    if is_main:
+        table.compact()  # without changes, too: it frees the room of old versions
     return people.processes.share(update)
 
 

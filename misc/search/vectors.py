@@ -10,7 +10,7 @@ from torch import Tensor
 from misc.search.table import PictureTable, RowIds
 
 IN_MEMORY = 8 * 2**30  # bytes of features that are kept between queries; more are read each time
-CHUNK = 2**16  # rows compared at once
+ROUNDING = 1e-5  # of a cosine similarity in float32, and more
 
 
 class Found(NamedTuple):
@@ -51,14 +51,13 @@ class Vectors:
         """
         chosen = None if where is None else self.table.rows_where(where)
         best = Found(np.empty(0, np.uint64), torch.empty(0))
-        for chunk in self.chunks():
-            keep = np.ones(len(chunk.rows), bool) if chosen is None else np.isin(chunk.rows, chosen)
-            scores = chunk.features.float() @ query
+        for rows, features in self.chunks():
             if chosen is not None:
-                scores = scores[torch.from_numpy(keep)]
-            best = _best(
-                np.concatenate([best.rows, chunk.rows[keep]]), torch.cat([best.scores, scores]), top
-            )
+                keep = np.isin(rows, chosen, assume_unique=True)
+                rows, features = rows[keep], features[torch.from_numpy(keep)]
+            near, scores = _nearest(features, query, top)
+            rows = np.concatenate([best.rows, rows[near.numpy()]])
+            best = _best(rows, torch.cat([best.scores, scores]), top)
         return best
 
     def search_approximately(self, query: Tensor, top: int, where: str | None = None) -> Found:
@@ -69,12 +68,31 @@ class Vectors:
         return Found(*self.table.nearest(query, top, where))
 
     def chunks(self) -> Iterator[Chunk]:
-        if self._kept is None and self.count * self.width * self.table.bytes_per_value > IN_MEMORY:
-            yield from (Chunk(*each) for each in self.table.features(CHUNK))
+        """All rows in the order of the table, from memory if they fit."""
+        if self._kept is not None:
+            yield from self._kept
             return
-        if self._kept is None:
-            self._kept = [Chunk(*each) for each in self.table.features(CHUNK)]
-        yield from self._kept
+        read = (Chunk(*each) for each in self.table.features())
+        values = self.count * self.width
+        if 4 * values <= IN_MEMORY:
+            # Converting float16 takes longer than comparing.
+            self._kept = [Chunk(rows, features.float()) for rows, features in read]
+            yield from self._kept
+        elif values * self.table.bytes_per_value <= IN_MEMORY:
+            self._kept = list(read)
+            yield from self._kept
+        else:
+            yield from read
+
+
+def _nearest(features: Tensor, query: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """The numbers of the `top` best rows, or some more, in their order, and their scores."""
+    if not len(features):
+        return torch.empty(0, dtype=torch.int64), torch.empty(0)
+    rough = features.float() @ query  # rounds equal rows differently, by their place in the matrix
+    least = rough.topk(min(top, len(rough))).values[-1] - ROUNDING
+    near = (rough >= least).nonzero()[:, 0]
+    return near, (features[near].float() * query).sum(dim=1)
 
 
 def _best(rows: RowIds, scores: Tensor, top: int) -> Found:
