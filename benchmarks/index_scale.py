@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from functools import partial
 from multiprocessing import get_context
@@ -226,8 +227,8 @@ def _recall(kind: str, exact: Sequence[RowIds], found: Sequence[RowIds]) -> Figu
 
 def _memory(location: str) -> int:
     """The most bytes that a process holds that searches by comparison with all."""
-    with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_search_once, (location,))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_search_once, location).result()
 
 
 def _search_once(location: str) -> int:

@@ -6,6 +6,7 @@ import torch
 
 from benchmarks.index_scale import People
 from misc.search import approximate
+from misc.search import table as tables
 from misc.search.approximate import build_approximate, measure_recall
 from misc.search.index import Index
 from misc.search.table import PictureTable
@@ -87,6 +88,18 @@ def test_rows_that_change_after_it_was_built_are_found(table, is_compacted):
             assert paths(table, query, 3, where)[0] == path
         assert removed not in paths(table, torch.from_numpy(far_feature(2)[0]), 50, where)
     assert paths(table, torch.from_numpy(far_feature(0)[0]), 3, "camera = 4")[0] != "/new.jpg"
+
+
+def test_updates_do_not_split_it_for_ever(table, monkeypatch):
+    monkeypatch.setattr(tables, "SEGMENTS", 2)
+    segments = []
+    for number in range(5):
+        table.add([{"path": f"/{number}.jpg", "camera": 3}], far_feature(number))
+        table.compact()
+        segments += [index.num_segments for index in table.rows.list_indices()]
+    assert segments == [2, 1, 2, 1, 2]
+    for number in range(5):
+        assert paths(table, torch.from_numpy(far_feature(number)[0]), 3)[0] == f"/{number}.jpg"
 
 
 def test_later_metadata_are_filtered_by(table):
