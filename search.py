@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_main = os.environ.get("LOCAL_RANK", "0") == "0"
     try:
         options = parse(arguments)
+        if os.environ.get("WORLD_SIZE", "1") != "1" and not options.command.is_parallel:
+            raise InputError(
+                f"{options.command.name} runs in one process; start it without torchrun"
+            )
         return options.command.run(options) or 0
     except InputError as error:
         if error.in_one_process or is_main:

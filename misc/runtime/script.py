@@ -50,12 +50,21 @@ def run_script(
 
 def positive(word: str) -> int:
     """The type of an option that counts something: a whole number from 1 on."""
+    return _whole(word, least=1)
+
+
+def natural(word: str) -> int:
+    """The type of an option that may count nothing: a whole number from 0 on."""
+    return _whole(word, least=0)
+
+
+def _whole(word: str, least: int) -> int:
     try:
         number = int(word)
     except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 1")
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least {least}")
     return number
 
 

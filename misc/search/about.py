@@ -1,10 +1,17 @@
 """The description of an index: the model of its features, and how its pictures are read."""
 
 import json
-from dataclasses import asdict, dataclass
+import logging
+from dataclasses import asdict, dataclass, field
 
 from errors import InputError
+from misc.calibration import Calibration
+from misc.retrieval.calibration import FILE as CALIBRATION
+from misc.search.person_search import PersonSearch
+from misc.settings.recipes import to_tree
 from model.trees import Tree
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -13,20 +20,21 @@ class About:
 
     Args:
         model_hash: of the weights that encoded its pictures.
-        checkpoint: the file that they were read from.
-        recipe: the configuration in place of the one saved with the run, if any.
-        width: values of a feature.
-        camera, time: regular expressions that read these out of paths.
-        false_alarms: the share of searches in vain whose best hit is marked as a match.
+        preparation: the settings that features depend on beside the weights, by their keys.
+        checkpoint: the file that the weights were read from.
+        config: the configuration in place of the one saved with the run, if any was given.
+        folders: by indexed folder, the regular expressions that read `camera` and `time` out of
+            paths, null without one.
+        false_alarms: the allowed share of false alarms: searches for an absent person that end in
+            a match.
         calibration: `Calibration.to_tree`; None: hits are not judged.
     """
 
     model_hash: str
+    preparation: Tree
     checkpoint: str
-    recipe: str | None
-    width: int
-    camera: str | None = None
-    time: str | None = None
+    config: Tree | None = None
+    folders: dict[str, dict[str, str | None]] = field(default_factory=dict)
     false_alarms: float = 0.01
     calibration: Tree | None = None
 
@@ -48,3 +56,46 @@ class About:
                 f"the description of the index {location} is damaged, or a later version wrote it "
                 f"({error})"
             ) from None
+
+
+def describe(people: PersonSearch) -> About:
+    """The description of a new index; a calibration of the run goes along."""
+    file = people.checkpoint.file.resolve()
+    calibration = None
+    if (file.parent / CALIBRATION).is_file():
+        try:
+            found = Calibration.load(file.parent / CALIBRATION)
+        except InputError as error:
+            log.warning("The index is not calibrated: %s", error)
+        else:
+            is_of_model = found.model_hash == people.encoder.model_hash
+            calibration = found.to_tree() if is_of_model else None
+    return About(
+        people.encoder.model_hash,
+        people.encoder.preparation,
+        str(file),
+        to_tree(people.config) if people.is_configured else None,
+        false_alarms=people.config.evaluation.false_alarms or About.false_alarms,
+        calibration=calibration,
+    )
+
+
+def check_model(about: About, location: str, people: PersonSearch) -> None:
+    """Check that a model is the one of an index, and prepares pictures and sentences alike.
+
+    Raises:
+        InputError: it is another one, or a setting differs.
+    """
+    if about.model_hash != people.encoder.model_hash:
+        raise InputError(
+            f"the index {location} was made with another model, {about.checkpoint} "
+            f"({about.model_hash[:12]}), and not with {people.checkpoint.file} "
+            f"({people.encoder.model_hash[:12]}); give the former, or make a new index"
+        )
+    for key, value in people.encoder.preparation.items():
+        kept = about.preparation.get(key)
+        if kept != value:
+            raise InputError(
+                f"the index {location} was made with {key}={json.dumps(kept)}, and not with "
+                f"{json.dumps(value)}; give the same configuration, or make a new index"
+            )

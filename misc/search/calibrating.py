@@ -1,11 +1,12 @@
 """The calibration of an index's model on pictures that somebody has described."""
 
-import os
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from errors import InputError
 from misc.calibration import Calibration
 from misc.datasets.people_folder import read_pictures
 from misc.datasets.text_annotations import TextPicture
@@ -31,7 +32,11 @@ def read_described(annotations: str, images: Path | None) -> list[TextPicture]:
         people = read_pictures(folder)
         return [TextPicture(p.path, p.identity, (), ()) for own in people for p in own]
     root = images or Path(annotations).parent
-    splits = read_text_person(annotations, str(root)).splits
+    try:
+        splits = read_text_person(annotations, str(root)).splits
+    except InputError as error:  # in the words of main.py's settings
+        message = str(error).replace("data.annotation_file", "--annotations")
+        raise InputError(message.replace("data.image_root", "--images")) from None
     return [picture for pictures in splits.values() for picture in pictures]
 
 
@@ -41,8 +46,7 @@ def calibrate_model(people: PersonSearch, pictures: Sequence[TextPicture]) -> Ca
     Raises:
         InputError: a picture cannot be read, or they show too few people.
     """
-    workers = min(8, os.cpu_count() or 1)
-    image = people.encode_images([picture.path for picture in pictures], workers=workers)
+    image = people.encode_images([picture.path for picture in pictures])
     described = [
         (caption, picture.identity) for picture in pictures for caption in picture.captions
     ]
@@ -59,3 +63,17 @@ def calibrate_model(people: PersonSearch, pictures: Sequence[TextPicture]) -> Ca
             model_hash=people.encoder.model_hash,
         )
     )
+
+
+def check_size(calibration: Calibration, false_alarms: float) -> None:
+    """Check that there are enough queries to tell such a share of false alarms.
+
+    Raises:
+        InputError: no kind of query has enough.
+    """
+    if all(kind.is_too_fine(false_alarms) for kind in calibration.kinds.values()):
+        most = max(kind.absent.count for kind in calibration.kinds.values())
+        raise InputError(
+            f"{most} queries are too few for {100 * false_alarms:g} % false alarms; describe at "
+            f"least {math.ceil(1 / false_alarms)} pictures, or allow more by --false-alarms"
+        )

@@ -1,33 +1,25 @@
 """An index of pictures, to be searched with the model that made it."""
 
-import os
 import re
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from errors import InputError
 from misc.calibration import Calibration, QueryCalibration
-from misc.reranking import k_reciprocal
-from misc.retrieval.calibration import FILE as CALIBRATION
 from misc.runtime.distributed import Processes
-from misc.search.about import About
+from misc.search.about import About, check_model, describe
 from misc.search.hit import Hit
 from misc.search.lock import writing
+from misc.search.ordering import RERANKED, best_of_tracks, rerank_best
 from misc.search.person_search import PersonSearch
 from misc.search.query import Kind, Query
 from misc.search.table import PictureTable
-from misc.search.updating import PathPatterns, Update, apply, plan_update
+from misc.search.updating import PathPatterns, Plan, Update, apply, plan_update
 from misc.search.vectors import Found, Vectors
-
-RERANKED = 100  # best hits that re-ranking puts in order
 
 
 class Index:
@@ -39,16 +31,11 @@ class Index:
         people: the model.
 
     Raises:
-        InputError: the index is of another model.
+        InputError: the index is of another model, or of the same with other settings.
     """
 
     def __init__(self, table: PictureTable, about: About, people: PersonSearch) -> None:
-        if about.model_hash != people.encoder.model_hash:
-            raise InputError(
-                f"the index {table.location} was made with another model, {about.checkpoint} "
-                f"({about.model_hash[:12]}), and not with {people.checkpoint.file} "
-                f"({people.encoder.model_hash[:12]}); give the former, or make a new index"
-            )
+        check_model(about, table.location, people)
         self.table, self.about, self.people = table, about, people
         self._vectors: Vectors | None = None
 
@@ -59,11 +46,15 @@ class Index:
         if people.processes.is_main and not PictureTable.exists(location):
             with writing(location):
                 if not PictureTable.exists(location):  # no other process has just made it
-                    about = _describe(people).to_json()
+                    about = describe(people).to_json()
                     PictureTable.create(location, people.width, half=half, about=about)
             made = True
         people.processes.share(made)  # wait until it is there
         table = PictureTable(location)
+        if half and table.bytes_per_value != 2:
+            raise InputError(
+                f"the index {location} has features in float32, which stay so; make a new index"
+            )
         return cls(table, About.from_json(table.about, location), people)
 
     def __len__(self) -> int:
@@ -76,18 +67,19 @@ class Index:
         camera: str | None = None,
         time: str | None = None,
         batch_size: int | None = None,
-        workers: int | None = None,
+        workers: int = 0,
     ) -> Update:
-        """Bring the pictures of a folder into the index.
+        """Add the pictures of a folder to the index, or update them.
 
         New and changed files are encoded, files that are gone are dropped, and the rest is left.
         The processes share the work. Fields of `crops.jsonl` files are taken over.
 
         Args:
-            camera, time: regular expressions that read these out of a path, by their first group;
-                None: those of the last time.
+            camera, time: regular expressions that read these out of a path, by their first group,
+                from the folder's own name on; None: those of the last time, "": none.
             batch_size: pictures that a process encodes at once, and that an interruption loses.
-            workers: processes that read pictures; None: as many as there are cores, up to 8.
+            workers: further processes that read pictures. They are spawned, so the main script
+                needs `if __name__ == "__main__"`.
 
         Raises:
             InputError: the folder has no pictures, a pattern is wrong, another process is writing,
@@ -97,31 +89,51 @@ class Index:
         loading = replace(
             loading,
             batch_size=batch_size or loading.batch_size,
-            num_workers=min(8, os.cpu_count() or 1) if workers is None else workers,
+            num_workers=workers,
         )
-        about = replace(
-            self.about, camera=camera or self.about.camera, time=time or self.about.time
-        )
-        patterns = PathPatterns(_compile(about.camera), _compile(about.time))
         processes = self.people.processes
         with writing(self.table.location) if processes.is_main else nullcontext():
             plan = None
             if processes.is_main:
-                plan = plan_update(Path(images_folder), self.table.metadata(), patterns)
-                self._save(about)
+                plan = self._plan(Path(images_folder), camera=camera, time=time)
             plan = processes.share(plan)
             assert plan is not None
             return apply(plan, self.table, self.people, loading)
 
-    def set_calibration(self, calibration: Calibration) -> None:
-        """Store a calibration of the index's model."""
+    def remove(self, images_folder: str | Path) -> int:
+        """Drop all pictures of a folder, whether or not it still exists; returns their number.
+
+        Raises:
+            InputError: the index has none of it, or cannot be written.
+        """
+        folder = Path(images_folder).resolve().as_posix()
         with writing(self.table.location):
-            self._save(replace(self.about, calibration=calibration.to_tree()))
+            about = self._current()
+            gone = [path for path in self.table.metadata() if path.startswith(f"{folder}/")]
+            if not gone:
+                known = ", ".join(about.folders) or "none"
+                raise InputError(
+                    f"the index {self.table.location} has no pictures of {folder}; its folders: "
+                    f"{known}"
+                )
+            self.table.remove(gone)
+            self.table.compact()
+            kept = {name: each for name, each in about.folders.items() if name != folder}
+            self._save(replace(about, folders=kept))
+        return len(gone)
+
+    def set_calibration(self, calibration: Calibration) -> None:
+        """Store a calibration of the index's model; kinds of query that it lacks stay."""
+        with writing(self.table.location):
+            about = self._current()
+            if about.calibration is not None:
+                calibration = Calibration.from_tree(about.calibration).updated(calibration)
+            self._save(replace(about, calibration=calibration.to_tree()))
 
     def set_false_alarms(self, share: float) -> None:
-        """Store the share of searches in vain that may be answered with a match."""
+        """Store the allowed share of false alarms."""
         with writing(self.table.location):
-            self._save(replace(self.about, false_alarms=share))
+            self._save(replace(self._current(), false_alarms=share))
 
     def search(
         self,
@@ -153,38 +165,64 @@ class Index:
             InputError: there is nothing to search for, the picture cannot be read, the model reads
                 no text, or the condition cannot be understood.
         """
+        if top < 1:
+            raise InputError(f"top is {top}; give at least 1")
         query = Query(text, image, weight)
         if threshold is None:
-            threshold = self.threshold(query.kind)
+            threshold = self.threshold(query.kind, where=where)
         feature, vectors = query.encode(self.people), self._latest()
         find = vectors.search if exact else vectors.search_approximately
 
         def search(number: int) -> list[Hit]:
             found = find(feature, max(number, RERANKED) if rerank else number, where)
             if rerank:
-                found = _rerank(found, feature, vectors.table)
+                found = rerank_best(found, feature, vectors.table)
             return _hits(found, vectors.table, threshold)
 
-        hits = _of_tracks(search, top) if per_track else search(top)
+        hits = best_of_tracks(search, top) if per_track else search(top)
         return hits[:top]
 
-    def threshold(self, kind: Kind | None, false_alarms: float | None = None) -> float | None:
+    def threshold(
+        self,
+        kind: Kind | None,
+        false_alarms: float | None = None,
+        where: str | None = None,
+    ) -> float | None:
         """The score from which on a best hit counts as a match; None if it is not calibrated.
 
         Args:
-            false_alarms: the share of searches in vain that are answered wrongly; None: that of
-                the index.
+            false_alarms: the allowed share of them; None: that of the index.
+            where: a condition on the pictures that are searched.
+
+        Raises:
+            InputError: the condition cannot be understood.
         """
-        calibrated = self.calibrated(kind)
-        if calibrated is None or not len(self):
+        number, calibrated = self.table.count(where), self.calibrated(kind)
+        if calibrated is None or not number:
             return None
-        return calibrated.threshold(false_alarms or self.about.false_alarms, len(self))
+        return calibrated.threshold(false_alarms or self.about.false_alarms, number)
 
     def calibrated(self, kind: Kind | None) -> QueryCalibration | None:
         """The calibration for a kind of query, if there is one."""
         if kind is None or self.about.calibration is None:
             return None
         return Calibration.from_tree(self.about.calibration).kinds.get(kind)
+
+    def _plan(self, folder: Path, *, camera: str | None, time: str | None) -> Plan:
+        """The update of a folder; the patterns that it uses are kept."""
+        about, name = self._current(), folder.resolve().as_posix()
+        kept = about.folders.get(name, {"camera": None, "time": None})
+        given = {"camera": camera, "time": time}
+        used = {key: kept[key] if given[key] is None else given[key] or None for key in kept}
+        patterns = PathPatterns(*map(_compile, used.values()))
+        plan = plan_update(folder, self.table.metadata(), patterns)
+        self._save(replace(about, folders={**about.folders, name: used}))
+        return plan
+
+    def _current(self) -> About:
+        """The description as it is now; another process may have changed it."""
+        self.about = About.from_json(self.table.about, self.table.location)
+        return self.about
 
     def _save(self, about: About) -> None:
         if about != self.about:
@@ -223,25 +261,7 @@ def open_index(
         raise InputError(
             f"the model {path} of the index {location} does not exist; give --checkpoint"
         )
-    return Index(table, about, PersonSearch(path, device, config=about.recipe, processes=processes))
-
-
-def _describe(people: PersonSearch) -> About:
-    """The description of a new index; a calibration of the run goes along."""
-    file = people.checkpoint.file.resolve()
-    calibration = None
-    if (file.parent / CALIBRATION).is_file():
-        found = Calibration.load(file.parent / CALIBRATION)
-        if found.model_hash == people.encoder.model_hash:
-            calibration = found.to_tree()
-    return About(
-        people.encoder.model_hash,
-        str(file),
-        None if people.recipe is None else str(people.recipe.resolve()),
-        people.width,
-        false_alarms=people.config.evaluation.false_alarms or About.false_alarms,
-        calibration=calibration,
-    )
+    return Index(table, about, PersonSearch(path, device, config=about.config, processes=processes))
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:
@@ -264,26 +284,3 @@ def _hits(found: Found, table: PictureTable, threshold: float | None) -> list[Hi
         )
         for row, score in zip(rows, found.scores.tolist(), strict=True)
     ]
-
-
-def _of_tracks(search: Callable[[int], list[Hit]], top: int) -> list[Hit]:
-    """The best hit of each track."""
-    number = 4 * top
-    while True:
-        found = search(number)
-        best: dict[object, Hit] = {}
-        for hit in found:
-            best.setdefault(hit.path if hit.track is None else (hit.video, hit.track), hit)
-        if len(best) >= top or len(found) < number:
-            return list(best.values())
-        number *= 4
-
-
-def _rerank(found: Found, query: Tensor, table: PictureTable) -> Found:
-    """The best hits in the order of k-reciprocal re-ranking (Zhong et al. 2017)."""
-    if not len(found.rows):
-        return found
-    gallery = table.take_features(found.rows[:RERANKED]).float()
-    order = k_reciprocal(query[None], gallery)[0].argsort(stable=True)
-    order = torch.cat([order, torch.arange(len(order), len(found.rows))])
-    return Found(found.rows[np.asarray(order)], found.scores[order])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errors import InputError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+from misc.datasets.pictures import SUFFIXES
+from misc.search.table import INDEX_FOLDER
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ def check_folder(folder: Path) -> None:
 
 
 def list_pictures(folder: Path) -> list[FoundFile]:
-    """The pictures in a folder and all folders below, by path; hidden ones are left out.
+    """The pictures in a folder and all folders below, by path.
+
+    Hidden ones are left out, and so are those in an index and behind links to folders.
 
     Raises:
         InputError: as `check_folder` does.
@@ -55,6 +57,9 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
         raise InputError(f"the folder {error.filename} cannot be read ({error.strerror})")
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
+        if INDEX_FOLDER in folders:  # its own pictures are plots
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if name.startswith(".") or not name.lower().endswith(SUFFIXES):

@@ -7,23 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from errors import InputError
-from misc.search.table import is_local
+from misc.search.location import LOCK, as_location, is_local
 
 if sys.platform != "win32":
     import fcntl
-
-LOCK = ".lock"
 
 
 @contextmanager
 def writing(location: str) -> Iterator[None]:
     """Hold the lock of an index; the system frees it when the process ends, however it ends.
 
-    An index that is no folder here has none: Lance itself refuses commits that contradict.
+    An index on object storage has none: nothing keeps two writers apart there.
 
     Raises:
         InputError: another process holds it, or the folder cannot be written.
     """
+    location = as_location(location)
     if not is_local(location) or sys.platform == "win32":
         yield
         return

@@ -28,20 +28,21 @@ class Opened(NamedTuple):
     config: Config
 
 
-def open_model(path: Path, recipe: Path | None = None) -> Opened:
+def open_model(path: Path, recipe: Path | Tree | None = None) -> Opened:
     """Read a checkpoint, or the best one in a run's folder.
 
     Args:
-        recipe: in place of the configuration saved with the run; for a published checkpoint whose
-            sizes are not its project's.
+        recipe: a file, or the `to_tree` of a configuration, in place of the one saved with the run;
+            for a published checkpoint whose sizes are not its project's.
 
     Raises:
         InputError: as `open_checkpoint` does, or the recipe is not for the checkpoint's task.
     """
-    command = options.parse(["--config", str(recipe)] if recipe else [])
+    command = options.parse(["--config", str(recipe)] if isinstance(recipe, Path) else [])
+    given = recipe if isinstance(recipe, dict) else None
 
     def asked_geometry(_: PublishedFormat) -> Geometry:
-        return geometry(command.configure()) if recipe else Geometry()
+        return Geometry() if recipe is None else geometry(command.configure(given))
 
     checkpoint = open_checkpoint(path, BEST, LAST, geometry=asked_geometry, any_size=recipe is None)
     if checkpoint.published and recipe is None:
@@ -49,7 +50,8 @@ def open_model(path: Path, recipe: Path | None = None) -> Opened:
         settings = (PREPARATION.get(checkpoint.recipe, {}), _sizes(checkpoint.architecture))
         layers = tuple(Layer(tree, f"the checkpoint {checkpoint.file}") for tree in settings)
         command = replace(command, overrides=layers)
-    return Opened(checkpoint, command.configure(checkpoint.config, checkpoint.project_settings))
+    config = command.configure(given or checkpoint.config, checkpoint.project_settings)
+    return Opened(checkpoint, config)
 
 
 def _recipe_of(checkpoint: Checkpoint) -> str:

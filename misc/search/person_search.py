@@ -18,6 +18,7 @@ from misc.runtime.precision import Precision
 from misc.search.opening import open_model
 from misc.search.picture_batches import GivenPictures
 from misc.tasks.encoder import build_encoder
+from model.trees import Tree
 
 if TYPE_CHECKING:
     from misc.search.index import Index
@@ -37,7 +38,8 @@ class PersonSearch:
         run_or_checkpoint: a run's folder (its best checkpoint), or a checkpoint, of this project or
             of a published one.
         device: `cpu`, `cuda`, `cuda:1`, ...; None: a GPU if there is one.
-        config: a recipe in place of the configuration that the run was saved with.
+        config: a recipe in place of the configuration that the run was saved with: a YAML file, or
+            the content of one.
         processes: share the encoding of an index, under torchrun; None: this process alone.
 
     Raises:
@@ -49,13 +51,13 @@ class PersonSearch:
         run_or_checkpoint: str | Path,
         device: str | None = None,
         *,
-        config: str | Path | None = None,
+        config: str | Path | Tree | None = None,
         processes: Processes | None = None,
     ) -> None:
         self.processes = processes or Processes(0, 1, choose_device(device))
-        opened = open_model(Path(run_or_checkpoint), None if config is None else Path(config))
-        self.checkpoint, self.config = opened
-        self.recipe = None if config is None else Path(config)
+        recipe = Path(config) if isinstance(config, str) else config
+        self.checkpoint, self.config = open_model(Path(run_or_checkpoint), recipe)
+        self.is_configured = config is not None
         self.encoder = build_encoder(self.config, self.checkpoint)
         self.encoder.model.to(self.processes.device)
         self.precision = Precision(self.config.experiment.precision, self.processes.device)
@@ -66,21 +68,22 @@ class PersonSearch:
         """Whether people can be described; a re-identification model takes pictures alone."""
         return self.encoder.sentences is not None
 
-    def encode_images(self, images: Sequence[str | Path | Image.Image], workers: int = 0) -> Tensor:
+    def encode_images(self, images: Sequence[str | Path | Image.Image]) -> Tensor:
         """L2-normalised features (N, D) of pictures, float32 on the CPU.
 
         Args:
             images: files, or pictures in memory.
-            workers: processes that read them; worth their start for thousands.
 
         Raises:
             InputError: a file does not exist or cannot be read.
         """
+        if isinstance(images, str | Path | Image.Image):
+            raise TypeError("give a list of pictures, also of a single one")
         for image in images:
             if not isinstance(image, Image.Image) and not Path(image).is_file():
-                raise InputError(f"{image} does not exist; give an image file")
-        pictures = GivenPictures(images, self.encoder.transform)
-        return self._encode(pictures, self.encoder.encode, workers)
+                fault = "is not a file" if Path(image).exists() else "does not exist"
+                raise InputError(f"{image} {fault}; give an image file")
+        return self._encode(GivenPictures(images, self.encoder.transform), self.encoder.encode)
 
     def encode_texts(self, sentences: Sequence[str]) -> Tensor:
         """L2-normalised features (N, D) of sentences, float32 on the CPU, in any language that the
@@ -89,6 +92,8 @@ class PersonSearch:
         Raises:
             InputError: the model reads no text, or a sentence has no words.
         """
+        if isinstance(sentences, str):
+            raise TypeError("give a list of sentences, also of a single one")
         reading = self.encoder.sentences
         if reading is None:
             raise InputError(
@@ -100,9 +105,7 @@ class PersonSearch:
                 raise InputError("the description is empty; describe the person in a sentence")
         return self._encode(reading.tokenize(sentences), reading.encode)
 
-    def _encode(
-        self, items: Items[Tensor, Tensor], encode: Callable[[Tensor], Tensor], workers: int = 0
-    ) -> Tensor:
+    def _encode(self, items: Items[Tensor, Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:
         if not len(items):
             return torch.empty(0, self.width)
         return encode_items(
@@ -110,7 +113,7 @@ class PersonSearch:
             encode,
             processes=replace(self.processes, rank=0, world_size=1),  # each for itself
             precision=self.precision,
-            loading=replace(self.loading, num_workers=workers),
+            loading=self.loading,
         )
 
     @cached_property
@@ -126,7 +129,8 @@ class PersonSearch:
             half: store features as float16: half the size, scores to three digits.
 
         Raises:
-            InputError: the index is of another model, or cannot be read or made.
+            InputError: the index is of another model, has features of the other size, or cannot be
+                read or made.
         """
         from misc.search.index import Index
 

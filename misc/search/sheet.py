@@ -26,21 +26,22 @@ from misc.runtime.atomic import atomic_write
 from misc.search.hit import Hit
 from misc.search.query import Query
 
-COLUMNS = 8  # hits in a row
+COLUMNS, MOST = 8, 400  # hits in a row, and in all: a JPEG has at most 65,535 lines
 ROW = HEIGHT + 2 * LINE + GAP
 
 
 def draw_sheet(query: Query, hits: Sequence[Hit]) -> Image.Image:
     """The words and the picture of a query at the left, the hits in rows beside them.
 
-    Frames are neutral: whether a hit is right is not known. One below the threshold says so.
+    Frames are neutral: whether a hit is right is not known. One below the threshold says so, and so
+    does one whose file is gone. At most `MOST` hits are drawn.
 
     Raises:
-        InputError: a picture cannot be read.
+        InputError: the picture of the query cannot be read.
     """
-    asked = _asked(query)
-    pictures = [read_picture(Path(hit.path)) for hit in hits]
-    width = cell_width(pictures)
+    asked, hits = _asked(query), hits[:MOST]
+    pictures = [_read(hit) for hit in hits]
+    width = cell_width([picture for picture in pictures if picture])
     start = MARGIN + CAPTION_WIDTH + 3 * GAP
     columns = min(COLUMNS, len(hits)) or 1
     num_rows = max(len(asked), -(-len(hits) // columns))
@@ -55,7 +56,10 @@ def draw_sheet(query: Query, hits: Sequence[Hit]) -> Image.Image:
         draw_labels(sheet, box, "query" if row == 0 else "", "")
     for rank, (hit, picture) in enumerate(zip(hits, pictures, strict=True)):
         box = _cell(start + rank % columns * (width + GAP), rank // columns, width)
-        draw_picture(sheet, box, picture, GREY)
+        if picture:
+            draw_picture(sheet, box, picture, GREY)
+        else:
+            draw_caption(sheet, box, "cannot be read")
         note = "no match" if hit.matched is False else ""
         draw_labels(sheet, box, f"{rank + 1}: {hit.score:.3f}", note)
     return sheet
@@ -67,12 +71,21 @@ def write_sheet(file: Path, query: Query, hits: Sequence[Hit]) -> None:
     Raises:
         InputError: a picture cannot be read, or the file cannot be written.
     """
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; give a file")
     sheet = draw_sheet(query, hits)
     try:
         with atomic_write(file) as partial:
             sheet.save(partial, "JPEG", quality=90, subsampling=0)
     except OSError as error:
         raise InputError(f"cannot write {file} ({error.strerror}); choose another file") from error
+
+
+def _read(hit: Hit) -> Image.Image | None:
+    try:
+        return read_picture(Path(hit.path))
+    except InputError:
+        return None
 
 
 def _asked(query: Query) -> list[str | Image.Image]:

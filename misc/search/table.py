@@ -2,9 +2,7 @@
 
 import copy
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from errors import InputError
+from misc.search.lance_errors import condition, faults
+from misc.search.location import LOCK, as_location, is_local
 
 PICTURES, ABOUT = "pictures", "about"
+INDEX_FOLDER = f"{PICTURES}.lance"  # in the folder of an index
 # Every column but the feature.
 METADATA = pa.schema(
     [
@@ -39,6 +40,7 @@ METADATA = pa.schema(
         pa.field("track", pa.int64()),
     ]
 )
+COLUMNS = [name for name in METADATA.names if name not in ("hash", "modified")]  # to filter by
 Row = Mapping[str, Any]  # of a column's name: what Arrow makes of its values
 RowIds = NDArray[np.uint64]  # Lance's, at one commit
 KEPT = timedelta(minutes=10)  # older versions than these are dropped: queries may still read them
@@ -55,21 +57,29 @@ class PictureTable:
 
     Args:
         location: a folder, or a URI that Lance reads.
+
+    Raises:
+        InputError: it cannot be read.
     """
 
     def __init__(self, location: str) -> None:
-        self.location = location
-        with _faults(location):
+        self.location = location = as_location(location)
+        with faults(location):
             # Every read sees the latest commit.
             self.database = lancedb.connect(location, read_consistency_interval=timedelta(0))
             self.rows = self.database.open_table(PICTURES)
 
     @staticmethod
     def exists(location: str) -> bool:
-        """Whether there is an index."""
+        """Whether there is an index.
+
+        Raises:
+            InputError: the location has no name, or cannot be read.
+        """
+        location = as_location(location)
         if is_local(location) and not Path(location).is_dir():
             return False  # connecting would make the folder
-        with _faults(location):
+        with faults(location):
             return {PICTURES, ABOUT} <= {*lancedb.connect(location).list_tables().tables}
 
     @classmethod
@@ -78,8 +88,13 @@ class PictureTable:
 
         Args:
             about: a text to keep with it.
+
+        Raises:
+            InputError: the location holds something else, or cannot be written.
         """
-        with _faults(location):
+        location = as_location(location)
+        _check_free(location)
+        with faults(location):
             database = lancedb.connect(location)
             database.create_table(ABOUT, pa.table({"content": [about]}), mode="overwrite")
             vector = pa.list_(pa.float16() if half else pa.float32(), width)
@@ -90,19 +105,19 @@ class PictureTable:
     @property
     def about(self) -> str:
         """The text that is kept with the table."""
-        with _faults(self.location):
+        with faults(self.location):
             content: str = self.database.open_table(ABOUT).to_arrow()["content"][0].as_py()
         return content
 
     @about.setter
     def about(self, text: str) -> None:
-        with _faults(self.location):
+        with faults(self.location):
             self.database.create_table(ABOUT, pa.table({"content": [text]}), mode="overwrite")
 
     @property
     def version(self) -> int:
         """The number of the latest commit."""
-        with _faults(self.location):
+        with faults(self.location):
             return self.rows.version
 
     @property
@@ -116,13 +131,21 @@ class PictureTable:
         return int(self.rows.schema.field("vector").type.value_type.bit_width) // 8
 
     def __len__(self) -> int:
-        with _faults(self.location):
-            return self.rows.count_rows()
+        return self.count()
+
+    def count(self, where: str | None = None) -> int:
+        """The number of rows, or of those that fulfil a condition in SQL.
+
+        Raises:
+            InputError: the condition cannot be understood.
+        """
+        with faults(self.location), condition(where, COLUMNS):
+            return self.rows.count_rows(where)
 
     def at(self, version: int) -> "PictureTable":
         """The table as it was at a commit, to be read."""
         other = copy.copy(self)
-        with _faults(self.location):
+        with faults(self.location):
             other.rows = self.database.open_table(PICTURES)
             other.rows.checkout(version)
         return other
@@ -147,14 +170,14 @@ class PictureTable:
         return np.concatenate([np.empty(0, np.uint64), *found])
 
     def _read(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
-        with _faults(self.location), _condition(where):
+        with faults(self.location), condition(where, COLUMNS):
             query = self.rows.search().select(list(columns))
             yield from (query if where is None else query.where(where)).to_batches(BATCH)
 
     @property
     def is_approximate(self) -> bool:
         """Whether there is an approximate index."""
-        with _faults(self.location):
+        with faults(self.location):
             return bool(self.rows.list_indices())
 
     def build_approximate(self) -> None:
@@ -165,7 +188,7 @@ class PictureTable:
         features, and found more of the best ten for queries by words, which are far from all
         pictures: 98 % against 75 %. `benchmarks.index_scale` measures it.
         """
-        with _faults(self.location):
+        with faults(self.location):
             self.rows.create_index("vector", config=IvfRq(distance_type="cosine"))
 
     def nearest(self, query: Tensor, top: int, where: str | None) -> tuple[RowIds, Tensor]:
@@ -178,7 +201,7 @@ class PictureTable:
         Raises:
             InputError: the condition cannot be understood.
         """
-        with _faults(self.location), _condition(where):
+        with faults(self.location), condition(where, COLUMNS):
             search = self.rows.search(query.numpy(), vector_column_name="vector")
             assert isinstance(search, LanceVectorQueryBuilder)
             search = search.distance_type("cosine").nprobes(PROBES).refine_factor(REFINED)
@@ -189,7 +212,7 @@ class PictureTable:
 
     def take(self, rows: RowIds) -> list[Row]:
         """The metadata of some rows, in their order."""
-        with _faults(self.location):
+        with faults(self.location):
             query = self.rows.take_row_ids(rows.tolist()).select(METADATA.names)
             found = query.with_row_id().to_arrow().to_pylist()
         by_id = {row.pop("_rowid"): row for row in found}
@@ -197,7 +220,7 @@ class PictureTable:
 
     def take_features(self, rows: RowIds) -> Tensor:
         """The features of some rows, (N, D), in their order."""
-        with _faults(self.location):
+        with faults(self.location):
             query = self.rows.take_row_ids(rows.tolist()).select(["vector"])
             found = query.with_row_id().to_arrow().combine_chunks()
         features = self._tensor(found["vector"].combine_chunks())
@@ -214,7 +237,7 @@ class PictureTable:
         Args:
             features: (N, D).
         """
-        with _faults(self.location):
+        with faults(self.location):
             self.rows.add(self._table(rows, features))
 
     def replace(self, rows: Sequence[Row], features: NDArray[np.float32] | None = None) -> None:
@@ -227,19 +250,19 @@ class PictureTable:
             new = pa.Table.from_pylist(list(rows), METADATA)
         else:
             new = self._table(rows, features)
-        with _faults(self.location):
+        with faults(self.location):
             self.rows.merge_insert("path").when_matched_update_all().execute(new)
 
     def remove(self, paths: Sequence[str]) -> None:
         """Remove pictures by their paths."""
-        with _faults(self.location):
+        with faults(self.location):
             for first in range(0, len(paths), DELETED):
                 names = ", ".join(map(quote, paths[first : first + DELETED]))
                 self.rows.delete(f"path IN ({names})")
 
     def compact(self) -> None:
         """Join small files, bring an approximate index up to date, and drop old versions."""
-        with _faults(self.location):
+        with faults(self.location):
             self.rows.optimize(cleanup_older_than=KEPT)
             indices = self.rows.list_indices()
             is_split = any((index.num_segments or 1) > SEGMENTS for index in indices)
@@ -254,56 +277,26 @@ class PictureTable:
         return table.append_column(vector, column)
 
 
-def is_local(location: str) -> bool:
-    """Whether a location is a folder, and not a URI."""
-    return "://" not in location
-
-
 def quote(text: str) -> str:
     """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def explain_filter(where: str, reason: str) -> str:
-    """The message about a condition that Lance refuses."""
-    columns = ", ".join(name for name in METADATA.names if name not in ("hash", "modified"))
-    if field := re.search(r"No field named (\S+)\.", reason):
-        why = f"there is no column {field[1]}"
-    elif literal := re.search(r"Received literal \w+\((.*?)\) and could not convert", reason):
-        why = f"{literal[1]} is not what its column holds"
-    elif syntax := re.search(r"sql parser error: (.*?)\)?(, /|$)", reason):
-        why = syntax[1]
+def _check_free(location: str) -> None:
+    """Check that a new index writes over nothing.
+
+    Raises:
+        InputError: there are files that are not of an index whose making was interrupted.
+    """
+    if is_local(location):
+        folder = Path(location)
+        names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+        others = names - {LOCK, f"{ABOUT}.lance"}
     else:
-        why = re.sub(r"^(Invalid input, |lance error: )|, /\S+\.rs:\d+:\d+", "", reason)
-        why = why.splitlines()[0]
-    return (
-        f"--where {where!r} cannot be understood ({why}); the columns are {columns}, as in "
-        "\"camera = 3 and time > '2026-01-01 08:00'\""
-    )
-
-
-@contextmanager
-def _condition(where: str | None) -> Iterator[None]:
-    """Turn what Lance says of a condition into the user's error; others pass."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        # That of a value, such as a division by zero, is one of execution.
-        if where is None or not ("Invalid" in str(error) or "filter expression" in str(error)):
-            raise
-        raise InputError(explain_filter(where, str(error))) from None
-
-
-@contextmanager
-def _faults(location: str) -> Iterator[None]:
-    """Turn faults of the disk, the network and Lance into the user's errors."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = re.sub(r"lance error: |, /\S+\.rs:\d+:\d+", "", str(error)).splitlines()[0]
+        with faults(location):
+            others = {*lancedb.connect(location).list_tables().tables} - {ABOUT}
+    if others:
         raise InputError(
-            f"the index {location} cannot be read or written ({reason}); if a file of it is "
-            "damaged, make it anew"
-        ) from error
+            f"{location} is not an index and holds other things ({', '.join(sorted(others)[:3])}); "
+            "give a new folder"
+        )

@@ -93,7 +93,7 @@ def plan_update(folder: Path, known: Mapping[str, Row], patterns: PathPatterns) 
     """
     found, top = list_pictures(folder), folder.resolve()
     files = [file for file in found if is_text(file.path)]
-    records = _read_records(top, files)
+    records = _read_records(files)
     new, changed, described = [], [], []
     for file in files:
         name = Path(file.path).relative_to(top.parent)
@@ -152,13 +152,13 @@ def _row(
     return row
 
 
-def _read_records(top: Path, files: Sequence[FoundFile]) -> dict[str, CropRecord]:
-    """The records of all crops below a folder, by path."""
+def _read_records(files: Sequence[FoundFile]) -> dict[str, CropRecord]:
+    """The records of the crops among some files, by path; they may lie in any folder above."""
     parents = {Path(file.path).parent for file in files}
     folders = {above for parent in parents for above in (parent, *parent.parents)}
     records: dict[str, CropRecord] = {}
     for each in sorted(folders):
-        if each.is_relative_to(top) and (each / CROPS_FILE).is_file():
+        if (each / CROPS_FILE).is_file():
             found = read_crops(each / CROPS_FILE)
             records |= {path.as_posix(): record for path, record in found.items()}
     return records
@@ -167,7 +167,7 @@ def _read_records(top: Path, files: Sequence[FoundFile]) -> dict[str, CropRecord
 def apply(plan: Plan, table: PictureTable, people: PersonSearch, loading: Loading) -> Update:
     """Carry out a plan in all processes, of which the main one writes.
 
-    Every batch is one commit: what is interrupted has lost the batch in hand.
+    Every batch is one commit: an interruption loses the current batch only.
 
     Raises:
         InputError: the model's features are not finite, or the index cannot be written.
@@ -229,7 +229,7 @@ def _write(plan: Plan, first: int, encoded: Rows, table: PictureTable, update: U
         else:
             update.changed += len(rows)
     broken = [plan.encode[number]["path"] for number in numbers[~readable].tolist()]
-    table.remove(broken)  # what they were is gone
+    table.remove(broken)  # their old features no longer describe them
     update.unreadable += map(_reason, broken)
 
 

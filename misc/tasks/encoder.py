@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from misc.data.text import TokenDataset
 from misc.runtime.checkpoint import Checkpoint
+from misc.settings.recipes import to_tree
 from misc.settings.sections import Config
 from misc.tasks.reid.data import TrainingCounts
 from misc.tasks.reid.model import fitted, reid_architecture
@@ -19,6 +20,7 @@ from misc.tasks.starting_weights import build_tokenizer
 from misc.tasks.text.data import build_evaluation_transform
 from misc.tasks.text.model import restored_model as restored_text_model
 from model.architecture import ReIDArchitecture
+from model.trees import Tree
 
 
 class Sentences(NamedTuple):
@@ -42,6 +44,7 @@ class Encoder:
         encode: images (B, 3, rows, columns) -> features (B, D).
         sentences: None for a re-identification model.
         model_hash: the hash of the weights.
+        preparation: the settings that features depend on beside the weights, by their keys.
     """
 
     model: nn.Module
@@ -49,6 +52,7 @@ class Encoder:
     encode: Callable[[Tensor], Tensor]
     sentences: Sentences | None
     model_hash: str
+    preparation: Tree
 
 
 def build_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
@@ -78,6 +82,12 @@ def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
         lambda images: F.normalize(model.encode_image(images).float(), dim=-1),
         Sentences(tokenize, lambda tokens: F.normalize(model.encode_text(tokens).float(), dim=-1)),
         model.encoder_hash(),
+        _settings(
+            config,
+            *("data.image_size", "data.normalize", "data.test_resampling"),
+            *("experiment.use_altclip_processor", "experiment.clean_captions"),
+            "experiment.text_length",
+        ),
     )
 
 
@@ -95,4 +105,12 @@ def _build_reid_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
         return F.normalize(features.float(), dim=-1)
 
     transform = build_test_transform(config)
-    return Encoder(model, transform, encode, None, model.encoder_hash())
+    keys = ("data.image_size", "data.normalize", "data.test_resampling")
+    settings = _settings(config, *keys, "reid.flip", "reid.after_necks")
+    return Encoder(model, transform, encode, None, model.encoder_hash(), settings)
+
+
+def _settings(config: Config, *keys: str) -> Tree:
+    """The values of some keys, as JSON has them."""
+    tree = to_tree(config)
+    return {key: tree[section][name] for key in keys for section, name in [key.split(".")]}

@@ -130,6 +130,13 @@ def test_calibrate_by_described_pictures(call, built, pedestrians, run_folder):
         (["index", "--images", "PICTURES", "--output", "INDEX", "--camera", "("], "regular"),
         (["index", "--images", "PICTURES", "--output", "INDEX", "--camera", "cam"], "whole number"),
         (["calibrate", "--index", "INDEX", "--annotations", "no.json"], "no.json does not exist"),
+        (["index", "--images", "PICTURES", "--output", ""], "name of the index is empty"),
+        (["index", "--images", "PICTURES", "--output", "INDEX", "--workers", "-1"], "--workers"),
+        (["index", "--images", "PICTURES", "--output", "INDEX", "--config", "x"], "--checkpoint"),
+        (["index", "--remove", "empty", "--output", "INDEX"], "no pictures of .*empty"),
+        (["query", "--index", "INDEX", "a", "--sheet", "."], "is a folder; give a file"),
+        (["query", "--index", "INDEX", "--image", "empty"], "empty is not a file"),
+        (["calibrate", "--index", "INDEX", "--annotations", "empty"], "at least 2"),
         (["search"], "invalid choice: 'search'"),
         ([], "COMMAND"),
     ],
@@ -146,6 +153,43 @@ def test_mistakes_are_one_sentence(call, built, pictures, tmp_path, monkeypatch,
     assert re.search(reason, err)
     assert len(open_index(str(built))) == 30
     assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_picture_leaves_its_cell(call, built, pictures, tmp_path):
+    hits = open_index(str(built)).search("a man", top=3)
+    Path(hits[1].path).unlink()
+    sheet = tmp_path / "hits.jpg"
+    assert call("query", "--index", built, "a man", "--top", 3, "--sheet", sheet)[0] == 0
+    assert sheet.is_file()
+
+
+def test_a_folder_is_removed(call, built, pictures):
+    status, out, _ = call("index", "--remove", pictures / "cam1", "--output", built)
+    assert (status, out) == (0, "15 removed; 15 pictures are left\n")
+
+
+def test_torchrun_starts_what_is_parallel_alone(call, built, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    status, _, err = call("query", "--index", built, "a man")
+    assert status == 2
+    assert "query runs in one process" in err
+
+
+def test_a_calibration_by_pictures_keeps_that_by_words(call, built, pictures, tmp_path):
+    before = open_index(str(built))
+    for number, file in enumerate(sorted(pictures.rglob("*.jpg"))):
+        person = tmp_path / "people" / f"person{number // 2}"
+        person.mkdir(parents=True, exist_ok=True)
+        (person / file.name).write_bytes(file.read_bytes())
+    words = ("calibrate", "--index", built, "--annotations", tmp_path / "people")
+    status, _, err = call(*words)
+    assert status == 2
+    assert "too few for 1 % false alarms" in err
+    assert open_index(str(built)).about == before.about
+    assert call(*words, "--false-alarms", 0.2)[0] == 0
+    index = open_index(str(built))
+    assert index.calibrated("words") == before.calibrated("words")
+    assert index.calibrated("picture") != before.calibrated("picture")
 
 
 def test_a_place_that_cannot_be_written(call, run_folder, pictures, tmp_path):

@@ -1,10 +1,13 @@
 """The index: what it holds after changes of a folder, and what it finds."""
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
 
+import lancedb
+import pyarrow as pa
 import pytest
 import torch
 
@@ -12,7 +15,9 @@ from errors import InputError
 from misc.calibration import Calibration
 from misc.reranking import k_reciprocal
 from misc.search.index import Index, open_index
+from misc.search.opening import open_model
 from misc.search.person_search import PersonSearch
+from misc.settings.recipes import to_tree
 from tests.search.conftest import train
 
 WORDS = "a woman in a red coat"
@@ -59,7 +64,7 @@ def test_the_weight_is_of_the_words(index, pictures):
 
 
 def test_only_what_is_new_or_changed_is_encoded(index, people, pictures, pedestrians):
-    again = index.add(pictures, workers=0)
+    again = index.add(pictures)
     assert (again.encoded, again.removed, again.unchanged) == (0, 0, 30)
     files = [Path(file) for file in files_of(pictures)]
     others = sorted(Path(pedestrians.image_root).rglob("*.jpg"))[30:]
@@ -70,7 +75,7 @@ def test_only_what_is_new_or_changed_is_encoded(index, people, pictures, pedestr
     for file in files[5:10]:
         file.unlink()
     touch_later(files[20])  # the same content
-    update = index.add(pictures, workers=0)
+    update = index.add(pictures)
     assert (update.added, update.changed, update.removed, update.unchanged) == (10, 5, 5, 20)
     assert len(index) == 35
     query = people.encode_texts([WORDS])[0]
@@ -78,12 +83,12 @@ def test_only_what_is_new_or_changed_is_encoded(index, people, pictures, pedestr
     hits = index.search(WORDS, top=100)
     assert [hit.path for hit in hits] == paths
     assert [hit.score for hit in hits] == pytest.approx(scores, abs=1e-6)
-    assert index.add(pictures, workers=0).unchanged == 35
+    assert index.add(pictures).unchanged == 35
 
 
 def test_a_second_folder_leaves_the_first_alone(index, pictures, tmp_path):
     shutil.copytree(pictures / "cam1", tmp_path / "more")
-    update = index.add(tmp_path / "more", workers=0)
+    update = index.add(tmp_path / "more")
     assert (update.added, update.removed, len(index)) == (15, 0, 45)
 
 
@@ -94,7 +99,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(index, pictures):
     (pictures / "notes.txt").write_text("no picture, and not taken for one")
     (pictures / ".hidden.jpg").write_text("no picture, and hidden")
     Path(os.fsdecode(os.fsencode(pictures) + b"/\xff.jpg")).write_text("a name that is no text")
-    update = index.add(pictures, workers=0)
+    update = index.add(pictures)
     assert [reason.split()[1].strip("'") for reason in update.unreadable] == [
         f"{pictures}/\\udcff.jpg",
         str(pictures / "text.png"),
@@ -108,14 +113,14 @@ def test_fields_of_paths_can_be_filtered_by(people, tmp_path, pictures):
     for number, file in enumerate(files_of(pictures)):
         Path(file).rename(pictures / f"c{number % 3}_20260101_{number % 24:02}0000_{number}.jpg")
     index = people.index(tmp_path / "index")
-    index.add(pictures, camera=r"c(\d)_", time=r"\d{8}_\d{6}", workers=0)
+    index.add(pictures, camera=r"c(\d)_", time=r"\d{8}_\d{6}")
     hits = index.search(WORDS, top=100, where="camera = 2 and time > '2026-01-01 20:30'")
     assert {(hit.camera, hit.time) for hit in hits} == {(2, "2026-01-01 23:00:00")}
     assert index.search(WORDS, where="camera = 7") == []
     # A later run without the patterns uses them again; another pattern encodes nothing anew.
-    assert index.add(pictures, workers=0).encoded == 0
+    assert index.add(pictures).encoded == 0
     assert {hit.camera for hit in index.search(WORDS, top=100)} == {0, 1, 2}
-    assert index.add(pictures, camera=r"_(\d+)\.jpg", workers=0).encoded == 0
+    assert index.add(pictures, camera=r"_(\d+)\.jpg").encoded == 0
     assert {hit.camera for hit in index.search(WORDS, top=100)} == {*range(30)}
 
 
@@ -156,7 +161,7 @@ def test_records_of_crops_are_read(people, tmp_path, pictures):
     files = files_of(pictures)
     write_crops(pictures, files)
     index = people.index(tmp_path / "index")
-    assert index.add(pictures, workers=0).added == 30
+    assert index.add(pictures).added == 30
     hits = index.search(WORDS, top=100)
     known = next(hit for hit in hits if hit.path == files[3])
     assert (known.camera, known.video, known.frame, known.track) == (9, "walk.mp4", 3, 1)
@@ -165,7 +170,7 @@ def test_records_of_crops_are_read(people, tmp_path, pictures):
         0.3,
         (1.1, 2.2, 30.3, 60.6),
     )
-    assert index.add(pictures, workers=0).unchanged == 30
+    assert index.add(pictures).unchanged == 30
     best = {hit.track: hit.path for hit in reversed(hits) if hit.track is not None}
     one_each = index.search(WORDS, top=3, per_track=True)
     assert {h.path for h in one_each if h.track is not None} <= {*best.values()}
@@ -175,7 +180,7 @@ def test_records_of_crops_are_read(people, tmp_path, pictures):
 def test_a_damaged_record_is_named(people, tmp_path, pictures):
     (pictures / "crops.jsonl").write_text('{"path": 3}\n')
     with pytest.raises(InputError, match=r"crops\.jsonl, line 1"):
-        people.index(tmp_path / "index").add(pictures, workers=0)
+        people.index(tmp_path / "index").add(pictures)
 
 
 def test_reranking_changes_the_order_alone(index, people, pictures):
@@ -190,7 +195,7 @@ def test_reranking_changes_the_order_alone(index, people, pictures):
 
 def test_half_precision_takes_half_the_room(index, people, tmp_path, pictures):
     half = people.index(tmp_path / "half", half=True)
-    half.add(pictures, workers=0)
+    half.add(pictures)
     assert half.table.bytes_per_value == 2
     assert index.table.bytes_per_value == 4
     scores = {hit.path: hit.score for hit in index.search(WORDS, top=100)}
@@ -201,7 +206,7 @@ def test_half_precision_takes_half_the_room(index, people, tmp_path, pictures):
 def test_an_open_index_sees_what_another_process_adds(index, people, pictures, tmp_path):
     assert len(index.search(WORDS, top=100)) == 30
     shutil.copytree(pictures, tmp_path / "more")
-    people.index(index.table.location).add(tmp_path / "more", workers=0)
+    people.index(index.table.location).add(tmp_path / "more")
     assert len(index.search(WORDS, top=100)) == 60
 
 
@@ -223,7 +228,7 @@ def test_an_index_without_a_calibration_judges_nothing(run_folder, tmp_path, pic
     shutil.copytree(run_folder, tmp_path / "run")
     (tmp_path / "run" / "calibration.json").unlink()
     index = PersonSearch(tmp_path / "run", "cpu").index(tmp_path / "index")
-    index.add(pictures, workers=0)
+    index.add(pictures)
     assert {hit.matched for hit in index.search(WORDS)} == {None}
     index.set_calibration(Calibration.load(run_folder / "calibration.json"))
     assert None not in {hit.matched for hit in index.search(WORDS)}
@@ -257,17 +262,147 @@ def test_no_index(tmp_path):
 def test_a_folder_without_pictures_leaves_the_index_as_it_is(index, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="has no pictures"):
-        index.add(tmp_path / "empty", workers=0)
+        index.add(tmp_path / "empty")
     with pytest.raises(InputError, match="is not a folder"):
-        index.add(tmp_path / "nowhere", workers=0)
+        index.add(tmp_path / "nowhere")
     assert len(index) == 30
 
 
 def test_a_pattern_that_finds_no_number_changes_nothing(index, pictures):
     with pytest.raises(InputError, match="not a whole number"):
-        index.add(pictures, camera=r"(cam)", workers=0)
+        index.add(pictures, camera=r"(cam)")
     with pytest.raises(InputError, match="not a regular expression"):
-        index.add(pictures, camera="(", workers=0)
+        index.add(pictures, camera="(")
     assert len(index) == 30
     assert isinstance(index, Index)
-    assert open_index(index.table.location).about.camera == r"cam(\d)"
+    kept = open_index(index.table.location).about.folders
+    assert kept == {str(pictures.resolve()): {"camera": r"cam(\d)", "time": None}}
+
+
+def test_a_folder_below_keeps_the_records_above_it(people, tmp_path, pictures):
+    write_crops(pictures, files_of(pictures))
+    index = people.index(tmp_path / "index")
+    index.add(pictures)
+    before = index.search(WORDS, top=100)
+    assert index.add(pictures / "cam1").unchanged == 15
+    assert index.search(WORDS, top=100) == before
+
+
+def test_each_folder_has_patterns_of_its_own(people, tmp_path, pictures):
+    shutil.copytree(pictures, tmp_path / "more")
+    for number in (1, 2):
+        (tmp_path / "more" / f"cam{number}").rename(tmp_path / "more" / f"door{number + 2}")
+    index = people.index(tmp_path / "index")
+    index.add(pictures, camera=r"cam(\d)")
+    index.add(tmp_path / "more", camera=r"door(\d)")
+    index.add(pictures)
+    assert {hit.camera for hit in index.search(WORDS, top=100)} == {1, 2, 3, 4}
+    index.add(pictures, camera="")
+    assert {hit.camera for hit in index.search(WORDS, top=100)} == {None, 3, 4}
+
+
+def test_folders_above_have_nothing_to_say(people, tmp_path, pictures):
+    inner = tmp_path / "cam9" / "pictures"
+    shutil.copytree(pictures, inner)
+    index = people.index(tmp_path / "index")
+    index.add(inner, camera=r"cam(\d)")
+    assert {hit.camera for hit in index.search(WORDS, top=100)} == {1, 2}
+
+
+def test_a_folder_that_is_gone_can_be_removed(index, pictures, tmp_path):
+    shutil.copytree(pictures, tmp_path / "more")
+    index.add(tmp_path / "more")
+    shutil.rmtree(tmp_path / "more")
+    assert index.remove(tmp_path / "more") == 30
+    assert {hit.path for hit in index.search(WORDS, top=100)} == {*files_of(pictures)}
+    with pytest.raises(InputError, match=f"no pictures of .*more; its folders: {pictures}"):
+        index.remove(tmp_path / "more")
+
+
+def test_the_plots_of_an_index_are_no_pictures_of_people(index, pictures):
+    inner = index.people.index(pictures / "people.index")
+    (pictures / "people.index" / "calibration.png").write_bytes(b"a plot")
+    assert inner.add(pictures).unreadable == []
+
+
+def test_other_settings_are_refused(index, run_folder, tmp_path):
+    config = open_model(run_folder).config
+    other = config.model_copy(update={"data": config.data.model_copy(update={"normalize": "half"})})
+    with pytest.raises(InputError, match=r'data\.normalize="imagenet", and not with "half"'):
+        PersonSearch(run_folder, "cpu", config=to_tree(other)).index(index.table.location)
+
+
+def test_a_configuration_is_kept_with_the_index(run_folder, tmp_path, pictures):
+    (tmp_path / "own.yaml").write_text((run_folder / "config.yaml").read_text())
+    people = PersonSearch(run_folder, "cpu", config=tmp_path / "own.yaml")
+    people.index(tmp_path / "index").add(pictures)
+    (tmp_path / "own.yaml").unlink()
+    assert len(open_index(str(tmp_path / "index")).search(WORDS)) == 10
+
+
+@pytest.mark.parametrize("name", ["", "file://"])
+def test_an_index_has_a_name(people, name):
+    with pytest.raises(InputError, match="name of the index is empty"):
+        people.index(name)
+
+
+def test_nothing_else_is_written_over(people, run_folder, tmp_path):
+    with pytest.raises(InputError, match=r"small is not an index and holds other things"):
+        people.index(run_folder)
+    lancedb.connect(tmp_path / "other").create_table("pictures", pa.table({"mine": [1]}))
+    with pytest.raises(InputError, match="is not an index and holds other things"):
+        people.index(tmp_path / "other")
+    assert lancedb.connect(tmp_path / "other").open_table("pictures").count_rows() == 1
+
+
+def test_a_uri_of_a_folder_is_that_folder(people, tmp_path, pictures):
+    people.index(f"file://{tmp_path / 'index'}").add(pictures)
+    assert len(open_index(str(tmp_path / "index"))) == 30
+    assert len(open_index(f"file://{tmp_path / 'index'}")) == 30
+
+
+def test_features_in_float32_stay_so(index):
+    with pytest.raises(InputError, match="float32, which stay so"):
+        index.people.index(index.table.location, half=True)
+
+
+def test_a_damaged_calibration_of_the_run_is_left_out(run_folder, tmp_path, pictures, caplog):
+    shutil.copytree(run_folder, tmp_path / "run")
+    (tmp_path / "run" / "calibration.json").write_text("{")
+    logging.getLogger("misc").propagate = True
+    index = PersonSearch(tmp_path / "run", "cpu").index(tmp_path / "index")
+    assert index.threshold("words") is None
+    assert "The index is not calibrated" in caplog.text
+
+
+def test_what_others_store_is_not_lost(index, people, pictures):
+    other = people.index(index.table.location)
+    other.set_false_alarms(0.2)
+    index.add(pictures, camera=r"(\d)\.jpg")
+    assert open_index(index.table.location).about.false_alarms == 0.2
+
+
+def test_fewer_pictures_have_a_lower_threshold(index):
+    assert index.threshold("words", where="camera = 1") < index.threshold("words")
+    half = index.search(WORDS, where="camera = 1", top=30)
+    threshold = index.threshold("words", where="camera = 1")
+    assert [hit.matched for hit in half] == [hit.score >= threshold for hit in half]
+    assert index.threshold("words", where="camera = 7") is None
+
+
+def test_tracks_of_two_folders_are_different_ones(people, tmp_path, pictures):
+    for folder in (pictures / "cam1", pictures / "cam2"):
+        write_crops(folder, files_of(folder))
+    index = people.index(tmp_path / "index")
+    index.add(pictures)
+    hits = index.search(WORDS, top=100, per_track=True, where="track is not null")
+    assert len(hits) == 4
+
+
+def test_at_least_one_hit_is_asked_for(index, people):
+    with pytest.raises(InputError, match="top is 0"):
+        index.search(WORDS, top=0)
+    with pytest.raises(TypeError, match="list of sentences"):
+        people.encode_texts("a man")
+    with pytest.raises(TypeError, match="list of pictures"):
+        people.encode_images("a.jpg")

@@ -147,14 +147,23 @@ def test_an_unknown_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-def test_the_example_of_the_readme(page, run_folder, pictures, tmp_path, monkeypatch):
+def test_the_example_of_the_readme(page, run_folder, pictures, tmp_path):
+    """As a script, with more pictures than one batch."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    code = next(
-        block.split("```")[0] for block in text.split("```python\n")[1:] if "PersonSearch" in block
-    )
-    monkeypatch.chdir(tmp_path)
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    (example,) = (block for block in blocks if "PersonSearch" in block)
+    for file in sorted(pictures.rglob("*.jpg")):
+        for copy in range(3):
+            shutil.copyfile(file, file.with_name(f"{file.stem}-{copy}.jpg"))
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "demo").symlink_to(run_folder)
-    found: dict[str, object] = {}
-    exec(code, found)
-    assert len(found["hits"]) == 10
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "example.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stderr == ""
+    assert ran.stdout.count("Hit(path=") == 10

@@ -15,6 +15,7 @@ class Command(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]  # one line of `search.py --help`
     example: ClassVar[str] = ""  # command lines, shown at the end of the command's own help
+    is_parallel: ClassVar[bool] = False  # whether torchrun may start it
 
     @abstractmethod
     def add_options(self, parser: argparse.ArgumentParser) -> None:

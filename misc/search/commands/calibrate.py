@@ -26,7 +26,7 @@ python search.py calibrate --index people.index --annotations captions.csv --ima
         add("--annotations", required=True, metavar="PATH", help=known)
         known = "folder that their paths are relative to (default: that of the annotations)"
         add("--images", type=Path, metavar="DIR", help=known)
-        known = "share of searches in vain that may be answered with a match (default: the index's)"
+        known = "allowed share of false alarms (default: the index's)"
         add("--false-alarms", type=share, metavar="SHARE", help=known)
         known = "a run's folder or a checkpoint, if it is no longer where it was"
         add("--checkpoint", metavar="PATH", help=known)
@@ -35,17 +35,18 @@ python search.py calibrate --index people.index --annotations captions.csv --ima
     def run(self, options: argparse.Namespace) -> int | None:
         from misc.retrieval.calibration import write_calibration
         from misc.runtime.recorder import start_logging
-        from misc.search.calibrating import calibrate_model, read_described
+        from misc.search.calibrating import calibrate_model, check_size, read_described
         from misc.search.index import open_index
-        from misc.search.table import is_local
+        from misc.search.location import is_local
 
         start_logging(active=True)
         index = open_index(options.index, options.checkpoint, options.device)
         pictures = read_described(options.annotations, options.images)
         calibration = calibrate_model(index.people, pictures)
+        allowed = options.false_alarms or index.about.false_alarms
+        check_size(calibration, allowed)
+        if is_local(index.table.location):
+            write_calibration(Path(index.table.location), calibration, allowed)
         index.set_calibration(calibration)
-        if options.false_alarms is not None:
-            index.set_false_alarms(options.false_alarms)
-        if is_local(options.index):
-            write_calibration(Path(options.index), calibration, index.about.false_alarms)
+        index.set_false_alarms(allowed)
         return 0

@@ -1,11 +1,13 @@
 """The command that brings pictures into an index."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from misc.runtime.script import positive, share
+from errors import InputError
+from misc.runtime.script import natural, positive, share
 from misc.search.commands.base import Command
 from misc.search.path_fields import add_path_fields
 
@@ -18,7 +20,8 @@ class BuildIndex(Command):
     """`search.py index`."""
 
     name = "index"
-    summary = "bring the pictures of a folder into an index; again: only what is new or changed"
+    summary = "add a folder of pictures to an index, or update it"
+    is_parallel = True
     example = """\
 python search.py index --checkpoint runs/demo-... --images pictures --output people.index
 torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --output ..."""
@@ -28,20 +31,23 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
         known = "a run's folder or a checkpoint (default, for an index that exists: its own)"
         add("--checkpoint", metavar="PATH", help=known)
         add("--config", metavar="FILE", help="recipe in place of the run's; for published weights")
+        which = parser.add_mutually_exclusive_group(required=True)
         known = "folder of pictures, with all folders below; crops.jsonl files are read"
-        add("--images", type=Path, metavar="DIR", required=True, help=known)
+        which.add_argument("--images", type=Path, metavar="DIR", help=known)
+        known = "drop the pictures of a folder from the index instead"
+        which.add_argument("--remove", type=Path, metavar="DIR", help=known)
         known = "the index: a folder, or a URI that Lance reads, such as s3://bucket/people"
         add("--output", metavar="INDEX", required=True, help=known)
         add_path_fields(parser)
         add("--half", action="store_true", help="new index: features in float16, half the size")
         known = "build Lance's approximate index, above 100,000 pictures, and print its recall"
         add("--approximate", action="store_true", help=known)
-        known = "share of searches in vain that may be answered with a match (default: the run's)"
+        known = "allowed share of false alarms, searches for an absent person that end in a match"
         add("--false-alarms", type=share, metavar="SHARE", help=known)
         known = "pictures encoded at once by a process, and lost if it is killed (default: 64)"
         add("--batch-size", type=positive, metavar="N", help=known)
         known = "processes that read pictures (default: one a core, up to 8)"
-        add("--workers", type=int, metavar="N", help=known)
+        add("--workers", type=natural, metavar="N", help=known)
         add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
     def run(self, options: argparse.Namespace) -> int | None:
@@ -52,7 +58,10 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
         from misc.search.listing import check_folder
         from misc.search.person_search import PersonSearch
 
-        check_folder(options.images)  # before a model is loaded and an index made
+        if options.images:
+            check_folder(options.images)  # before a model is loaded and an index made
+        if options.config and not options.checkpoint:
+            raise InputError("--config goes with --checkpoint; give that as well")
         with processes(options.device) as own:
             start_logging(own.is_main)
             if options.checkpoint is None:
@@ -60,12 +69,14 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
             else:
                 people = PersonSearch(options.checkpoint, config=options.config, processes=own)
                 index = people.index(options.output, half=options.half)
+            if options.remove:
+                return _remove(index, options.remove)
             update = index.add(
                 options.images,
                 camera=options.camera and options.camera.pattern,
                 time=options.time and options.time.pattern,
                 batch_size=options.batch_size,
-                workers=options.workers,
+                workers=min(8, os.cpu_count() or 1) if options.workers is None else options.workers,
             )
             if not own.is_main:
                 return 0
@@ -78,6 +89,13 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
             if options.approximate:
                 print(build_approximate(index))
         return 0
+
+
+def _remove(index: "Index", folder: Path) -> int:
+    if index.people.processes.world_size > 1:
+        raise InputError("--remove runs in one process; start it without torchrun")
+    print(f"{index.remove(folder):,} removed; {len(index):,} pictures are left")
+    return 0
 
 
 def _threshold_line(index: "Index") -> str:

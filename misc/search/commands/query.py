@@ -13,6 +13,8 @@ from misc.search.commands.base import Command
 
 if TYPE_CHECKING:
     from misc.search.hit import Hit
+    from misc.search.index import Index
+    from misc.search.query import Kind
 
 
 class Find(Command):
@@ -40,7 +42,7 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
         add("--rerank", action="store_true", help=known)
         known = "compare with every picture, even if there is an approximate index"
         add("--exact", action="store_true", help=known)
-        known = "share of searches in vain that may be answered with a match (default: the index's)"
+        known = "allowed share of false alarms (default: the index's)"
         add("--false-alarms", type=share, metavar="SHARE", help=known)
         add("--json", action="store_true", help="print the hits as a JSON list")
         add("--sheet", type=Path, metavar="FILE", help="draw the hits on a contact sheet, a JPEG")
@@ -55,7 +57,7 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
 
         query = Query(options.text, options.image, options.weight)
         index = open_index(options.index, options.checkpoint, options.device)
-        threshold = index.threshold(query.kind, options.false_alarms)
+        threshold = index.threshold(query.kind, options.false_alarms, options.where)
         hits = index.search(
             query.text,
             query.image,
@@ -78,12 +80,27 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
         if options.sheet:
             write_sheet(options.sheet, query, hits)
         if not options.json:
-            print(format_hits(hits, threshold))
+            print(format_hits(hits))
+            print(_judgement(index, query.kind, hits, threshold))
         return 0
 
 
-def format_hits(hits: "list[Hit]", threshold: float | None) -> str:
-    """A table of hits, with a sentence on the threshold."""
+def _judgement(
+    index: "Index", kind: "Kind | None", hits: "list[Hit]", threshold: float | None
+) -> str:
+    """A sentence on whether the person has been found."""
+    if threshold is not None:
+        if any(hit.matched for hit in hits):
+            return f"Matches reach {threshold:.3f}"
+        best = max(hit.score for hit in hits)
+        return f"No match: the best score, {best:.3f}, is below {threshold:.3f}"
+    if kind is None and index.about.calibration:
+        return "Not judged: words and a picture are calibrated at --weight 0.5 only"
+    return "Not calibrated: whether the person is there at all is for you to see"
+
+
+def format_hits(hits: "list[Hit]") -> str:
+    """A table of hits."""
     from prettytable import PrettyTable
 
     optional = [
@@ -91,7 +108,7 @@ def format_hits(hits: "list[Hit]", threshold: float | None) -> str:
         for name in ("camera", "time", "video", "frame", "track")
         if any(getattr(hit, name) is not None for hit in hits)
     ]
-    judged = [] if threshold is None else ["match"]
+    judged = [] if hits[0].matched is None else ["match"]
     table = PrettyTable(["", "score", *judged, "path", *optional], align="l")
     for rank, hit in enumerate(hits, 1):
         cells = [getattr(hit, name) for name in optional]
@@ -100,10 +117,4 @@ def format_hits(hits: "list[Hit]", threshold: float | None) -> str:
         table.add_row(
             [rank, f"{hit.score:.3f}", *match, path, *("" if c is None else c for c in cells)]
         )
-    if threshold is None:
-        note = "Not calibrated: whether the person is there at all is for you to see"
-    elif hits[0].matched or any(hit.matched for hit in hits):
-        note = f"Matches reach {threshold:.3f}"
-    else:
-        note = f"No match: the best score, {hits[0].score:.3f}, is below {threshold:.3f}"
-    return f"{table.get_string()}\n{note}"
+    return str(table.get_string())

@@ -1,0 +1,52 @@
+"""Errors of LanceDB in the user's words."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from errors import InputError
+
+
+@contextmanager
+def condition(where: str | None, columns: Sequence[str]) -> Iterator[None]:
+    """Turn what Lance says of a condition into the user's error; others pass."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        # That of a value, such as a division by zero, is one of execution.
+        if where is None or not ("Invalid" in str(error) or "filter expression" in str(error)):
+            raise
+        raise InputError(_explain(where, columns, str(error))) from None
+
+
+@contextmanager
+def faults(location: str) -> Iterator[None]:
+    """Turn faults of the disk, the network and Lance into the user's errors."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = re.sub(r"lance error: |, /\S+\.rs:\d+:\d+", "", str(error)).partition("\n")[0]
+        raise InputError(
+            f"the index {location} cannot be read or written ({reason}); if a file of it is "
+            "damaged, make it anew"
+        ) from error
+
+
+def _explain(where: str, columns: Sequence[str], reason: str) -> str:
+    """The message about a condition that Lance refuses."""
+    if field := re.search(r"No field named (\S+)\.", reason):
+        why = f"there is no column {field[1]}"
+    elif literal := re.search(r"Received literal \w+\((.*?)\) and could not convert", reason):
+        why = f"{literal[1]} is not what its column holds"
+    elif syntax := re.search(r"sql parser error: (.*?)\)?(, /|$)", reason):
+        why = syntax[1]
+    else:
+        why = re.sub(r"^(Invalid input, |lance error: )|, /\S+\.rs:\d+:\d+", "", reason)
+        why = why.partition("\n")[0]
+    known = ", ".join(columns)
+    return (
+        f"--where {where!r} cannot be understood ({why}); the columns are {known}, as in "
+        "\"camera = 3 and time > '2026-01-01 08:00'\""
+    )

@@ -1,0 +1,21 @@
+"""The location of an index: a folder, or a URI that Lance reads."""
+
+from errors import InputError
+
+LOCK = ".lock"  # a file beside the tables
+
+
+def as_location(location: str) -> str:
+    """A location as Lance takes it: a folder, also of a `file://` URI, or another URI.
+
+    Raises:
+        InputError: it is empty.
+    """
+    if not location:
+        raise InputError("the name of the index is empty; give a folder")
+    return location.removeprefix("file://")
+
+
+def is_local(location: str) -> bool:
+    """Whether a location is a folder, and not a URI."""
+    return "://" not in location
