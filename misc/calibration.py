@@ -224,6 +224,10 @@ class Calibration:
     model_hash: str
     kinds: Mapping[str, QueryCalibration]
 
+    def updated(self, newer: "Calibration") -> "Calibration":
+        """TEMP"""
+        return Calibration(self.model_hash, {**self.kinds, **newer.kinds})
+
     def to_tree(self) -> Tree:
         """Plain types, for `from_tree`."""
         kinds = {

@@ -11,9 +11,10 @@ def as_location(location: str) -> str:
     Raises:
         InputError: it is empty.
     """
+    location = location.removeprefix("file://")
     if not location:
         raise InputError("the name of the index is empty; give a folder")
-    return location.removeprefix("file://")
+    return location
 
 
 def is_local(location: str) -> bool:

@@ -1,5 +1,10 @@
 """PersonSearch: the features of runs and of published checkpoints."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
