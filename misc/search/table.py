@@ -147,6 +147,12 @@ class PictureTable:
         ids: RowIds = found["_rowid"].to_numpy()
         return ids
 
+    def values(self, column: str) -> list[Any]:
+        """The values of a column, each once, in ascending order; missing ones are left out."""
+        with _faults(self.location):
+            found = self.rows.search().select([column]).to_arrow()[column].unique().to_pylist()
+        return sorted(value for value in found if value is not None)
+
     @property
     def is_approximate(self) -> bool:
         """Whether there is an approximate index."""
