@@ -11,11 +11,17 @@ from misc.datasets.pictures import read_picture
 from misc.search.hit import Hit
 
 SIZE = (320, 320)  # pixels at most
-# A click on a card's button is the event `select`, with the place of the card.
-CLICK = """element.addEventListener("click", event => {
+# A click on a card's button is the event `select`, with the place of the card. A phone shows the
+# hits below the form, so they are scrolled to.
+BEHAVIOUR = """
+element.addEventListener("click", event => {
     const button = event.target.closest("button[data-place]");
     if (button) trigger("select", {place: Number(button.dataset.place)});
-});"""
+});
+watch("value", () => {
+    if (innerWidth < 640) document.querySelector("#verdict").scrollIntoView({behavior: "smooth"});
+});
+"""
 
 
 def draw_cards(hits: Sequence[Hit], judged: bool) -> str:

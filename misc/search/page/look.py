@@ -11,10 +11,11 @@ THEME = gr.themes.Default(
 )
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.html-container { padding: 0 !important; }
 .headline h1 { font-size: 1.5rem; margin: 0; }
 .headline p { margin: 0; color: var(--body-text-color-subdued); }
 .verdict { font-size: 1rem; min-height: 1.5em; }
-.cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); }
+.cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
 .card {
     margin: 0; padding: 8px; display: flex; flex-direction: column; gap: 6px;
     border: 1px solid var(--border-color-primary); border-radius: 10px;
@@ -25,14 +26,17 @@ CSS = """
     background: var(--background-fill-secondary);
 }
 .card .gone { display: grid; place-items: center; color: var(--body-text-color-subdued); }
-.card figcaption { margin: 0; font-size: 0.85rem; color: var(--body-text-color); text-align: left; }
+.card figcaption {
+    margin: 0; display: flex; flex-wrap: wrap; align-items: center; gap: 0 6px;
+    font-size: 0.85rem; color: var(--body-text-color);
+}
 .card .rank { font-weight: 600; }
 .card .score { font-variant-numeric: tabular-nums; color: var(--body-text-color-subdued); }
-.card .facts { display: block; font-size: 0.78rem; color: var(--body-text-color-subdued); }
-.card .mark { float: right; font-size: 0.72rem; padding: 1px 7px; border-radius: 999px; }
+.card .facts { flex-basis: 100%; font-size: 0.78rem; color: var(--body-text-color-subdued); }
+.card .mark { margin-left: auto; font-size: 0.7rem; padding: 1px 6px; border-radius: 999px; }
 .card.match .mark { background: #ccfbf1; color: #115e59; }
 .card.no-match .mark { background: #e2e8f0; color: #475569; }
-.card.no-match img { opacity: 0.55; }
+.card.no-match img { opacity: 0.7; }
 .card button {
     width: 100%; padding: 5px 0; margin-top: auto; cursor: pointer; font-size: 0.8rem;
     border: 1px solid var(--border-color-primary); border-radius: 6px;

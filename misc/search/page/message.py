@@ -11,8 +11,7 @@ from errors import InputError
 
 def message(sentence: str) -> gr.Error:
     """An error that the browser shows for ten seconds, without a traceback in the terminal."""
-    text = html.escape(sentence[0].upper() + sentence[1:], quote=False)
-    return gr.Error(text, title="", print_exception=False)
+    return gr.Error(html.escape(sentence, quote=False), title="", print_exception=False)
 
 
 @contextmanager
@@ -21,4 +20,5 @@ def shown() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise message(str(error)) from None
+        sentence = str(error)
+        raise message(sentence[0].upper() + sentence[1:]) from None

@@ -12,17 +12,17 @@ from PIL import Image
 from misc.datasets.pictures import read_picture
 from misc.search.hit import Hit
 from misc.search.index import RERANKED, Index
-from misc.search.page.cards import CLICK, draw_cards
+from misc.search.page.cards import BEHAVIOUR, draw_cards
 from misc.search.page.form import Form
 from misc.search.page.message import message, shown
-from misc.search.page.upload import Upload
+from misc.search.page.upload import upload_field
 from misc.search.page.writing_system import writing_system
 from misc.search.query import WEIGHT, Kind, Query
 
 EXAMPLES = (
-    "A woman with long hair in a red coat and black trousers",
-    "A man in a white shirt and blue jeans with a backpack",
-    "A person in a yellow jacket with a green hat",
+    "A man in a green coat, blue jeans, a yellow hat, brown boots",
+    "A woman in an orange jacket and a short green skirt",
+    "A man in a white shirt and black trousers with a backpack",
 )
 LOWEST = -1.0  # a threshold at which hits are not judged
 FEWEST, MOST = 4, 60  # hits at once
@@ -42,13 +42,13 @@ class Page:
         # Uploads are deleted after an hour.
         blocks = gr.Blocks(title="Person search", analytics_enabled=False, delete_cache=(600, 3600))
         with blocks:
-            gr.HTML(self.headline, elem_classes="headline")
+            headline = gr.HTML(self.headline(), elem_classes="headline")
             with gr.Row():
                 with gr.Column(scale=1, min_width=300):
                     form, button = self._form()
                 with gr.Column(scale=2, min_width=300):
                     verdict = gr.Markdown(elem_id="verdict")
-                    cards = gr.HTML(js_on_load=CLICK, elem_id="hits")
+                    cards = gr.HTML(js_on_load=BEHAVIOUR, elem_id="hits")
             kind, paths = gr.State(self.first_kind), gr.State([])
             text, image, threshold = form["text"], form["image"], form["threshold"]
             like = cards.select(
@@ -63,7 +63,7 @@ class Page:
                 listen(
                     self.search,
                     [kind],
-                    [verdict, cards, threshold, kind, paths],
+                    [headline, verdict, cards, threshold, kind, paths],
                     inputs_kwargs=form,
                     concurrency_id=WAITED,
                     api_visibility="private",
@@ -83,14 +83,8 @@ class Page:
             gr.Examples([[sentence] for sentence in EXAMPLES], [text], label="For example")
         else:
             gr.Markdown("The model was trained for re-identification: it finds people by a picture")
-        # PNG keeps the pixels of an indexed picture, whose score is then exactly 1.
-        image = Upload(
-            type="pil",
-            format="png",
-            label="Or a picture, or both" if self.reads_text else "A picture of a person",
-            sources=["upload", "clipboard"],
-            height=200,
-            buttons=[],
+        image = upload_field(
+            "Or a picture, or both" if self.reads_text else "A picture of a person"
         )
         button = gr.Button("Search", variant="primary")
         return {"text": text, "image": image, **self._ranking(), **self._filters()}, button
@@ -155,7 +149,8 @@ class Page:
             fields: of a `Form`.
 
         Returns:
-            The verdict, the cards, the threshold, the kind of the query, the paths of the hits.
+            The headline, the verdict, the cards, the threshold, the kind of the query, the paths
+            of the hits.
 
         Raises:
             gr.Error: a mistake in the form.
@@ -175,15 +170,20 @@ class Page:
                 exact=not self.index.table.is_approximate,
                 threshold=threshold,
             )
-        sentences = [*self._remark(query), *self._verdict(hits, query, threshold)]
-        cards = draw_cards(hits, judged=threshold > LOWEST)
-        return "  \n".join(sentences), cards, threshold, query.kind, [hit.path for hit in hits]
+        return (
+            self.headline(),
+            "  \n".join([*self._remark(query), *self._verdict(hits, query, threshold)]),
+            draw_cards(hits, judged=threshold > LOWEST),
+            gr.skip() if query.kind == kind else threshold,  # it may be moved meanwhile
+            query.kind,
+            [hit.path for hit in hits],
+        )
 
     def like(self, paths: list[str], event: gr.EventData) -> tuple[str, Image.Image]:
         """Put the picture of a hit into the form, instead of words."""
         place = event._data.get("place")
         if not isinstance(place, int) or not 0 <= place < len(paths):
-            raise message("that hit is not there any more; search again")
+            raise message("That hit is not there any more; search again")
         with shown():
             return "", read_picture(Path(paths[place]))
 
@@ -202,7 +202,7 @@ class Page:
             best = max(hit.score for hit in hits)
             return [f"**No match**: the best score, {best:.3f}, is below {threshold:.3f}"]
         number = "1 match" if matches == 1 else f"{matches} matches"
-        return [f"**{number}** among {len(hits)} hits: they reach {threshold:.3f}"]
+        return [f"**{number}** among {len(hits)} hits, from {threshold:.3f} on"]
 
     def _remark(self, query: Query) -> list[str]:
         """A warning about words that the backbone was not trained on."""

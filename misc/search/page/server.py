@@ -33,8 +33,8 @@ def listen(host: str, port: int) -> socket.socket:
         InputError: the port is taken or not allowed, or the host is none of this machine.
     """
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
+        family, *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((address[0], port), family=family)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
@@ -87,6 +87,7 @@ def _app(blocks: gr.Blocks, password: str | None, is_local: bool) -> FastAPI:
         "/",
         footer_links=[],
         run_history=False,
+        app_kwargs={"openapi_url": None},
         auth=None if password is None else _checker(password),
         auth_message="Any user name, and the password",
         show_error=False,
