@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-# Fonts of the system: Gradio's own are fetched from elsewhere, unless they are installed.
+# Fonts of the system: none is fetched.
 THEME = gr.themes.Default(
     primary_hue="teal",
     neutral_hue="slate",
@@ -14,7 +14,7 @@ CSS = """
 .html-container { padding: 0 !important; }
 .headline h1 { font-size: 1.5rem; margin: 0; }
 .headline p { margin: 0; color: var(--body-text-color-subdued); }
-.verdict { font-size: 1rem; min-height: 1.5em; }
+#verdict { min-height: 1.5em; }
 .cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
 .card {
     margin: 0; padding: 8px; display: flex; flex-direction: column; gap: 6px;

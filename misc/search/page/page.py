@@ -75,7 +75,7 @@ class Page:
         text = gr.Textbox(
             label="Describe a person",
             placeholder=EXAMPLES[0],
-            lines=2,
+            max_lines=4,
             max_length=1000,
             visible=self.reads_text,
         )

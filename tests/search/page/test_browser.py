@@ -37,6 +37,7 @@ def page(chromium, url, requests) -> Iterator:
     page.on("request", lambda request: requests.append(request.url))
     page.goto(url)
     page.get_by_label(WORDS).wait_for()
+    page.get_by_text("Loading...").wait_for(state="hidden")  # it lies over the whole page
     yield page
     page.close()
     hosts = {urlsplit(one).hostname for one in requests if not one.startswith(("data:", "blob:"))}
@@ -45,7 +46,7 @@ def page(chromium, url, requests) -> Iterator:
 
 def search(page, words: str) -> None:
     page.get_by_label(WORDS).fill(words)
-    page.get_by_role("button", name="Search").click()
+    page.get_by_label(WORDS).press("Enter")
     page.locator(".card").first.wait_for()
 
 

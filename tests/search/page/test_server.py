@@ -5,11 +5,13 @@ import os
 import socket
 import stat
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from errors import InputError
+from misc.search.index import Index
 from misc.search.page import server
 from misc.search.page.server import address, is_loopback, listen, serving
 from tests.search.page.conftest import THRESHOLD, served
@@ -20,6 +22,7 @@ class Browser:
 
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url, timeout=20, trust_env=False)
+        self.session = uuid4().hex
 
     def search(self, **fields: object) -> tuple[str, str]:
         """The verdict and the cards; in place of an error, `error:` and its sentence."""
@@ -32,10 +35,12 @@ class Browser:
         body = {
             "data": [values[i] for i in ask["inputs"]],
             "fn_index": ask["id"],
-            "session_hash": "session",
+            "session_hash": self.session,
         }
         assert self.http.post("/gradio_api/queue/join", json=body).status_code == 200
-        with self.http.stream("GET", "/gradio_api/queue/data?session_hash=session") as lines:
+        with self.http.stream(
+            "GET", f"/gradio_api/queue/data?session_hash={self.session}"
+        ) as lines:
             for line in lines.iter_lines():
                 event = json.loads(line.removeprefix("data: ") or "{}")
                 if event.get("msg") == "process_completed":
@@ -55,6 +60,10 @@ def picture(path: str) -> dict[str, object]:
     return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
 
 
+def scores(cards: str) -> list[str]:
+    return [part.partition("<")[0] for part in cards.split('class="score">')[1:]]
+
+
 @pytest.fixture
 def browser(url) -> Browser:
     return Browser(url)
@@ -66,14 +75,36 @@ PICTURE = "Or_a_picture,_or_both"
 def test_words_find_what_the_index_finds(browser, index):
     _, cards = browser.search(Describe_a_person="a man in red", Hits=5)
     hits = index.search("a man in red", top=5)
-    scores = [part.partition("<")[0] for part in cards.split('class="score">')[1:]]
-    assert scores == [f"{hit.score:.3f}" for hit in hits]
+    assert scores(cards) == [f"{hit.score:.3f}" for hit in hits]
     matches = sum(hit.score >= THRESHOLD for hit in hits)
     assert cards.count(">match<") == matches
     assert cards.count(">no match<") == 5 - matches
     assert cards.count("data:image/jpeg;base64,") == 5
     folder = str(Path(hits[0].path).parent)
     assert folder not in cards
+
+
+def test_the_options_reach_the_search(browser, index, make_picture, monkeypatch):
+    file = make_picture("her.png")
+    (upload,) = browser.upload("her.png", file.read_bytes()).json()
+    expected = index.search("a man in blue", file, top=12, weight=0.3)
+    asked, search = [], Index.search
+
+    def record(self, *query, **options):
+        asked.append(options)
+        return search(self, *query, **options)
+
+    monkeypatch.setattr(Index, "search", record)
+    options = {
+        "Weight_of_the_words_beside_a_picture": 0.3,
+        "Re-rank_the_best_100_(k-reciprocal)": True,
+        "One_hit_per_track": True,
+    }
+    fields = {"Describe_a_person": "a man in blue", PICTURE: picture(upload)}
+    _, cards = browser.search(**fields, **options)
+    assert set(scores(cards)) == {f"{hit.score:.3f}" for hit in expected}
+    (found,) = asked
+    assert (found["weight"], found["rerank"], found["per_track"]) == (0.3, True, True)
 
 
 def test_the_verdict_says_whether_somebody_is_there(browser, index):
