@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 RUN := .venv/.run
 DEVELOP := .venv/.develop
 
-.PHONY: demo demo-reid test check clean
+.PHONY: demo demo-reid serve test check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
@@ -15,6 +15,13 @@ demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 demo-reid: $(RUN)  ## the same for re-identification
 	$(BIN)/python -m misc.synthetic --layout market1501 --output data/synthetic-reid $(DEMO_REID_DATA)
 	$(BIN)/python main.py --config config/demo_reid.yaml
+
+serve: $(RUN)  ## a web page that searches pictures of drawn strangers with the model of the last demo
+	@test -n "$(MODEL)" || { echo "error: runs/ has no finished demo; run \`make demo\` first" >&2; exit 2; }
+	$(BIN)/python -m misc.synthetic --layout rstpreid --output data/synthetic $(STRANGERS)
+	$(BIN)/python search.py index --checkpoint $(MODEL) --images data/synthetic/RSTPReid/imgs \
+		--output $(MODEL:checkpoint_best.pt=strangers.index) --camera '_c(\d+)_'
+	$(BIN)/python search.py serve --index $(MODEL:checkpoint_best.pt=strangers.index)
 
 test: $(DEVELOP)  ## all tests that need no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 5
@@ -30,6 +37,9 @@ clean:  ## remove what the other commands made, but for the runs
 
 DEMO_DATA := --train 1600 --val 100 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2
 DEMO_REID_DATA := --train 400 --test 100 --images 4 6 --height 64 96 --difficulty 0.2 --workers 2
+# People whom the demo has not seen, and the newest model that it has trained.
+STRANGERS := --train 0 --val 0 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --seed 1
+MODEL = $(lastword $(sort $(wildcard runs/demo-*/checkpoint_best.pt)))
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -18,13 +18,14 @@ from misc.search.commands.calibrate import Calibrate
 from misc.search.commands.crop import Crop
 from misc.search.commands.index import BuildIndex
 from misc.search.commands.query import Find
+from misc.search.commands.serve import Serve
 
 if TYPE_CHECKING:
     from misc.search.person_search import PersonSearch
 
 __all__ = ["PersonSearch", "main", "parse"]
 
-COMMANDS: tuple[type[Command], ...] = (BuildIndex, Crop, Find, Calibrate)
+COMMANDS: tuple[type[Command], ...] = (BuildIndex, Find, Serve, Crop, Calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -174,6 +174,12 @@ class PictureTable:
             query = self.rows.search().select(list(columns))
             yield from (query if where is None else query.where(where)).to_batches(BATCH)
 
+    def values(self, column: str) -> list[Any]:
+        """The values of a column, each once, in ascending order; missing ones are left out."""
+        with _faults(self.location):
+            found = self.rows.search().select([column]).to_arrow()[column].unique().to_pylist()
+        return sorted(value for value in found if value is not None)
+
     @property
     def is_approximate(self) -> bool:
         """Whether there is an approximate index."""
