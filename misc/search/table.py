@@ -176,7 +176,7 @@ class PictureTable:
 
     def values(self, column: str) -> list[Any]:
         """The values of a column, each once, in ascending order; missing ones are left out."""
-        with _faults(self.location):
+        with faults(self.location):
             found = self.rows.search().select([column]).to_arrow()[column].unique().to_pylist()
         return sorted(value for value in found if value is not None)
 
