@@ -24,6 +24,7 @@ DECIMALS = 6  # of similarities and thresholds
 STEP = 10.0**-DECIMALS
 MAX_SCORES = 1000  # kept of a sample
 FEWEST = 10  # scores above a threshold that is read from the sample without a model
+CEILING = 1 - 2e-4  # of thresholds: a picture finds itself, also in float16, which rounds by 1.2e-4
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,19 @@ class Scores:
         found = sum(value >= threshold for value in self.values)
         return kept_ranks(self.count)[found - 1] if found else 0
 
+    def tail(self) -> float:
+        """The mean of ln((1 - t) / (1 - s)) over the highest fifth s of the scores, t the next one.
+
+        Hill's estimator (1975), of the distances 1 - s that are left to the greatest cosine.
+        """
+        ranks = kept_ranks(self.count)
+        number = bisect_right(ranks, min(max(FEWEST, self.count // 5), self.count - 1))
+        if not number:
+            return 0.0
+        distances = np.maximum(1 - np.array(self.values), STEP)
+        lengths = np.log(distances[number] / distances[:number])
+        return float(np.average(lengths, weights=np.diff([0, *ranks[:number]])))
+
     def above_all_but(self, count: int) -> float:
         """The smallest threshold that at most `count` scores reach, in steps of `STEP`.
 
@@ -143,33 +157,27 @@ class QueryCalibration:
         gallery_size: pictures that were searched.
         searches: queries whose person is in the gallery.
         absent: best hits of all queries among strangers.
-        tail: the mean by which the highest tenth of these exceeds the next one.
         right: best hits that show the query's person.
     """
 
     gallery_size: int
     searches: int
     absent: Scores
-    tail: float
     right: Scores
 
     def __post_init__(self) -> None:
-        if self.gallery_size < 1 or not self.absent.count or not 0 <= self.tail < math.inf:
-            raise ValueError("a calibration has pictures and queries, and its tail is a length")
+        if self.gallery_size < 1 or not self.absent.count:
+            raise ValueError("a calibration has pictures and queries")
         if self.right.count > self.searches:
             raise ValueError("more right answers than searches")
 
     @classmethod
     def of(cls, hits: BestHits, gallery_size: int) -> "QueryCalibration":
         """The calibration from the best hits of at least one query."""
-        highest = hits.absent.double().sort(descending=True).values
-        number = min(max(FEWEST, len(highest) // 10), len(highest) - 1)
-        excess = (highest[:number] - highest[number]).mean().item() if number else 0.0
         return cls(
             gallery_size,
             int((hits.present > -torch.inf).sum()),
             Scores.of(hits.absent),
-            round(excess, DECIMALS),
             Scores.of(hits.present[hits.right]),
         )
 
@@ -182,10 +190,14 @@ class QueryCalibration:
         The best of a gallery k times as large is the best of k such galleries. Where their pictures
         are independent, it stays below a threshold if all k do, so each may reach it with
         probability 1 - (1 - false_alarms)^(1/k). Where that is finer than the `FEWEST` highest of
-        the sample, their tail is continued as an exponential one, whose only parameter is its mean
-        excess: the tail of maxima of light-tailed similarities, such as Gaussian ones (Fisher and
-        Tippett 1928; Gumbel 1958; Pickands 1975). Of tails that are lighter still, or people who
-        are alike in groups, that is too careful: the threshold is then higher than necessary.
+        the sample, the distance 1 - s that is left to the greatest cosine shrinks as a power of the
+        share (Weissman 1978), which is an exponential tail of -ln(1 - s), and of s a generalised
+        Pareto one with its end at 1 (Pickands 1975). Where features have a density, the power
+        follows from their local dimension (Levina and Bickel 2004). Where people are alike in
+        groups, that is too careful: the threshold is then higher than necessary.
+
+        No threshold is above `CEILING`, even where more strangers than allowed are as similar as
+        that: a picture always matches itself.
 
         Args:
             false_alarms: between 0 and 1.
@@ -197,7 +209,8 @@ class QueryCalibration:
         known = max(share, min(false_alarms, FEWEST / self.absent.count))
         # The small addition: 0.29 * 100 is a little less than 29.
         threshold = self.absent.above_all_but(math.floor(known * self.absent.count + 1e-9))
-        return round(threshold + self.tail * math.log(known / share), DECIMALS)
+        distance = (1 - threshold) * (share / known) ** self.absent.tail()
+        return min(round(1 - distance, DECIMALS), CEILING)
 
     def is_too_fine(self, false_alarms: float) -> bool:
         """Whether there are too few queries for such a share."""
@@ -225,7 +238,13 @@ class Calibration:
     kinds: Mapping[str, QueryCalibration]
 
     def updated(self, newer: "Calibration") -> "Calibration":
-        """TEMP"""
+        """Both calibrations; of a kind of query that is in both, the newer one.
+
+        Raises:
+            ValueError: they are of different models.
+        """
+        if newer.model_hash != self.model_hash:
+            raise ValueError("calibrations of different models cannot be joined")
         return Calibration(self.model_hash, {**self.kinds, **newer.kinds})
 
     def to_tree(self) -> Tree:
@@ -235,7 +254,6 @@ class Calibration:
                 "gallery_size": kind.gallery_size,
                 "searches": kind.searches,
                 "absent": {"count": kind.absent.count, "scores": [*kind.absent.values]},
-                "tail": kind.tail,
                 "right": {"count": kind.right.count, "scores": [*kind.right.values]},
             }
             for name, kind in self.kinds.items()
@@ -254,7 +272,6 @@ class Calibration:
                 gallery_size=int(kind["gallery_size"]),
                 searches=int(kind["searches"]),
                 absent=_read_scores(kind["absent"]),
-                tail=float(kind["tail"]),
                 right=_read_scores(kind["right"]),
             )
             for name, kind in tree["kinds"].items()

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from errors import InputError
 from misc.calibration import (
+    CEILING,
     MAX_SCORES,
     BestHits,
     Calibration,
@@ -143,16 +145,48 @@ def test_of_a_large_sample_the_highest_and_lowest_scores_are_kept():
 
 
 def test_a_larger_gallery_raises_the_threshold():
-    """The eleventh of 200 scores, less often reached: their tail goes on as an exponential one."""
+    """The eleventh of 200 scores, less often reached: the distances to 1 shrink as a power."""
     absent = sorted(torch.rand(200, generator=torch.Generator().manual_seed(0)).tolist())
     calibration = of_absent(*absent)
-    tail = sum(absent[-20:]) / 20 - absent[-21]
-    assert calibration.tail == pytest.approx(tail, abs=1e-6)
+    tail = sum(math.log((1 - absent[-41]) / (1 - score)) for score in absent[-40:]) / 40
+    assert calibration.absent.tail() == pytest.approx(tail, rel=1e-3)
     each = 1 - 0.9 ** (1 / 8)  # of eight galleries of the calibrated size
-    expected = absent[-11] + tail * math.log(0.05 / each)
+    expected = 1 - (1 - absent[-11]) * (each / 0.05) ** tail
     assert calibration.threshold(0.1, gallery_size=80) == pytest.approx(expected, abs=1e-5)
     assert calibration.threshold(0.1, gallery_size=10) == calibration.threshold(0.1)
     assert calibration.threshold(0.1, gallery_size=5) < calibration.threshold(0.1)
+
+
+def test_the_tail_of_a_large_sample_needs_no_more_than_the_kept_scores():
+    """Uniform scores, whose distances to 1 have the power 1."""
+    sample = torch.rand(50_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert Scores.of(sample).tail() == pytest.approx(1, abs=0.03)
+    assert of_absent(0.3).absent.tail() == 0
+
+
+@pytest.mark.parametrize("highest", [0.5, 0.98])
+@pytest.mark.parametrize("false_alarms", [0.001, 0.01, 0.1])
+def test_thresholds_rise_with_the_gallery_and_end_below_1(highest, false_alarms):
+    """The highest of 300 scores are those of words or of pictures."""
+    noise = torch.rand(300, generator=torch.Generator().manual_seed(0))
+    calibration = of_absent(*(1 - (1 - highest) * (1 + 2 * noise)).tolist())
+    sizes = (10, 100, 5_000, 10**6, 10**9)
+    thresholds = [calibration.threshold(false_alarms, size) for size in sizes]
+    assert all(low < high for low, high in pairwise(thresholds)), thresholds
+    assert thresholds[-1] <= CEILING < 1
+
+
+@pytest.mark.parametrize("highest", [0.9999, 1.0, 1.0000002])
+def test_a_picture_always_matches_itself(highest):
+    """Whatever rounding makes of its similarity of 1, even if strangers' pictures are the same."""
+    calibration = of_absent(*torch.linspace(0.9, highest, 300, dtype=torch.float64).tolist())
+    features = F.normalize(torch.randn(500, 128, generator=torch.Generator().manual_seed(0)))
+    stored = features.half().float()
+    for size in (10, 10**4, 10**9):
+        threshold = calibration.threshold(0.001, size)
+        assert threshold <= 0.9999999
+        assert (features * features).sum(dim=1).min() >= threshold
+        assert (features * stored).sum(dim=1).min() >= threshold
 
 
 def draw_people(number: int, groups: int, rng: torch.Generator) -> Tensor:
@@ -165,13 +199,13 @@ def draw_people(number: int, groups: int, rng: torch.Generator) -> Tensor:
     return people
 
 
-def look_at(people: Tensor, rng: torch.Generator) -> Tensor:
+def look_at(people: Tensor, noise: float, rng: torch.Generator) -> Tensor:
     """A picture of each."""
-    return F.normalize(people + 0.6 * F.normalize(torch.randn(people.shape, generator=rng)))
+    return F.normalize(people + noise * F.normalize(torch.randn(people.shape, generator=rng)))
 
 
-@pytest.mark.parametrize("groups", [0, 20])
-def test_false_alarms_on_a_gallery_ten_times_as_large(groups):
+@pytest.mark.parametrize(("groups", "noise"), [(0, 0.6), (20, 0.6), (20, 0.1)])
+def test_false_alarms_on_a_gallery_ten_times_as_large(groups, noise):
     """Within twice of what is asked, where a threshold of the small gallery has several times it.
 
     Means over draws, as one calibration is noisy.
@@ -181,12 +215,12 @@ def test_false_alarms_on_a_gallery_ten_times_as_large(groups):
     asked, size, draws = (0.02, 0.1), 400, 4
     for _ in range(draws):
         people = draw_people(10 * size, groups, rng)
-        gallery, names = look_at(people, rng), torch.arange(10 * size)
+        gallery, names = look_at(people, noise, rng), torch.arange(10 * size)
         own = names[:size].repeat(2)
-        hits = best_hits(look_at(people[own], rng), gallery[:size], own, names[:size])
+        hits = best_hits(look_at(people[own], noise, rng), gallery[:size], own, names[:size])
         calibration = QueryCalibration.of(hits, size)
         some = torch.randperm(10 * size, generator=rng)[:600]
-        absent = best_hits(look_at(people[some], rng), gallery, some, names).absent
+        absent = best_hits(look_at(people[some], noise, rng), gallery, some, names).absent
         for number, share in enumerate(asked):
             reached = absent >= calibration.threshold(share, 10 * size)
             corrected[number] += reached.float().mean() / share / draws
@@ -215,12 +249,22 @@ def test_round_trip(tmp_path, calibration):
         calibration.save(tmp_path / "absent" / "calibration.json")
 
 
+def test_a_newer_calibration_replaces_its_kinds_alone(calibration):
+    words, picture = calibration.kinds["words"], calibration.kinds["picture"]
+    newer = replace(picture, gallery_size=7)
+    updated = calibration.updated(Calibration("0" * 64, {"picture": newer, "both": words}))
+    assert updated == Calibration("0" * 64, {"picture": newer, "words": words, "both": words})
+    assert calibration.kinds["picture"] == picture
+    with pytest.raises(ValueError, match="different models"):
+        calibration.updated(Calibration("1" * 64, {"picture": newer}))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda tree: tree["kinds"]["words"]["absent"]["scores"].pop(),
         lambda tree: tree["kinds"]["words"]["absent"]["scores"].reverse(),
-        lambda tree: tree["kinds"]["words"].update(tail=math.nan),
+        lambda tree: tree["kinds"]["words"].update(absent={"count": 0, "scores": []}),
         lambda tree: tree["kinds"]["words"].update(gallery_size=0),
         lambda tree: tree["kinds"]["words"].update(searches=1),
         lambda tree: tree["kinds"].update(words=3),

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from prettytable import PrettyTable, TableStyle
 from torch import Tensor
 
+from errors import InputError
 from misc.calibration import Calibration, QueryCalibration, best_hits
 from misc.retrieval.calibration_plot import draw_calibration
 from misc.retrieval.features import Features
@@ -36,13 +37,18 @@ def calibrate(features: Features) -> Calibration:
     the normalised sum of their features.
 
     Raises:
-        InputError: the pictures show fewer than two people.
+        InputError: the pictures show fewer than two people, or there is no query of any kind.
     """
     kinds = {}
     for name, (query, ids, left_out) in _queries(features).items():
         if len(query):
             hits = best_hits(query, features.image, ids, features.image_ids, left_out)
             kinds[name] = QueryCalibration.of(hits, len(features.image))
+    if not kinds:
+        raise InputError(
+            "the pictures have no captions and show each person once, so nothing can be searched "
+            "for; give people with at least two pictures, or captions"
+        )
     return Calibration(features.model_hash, kinds)
 
 
@@ -113,11 +119,15 @@ def _notes(calibration: Calibration, false_alarms: float) -> Iterator[str]:
                 f"{KINDS[name]}: {kind.absent.count} queries are too few for {' and '.join(fine)}; "
                 "the threshold lies above the best hit of all of them"
             )
-    thresholds = ", ".join(
-        f"{kind.threshold(false_alarms):.3f} ({KINDS[name]})"
+    thresholds = [
+        f"{threshold:.3f} ({KINDS[name]})"
         for name, kind in calibration.kinds.items()
-    )
-    yield (
-        f"A best hit is no match below similarity {thresholds}: then at most "
-        f"{100 * false_alarms:g} % of the searches for somebody who is not in the gallery find one"
-    )
+        if not kind.is_too_fine(false_alarms)
+        and kind.false_alarms(threshold := kind.threshold(false_alarms)) <= false_alarms
+    ]
+    if thresholds:
+        yield (
+            f"A best hit is no match below similarity {', '.join(thresholds)}: then at most "
+            f"{100 * false_alarms:g} % of the searches for somebody who is not in the gallery find "
+            "one"
+        )

@@ -11,8 +11,9 @@ from PIL import Image
 import main
 import options
 from benchmarks.calibration import main as measure
-from misc.calibration import Calibration
-from misc.retrieval.calibration import FILE, PLOT, TABLE, calibrate
+from errors import InputError
+from misc.calibration import BestHits, Calibration, QueryCalibration, Scores
+from misc.retrieval.calibration import FILE, PLOT, TABLE, calibrate, write_calibration
 from misc.retrieval.features import Features, load_features
 from misc.synthetic.writing import write_dataset
 from tests.conftest import SMALL
@@ -67,6 +68,46 @@ def test_kinds_without_queries_are_left_out(features):
     assert list(calibrate(without_words).kinds) == ["picture"]
     alone = replace(features, image_ids=torch.tensor([5, 6, 8, 7]))
     assert list(calibrate(alone).kinds) == ["words"]
+
+
+def test_without_any_query_nothing_can_be_calibrated(features):
+    """One picture of each person, and no captions."""
+    nothing = replace(
+        features,
+        text=features.text[:0],
+        text_ids=features.text_ids[:0],
+        captions=(),
+        image_ids=torch.tensor([5, 6, 8, 7]),
+    )
+    with pytest.raises(InputError, match="people with at least two pictures, or captions"):
+        calibrate(nothing)
+
+
+def queries(number: int, highest: float) -> QueryCalibration:
+    """A calibration of so many queries, on a gallery of 100 pictures."""
+    scores = torch.linspace(0.2, highest, number)
+    return QueryCalibration.of(BestHits(scores, scores > 0, scores), 100)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "highest", "listed"),
+    [(200, 0.7, "0.695 (words), 0.695 (a picture):"), (50, 0.7, "0.695 (words):")],
+)
+def test_only_what_is_known_is_promised(tmp_path, pictures, highest, listed):
+    """50 queries do not tell what 1 % of them reach."""
+    kinds = {"words": queries(200, highest), "picture": queries(pictures, highest)}
+    write_calibration(tmp_path, Calibration("0" * 64, kinds), 0.01)
+    table = (tmp_path / TABLE).read_text()
+    assert f"A best hit is no match below similarity {listed} then at most 1 % of" in table
+    assert ("a picture: 50 queries are too few for 0.1 % and 1 %" in table) == (pictures == 50)
+
+
+def test_nothing_is_promised_where_nothing_is_known(tmp_path):
+    """Few queries by words, and pictures of different people that are the same."""
+    kinds = {"words": queries(50, 0.7), "picture": queries(200, 1.0)}
+    same = replace(kinds["picture"], absent=Scores.of(torch.ones(200)))
+    write_calibration(tmp_path, Calibration("0" * 64, {**kinds, "picture": same}), 0.01)
+    assert "no match" not in (tmp_path / TABLE).read_text()
 
 
 @pytest.fixture
