@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from errors import InputError
+from misc.datasets.counts import counted
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,7 @@ SUFFIXES = (".csv", ".tsv")
 NEEDED = ("path", "caption")
 OPTIONAL = ("id", "split")
 FEWEST = 3  # people that can be divided into train, val and test
+MOST_DIGITS = 18  # of a number of 64 bits
 
 Row = Mapping[str, str]  # the cells by column
 
@@ -49,7 +51,8 @@ def read_caption_table(file: Path) -> list[tuple[str, Mapping[str, object]]]:
         raise InputError(f"data.annotation_file: {file} lists no images")
     ids = {path: row["id"] for path, (_, row, _) in images.items()} if "id" in columns else {}
     ids = ids or _people(file, list(images))
-    split_of = {} if "split" in columns else _divide(file, {*ids.values()})
+    people = {path: number_or_name(word) for path, word in ids.items()}
+    split_of = {} if "split" in columns else _divide(file, {*people.values()})
     return [
         (
             f"{file}, line {line}",
@@ -57,11 +60,17 @@ def read_caption_table(file: Path) -> list[tuple[str, Mapping[str, object]]]:
                 "file_path": path,
                 "id": ids[path],
                 "captions": captions,
-                "split": row["split"] if "split" in columns else split_of[ids[path]],
+                "split": row["split"] if "split" in columns else split_of[people[path]],
             },
         )
         for path, (line, row, captions) in images.items()
     ]
+
+
+def number_or_name(word: str) -> int | str:
+    """The identity that a word stands for: 7 for "007", and any but ASCII digits is a name."""
+    is_number = word.isascii() and word.isdecimal() and len(word) <= MOST_DIGITS
+    return int(word) if is_number else word
 
 
 def _read_rows(file: Path) -> tuple[list[str], list[tuple[int, Row]]]:
@@ -115,8 +124,8 @@ def _read_header(columns: list[str], file: Path) -> list[str]:
 def _row(cells: Sequence[str], columns: Sequence[str], location: str) -> Row:
     if len(cells) != len(columns):
         raise InputError(
-            f"{location}: {len(cells)} cells, but the header has {len(columns)}; put captions that "
-            "contain the separator in quotes"
+            f"{location}: {counted(len(cells), 'cell')}, but the header has {len(columns)}; put "
+            "captions that contain the separator in quotes"
         )
     row = dict(zip(columns, cells, strict=True))
     for column in NEEDED:
@@ -135,16 +144,16 @@ def _people(file: Path, paths: Sequence[str]) -> dict[str, str]:
     return folders if by_folder else {path: path for path in paths}
 
 
-def _divide(file: Path, people: set[str]) -> dict[str, str]:
+def _divide(file: Path, people: set[int | str]) -> dict[int | str, str]:
     """The split of each person, where the table does not say."""
     if len(people) < FEWEST:
         raise InputError(
-            f"{file}: {len(people)} people cannot be divided into train, val and test; add a "
-            "column split"
+            f"{file}: {counted(len(people), 'person')} cannot be divided into train, val and test; "
+            "add a column split"
         )
-    shuffled = sorted(people, key=lambda one: hashlib.blake2b(one.encode()).digest())
+    shuffled = sorted(people, key=lambda one: hashlib.blake2b(str(one).encode()).digest())
     tenth = max(1, len(people) // 10)
-    sizes = f"of {len(people)} people, {tenth} test and {tenth} validate"
+    sizes = f"of {len(people)} people, {tenth} for the test and {tenth} for validation"
     log.info("%s has no column split: %s", file, sizes)
     splits = dict.fromkeys(people, "train")
     splits |= dict.fromkeys(shuffled[:tenth], "test")

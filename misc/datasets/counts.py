@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-NOUNS = {
-    "pictures": ("image", "images"),
-    "identities": ("identity", "identities"),
-    "captions": ("caption", "captions"),
-}
+NOUNS = {"pictures": "image", "identities": "identity", "captions": "caption"}
+PLURALS = {"identity": "identities", "person": "people", "box": "boxes"}
 
 
 @dataclass(frozen=True)
@@ -18,7 +15,7 @@ class Count:
     identities: int
 
     def __str__(self) -> str:
-        return ", ".join(_counted(what, number) for what, number in asdict(self).items())
+        return ", ".join(counted(number, NOUNS[what]) for what, number in asdict(self).items())
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ def compare_counts(name: str, here: Mapping[str, Count], published: Mapping[str,
     for split, expected in published.items():
         found = asdict(here[split]) if split in here else {}
         differences = [
-            f"{_counted(what, found.get(what, 0))} ({number:,})"
+            f"{counted(found.get(what, 0), NOUNS[what])} ({number:,})"
             for what, number in asdict(expected).items()
             if found.get(what, 0) != number
         ]
@@ -48,6 +45,6 @@ def compare_counts(name: str, here: Mapping[str, Count], published: Mapping[str,
     return f"Sizes differ from published {name}: {'; '.join(splits)}" if splits else ""
 
 
-def _counted(what: str, number: int) -> str:
-    singular, plural = NOUNS[what]
-    return f"{number:,} {singular if number == 1 else plural}"
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which is given in the singular."""
+    return f"{number:,} {noun if number == 1 else PLURALS.get(noun, f'{noun}s')}"

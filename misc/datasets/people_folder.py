@@ -16,6 +16,7 @@ from pathlib import Path
 from numpy.random import Generator
 
 from errors import InputError
+from misc.datasets.counts import counted
 from misc.datasets.pictures import SUFFIXES
 from misc.datasets.reid_published import ReIDPicture, ReIDSplits
 from misc.runtime.seeding import Purpose, generator
@@ -93,7 +94,7 @@ def read_pictures(folder: Path) -> list[list[ReIDPicture]]:
             log.warning("%s has no images (%s) and is skipped", person, ", ".join(SUFFIXES))
     if len(people) < 2:
         raise InputError(
-            f"{folder} has folders of images of {len(people)} people; at least 2 are "
+            f"{folder} has folders of images of {counted(len(people), 'person')}; at least 2 are "
             "needed, one to train and one to test"
         )
     return people
@@ -117,8 +118,9 @@ def _with_cameras(
     lost = [shown for path, shown in paths.items() if path not in cameras]
     if lost:
         raise InputError(
-            f"reid.camera_pattern: {pattern!r} finds no camera in {len(lost)} of {len(paths)} "
-            f"images below {folder}, such as {lost[0]}; give a pattern that fits all paths"
+            f"reid.camera_pattern: {pattern!r} finds no camera in {len(lost)} of "
+            f"{counted(len(paths), 'image')} below {folder}, such as {lost[0]}; give a pattern "
+            "that fits all paths"
         )
     known = sorted({*cameras.values()})
     log.info("%s: cameras %s", folder, ", ".join(word or str(number) for number, word in known))

@@ -80,7 +80,7 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
     """All records of a dataset, in the order of the file, or of the files of a folder.
 
     An identity may be a number or a name; names are numbered in their order, after the highest
-    number. A name that reads as a number is this number.
+    number. A name of at most 18 digits is this number.
 
     Args:
         source: as for `read_annotations`.
@@ -168,13 +168,17 @@ def _person(fields: Mapping[str, Any], location: str) -> int | str:
     """The identity as annotated."""
     person = _renamed(fields).get("id")
     if isinstance(person, float) and person.is_integer():
-        return int(person)
+        person = int(person)
     if isinstance(person, bool) or not isinstance(person, int | str) or person == "":
         raise InputError(f"{location}: `id` is {person!r}; give a number or a name")
-    try:
-        return int(person)
-    except ValueError:
-        return person
+    if isinstance(person, str):
+        return caption_table.number_or_name(person)
+    if abs(person) >= 10**caption_table.MOST_DIGITS:
+        raise InputError(
+            f"{location}: `id` has more than {caption_table.MOST_DIGITS} digits; write it as a "
+            "name, in quotes"
+        )
+    return person
 
 
 def _number(people: Sequence[int | str]) -> dict[int | str, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from errors import InputError
+from misc.datasets.counts import counted
 from misc.datasets.text_annotations import Record, Splits, TextPicture, read_records, split_records
 from misc.datasets.text_published import count_captioned
 from misc.datasets.text_recognition import identify
@@ -119,7 +120,8 @@ def drop_missing_folders(splits: Splits, image_root: Path) -> Splits:
         missing.update(Path(p.path).parent for p in pictures if Path(p.path).parent in absent)
         kept[split] = [p for p in pictures if Path(p.path).parent not in absent]
     for folder, number in sorted(missing.items()):
-        log.warning("%s is missing: skipping its %d images", image_root / folder, number)
+        images = counted(number, "image")
+        log.warning("%s is missing: skipping its %s", image_root / folder, images)
     return {split: pictures for split, pictures in kept.items() if pictures}
 
 

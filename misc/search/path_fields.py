@@ -37,15 +37,15 @@ def read_camera(pattern: re.Pattern[str] | None, path: PurePath) -> int | None:
     """The camera's number in a path; None without a pattern or a match.
 
     Raises:
-        InputError: what the pattern finds is not a whole number.
+        InputError: what the pattern finds is not a whole number, or too large.
     """
     found = _find(pattern, path)
     if found is None:
         return None
-    if not re.fullmatch(r"[0-9]+", found):
+    if not re.fullmatch(r"[0-9]{1,18}", found):  # an index has 64 bits for it
         raise InputError(
-            f"--camera finds {found!r} in {path}, which is not a whole number; put the digits into "
-            "a group"
+            f"--camera finds {found!r} in {path}, which is not a whole number of at most 18 "
+            "digits; put the digits into a group"
         )
     return int(found)
 

@@ -101,6 +101,16 @@ def test_without_folders_of_people_each_image_is_a_person(write, paths, caplog):
     assert "each image is a person of its own" in caplog.text
 
 
+def test_one_person_is_in_one_split_however_the_number_is_written(write):
+    rows = [f"{name}.jpg,a man,{name}" for n in range(40) for name in (f"{n}", f"{n:04}")]
+    splits = defaultdict(set)
+    for record in read_records(write("\n".join(["path,caption,id", *rows]))):
+        splits[record.person].add(record.split)
+    assert len(splits) == 40
+    assert all(len(of_person) == 1 for of_person in splits.values())
+    assert {split for of in splits.values() for split in of} == {"train", "val", "test"}
+
+
 @pytest.mark.parametrize(("count", "tenth"), [(3, 1), (20, 2), (57, 5)])
 def test_without_splits_a_tenth_of_the_people_test(write, count, tenth, caplog):
     caplog.set_level(logging.INFO)
@@ -145,6 +155,8 @@ def test_without_splits_a_tenth_of_the_people_test(write, count, tenth, caplog):
         ("path,caption,split\na.jpg,x,training\n", "line 2: split is 'training'"),
         ("path,caption,id,split\na.jpg,x,,train\n", "line 2: `id` is ''"),
         ("path,caption\na.jpg,x\nb.jpg,y\n", "2 people cannot be divided .*; add a column split"),
+        ("path,caption\na.jpg,x\n", "1 person cannot be divided"),
+        ("path,caption\na.jpg\n", "line 2: 1 cell, but the header has 2"),
     ],
 )
 def test_a_wrong_table_is_refused_in_a_sentence(write, content, sentence):

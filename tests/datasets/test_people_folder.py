@@ -173,7 +173,7 @@ def test_a_person_may_be_a_link_to_a_folder(touch, tmp_path):
     [
         ((), PeopleDivision(), "is not a folder; give one with a folder per person"),
         (("loose.jpg",), PeopleDivision(), "images of 0 people; at least 2"),
-        (("a/1.jpg", "a/2.jpg"), PeopleDivision(), "images of 1 people; at least 2"),
+        (("a/1.jpg", "a/2.jpg"), PeopleDivision(), "images of 1 person; at least 2"),
         (("a/1.jpg", "b/1.jpg"), PeopleDivision(), "nobody in .* is in two images"),
         (
             ("a/cam1/1.jpg", "a/cam1/2.jpg", "b/cam2/1.jpg"),

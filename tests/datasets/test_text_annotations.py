@@ -51,6 +51,23 @@ def test_identities_may_be_written_as_strings(write):
     assert read_annotations(write([record(split="test", id="12")]))["test"][0].identity == 12
 
 
+def test_only_ascii_digits_are_numbers(write):
+    names = [
+        "1_12",
+        "11_2",
+        "\uff11\uff11\uff12",
+        "+112",
+        "-112",
+        " 112",
+        "\u00b2",
+        "9" * 19,
+        "9" * 5000,
+    ]
+    records = read_records(write([record(id=i) for i in [*names, "0112", "112", 112, -3]]))
+    assert [r.person for r in records] == [*names, 112, 112, 112, -3]
+    assert len({r.picture.identity for r in records}) == len(names) + 2
+
+
 def test_names_are_numbered_in_their_order_after_the_numbers(write):
     ids = ["zoë", 7, "安娜", "anna", "7", "zoë", 9.0]
     records = read_records(write([record(id=i) for i in ids]))
@@ -102,6 +119,8 @@ def test_a_folder_of_splits_is_read(write, tmp_path):
         ([record(), record(id=[7])], r"record 1: `id` is \[7\]; give a number or a name"),
         ([record(id=7.5)], "`id` is 7.5"),
         ([record(id=True)], "`id` is True"),
+        ([record(id=10**18)], "`id` has more than 18 digits; write it as a name"),
+        ([record(id=-1e300)], "`id` has more than 18 digits"),
         ([{"split": "train", "file_path": "a", "captions": ["b"]}], "`id` is None"),
     ],
 )

@@ -49,6 +49,13 @@ def test_what_is_no_camera_is_refused():
         read_camera(pattern(r"cam\d+"), PATH)
 
 
+def test_a_camera_has_at_most_18_digits():
+    camera = pattern(r"cam(\d+)")
+    assert read_camera(camera, PurePosixPath(f"cam{'9' * 18}.jpg")) == 10**18 - 1
+    with pytest.raises(InputError, match="not a whole number of at most 18 digits; put"):
+        read_camera(camera, PurePosixPath(f"cam{2**63}.jpg"))
+
+
 def test_an_invalid_expression_is_refused():
     with pytest.raises(argparse.ArgumentTypeError, match=re.escape("'cam(' is not a regular")):
         pattern("cam(")

@@ -1,6 +1,7 @@
 """The command that cuts people out of videos."""
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import InputError
+from misc.datasets.counts import counted
 from misc.runtime.script import positive
 from misc.search.commands.base import Command
+from misc.search.listing import is_text
 from misc.search.path_fields import add_path_fields, parse_time, read_camera, read_time
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from misc.search.footage.origin import Origin
     from misc.search.footage.video import Video
 
+MOST = 1_000_000  # of seconds, of a margin, of sharpness, which is never more
 THRESHOLDS = {"torchvision": 0.8, "hog": 0.5}
 
 
@@ -58,7 +62,7 @@ python search.py index --checkpoint runs/demo-... --images crops --output people
             help="of a crop (default: 48)",
         )
         known = "least score of a box (default: 0.8 of torchvision, 0.5 of hog, none of --boxes)"
-        add("--threshold", type=float, metavar="SCORE", help=known)
+        add("--threshold", type=_score, metavar="SCORE", help=known)
         known = "least variance of the Laplacian (default: 0, any)"
         add("--min-sharpness", type=_number, default=0.0, metavar="NUMBER", help=known)
         known = "crops that are kept of a track, the best by sharpness times height (default: all)"
@@ -101,6 +105,9 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError("--weights and --device are for --detector torchvision; leave them out")
     if options.start and (options.time or len(options.videos) > 1):
         raise InputError("--start is for one video without --time; give --time REGEX")
+    for file in options.videos:
+        if not is_text(file.name):
+            raise InputError(f"video {str(file)!r} has a name that is not UTF-8; rename it")
 
 
 def _origin(options: argparse.Namespace, file: Path) -> "Origin":
@@ -124,8 +131,8 @@ def _sources(
         files = [files[0] / f"{video.file.stem}.txt" for video in videos]
     if len(files) != len(videos):
         raise InputError(
-            f"{len(files)} files of --boxes for {len(videos)} videos; give one for each, in the "
-            "same order, or a folder"
+            f"{counted(len(files), 'file')} of --boxes for {counted(len(videos), 'video')}; "
+            "give one for each, in the same order, or a folder"
         )
     return [read_mot(file) for file in files]
 
@@ -143,17 +150,29 @@ def _build_detector(options: argparse.Namespace) -> "Detector":
 def _seconds(word: str) -> Fraction:
     """The type of an option in seconds, exactly: 0.1 and 1/30 are no binary numbers."""
     try:
-        seconds = Fraction(word)
+        # The power of ten would be written out, and of 1e999999999 that takes forever.
+        seconds = Fraction(word if len(word.lower().partition("e")[2]) < 4 else "")
     except (ValueError, ZeroDivisionError):
         seconds = Fraction(-1)
-    if seconds < 0:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number of at least 0")
+    if not 0 <= seconds <= MOST:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 0 to {MOST:,}")
     return seconds
 
 
 def _number(word: str) -> float:
     """The type of an option that is a number from 0 on."""
     return float(_seconds(word))
+
+
+def _score(word: str) -> float:
+    """The type of an option that is any finite number: scores of hog may be negative."""
+    try:
+        score = float(word)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a finite number")
+    return score
 
 
 def _time(word: str) -> datetime:

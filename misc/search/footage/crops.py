@@ -10,6 +10,7 @@ from typing import Protocol
 from PIL import Image
 from tqdm import tqdm
 
+from misc.datasets.counts import counted
 from misc.search.footage.box import Box, Region
 from misc.search.footage.mot import MOTBoxes
 from misc.search.footage.sharpness import sharpness
@@ -71,7 +72,8 @@ class Cut:
     def __str__(self) -> str:
         reasons = ", ".join(f"{number} {reason}" for reason, number in self.dropped.items())
         return (
-            f"{self.num_frames} frames read, {self.num_boxes} boxes, {len(self.crops)} crops kept"
+            f"{counted(self.num_frames, 'frame')} read, {counted(self.num_boxes, 'box')}, "
+            f"{counted(len(self.crops), 'crop')} kept"
             + (f"; dropped: {reasons}" if reasons else "")
         )
 
@@ -100,7 +102,7 @@ def cut_crops(video: Video, source: MOTBoxes | Detector, choice: Choice, folder:
     if isinstance(source, MOTBoxes):
         source.check_length(cut.num_frames)
     if choice.per_track is not None:
-        _keep_best(cut, choice.per_track)
+        keep_best(cut, choice.per_track)
     return cut
 
 
@@ -135,7 +137,7 @@ def _cut_box(frame: Frame, box: Box, choice: Choice, file: Path) -> Crop | str:
     region = box.enlarged(choice.margin).region(*frame.picture.size)
     left, top, right, bottom = region
     if right <= left or bottom - top < choice.min_height:
-        return f"lower than {choice.min_height} pixels"
+        return f"lower than {counted(choice.min_height, 'pixel')}"
     person = frame.picture.crop(region)
     sharp = sharpness(person)
     if sharp < choice.min_sharpness:
@@ -144,14 +146,19 @@ def _cut_box(frame: Frame, box: Box, choice: Choice, file: Path) -> Crop | str:
     return Crop(file, frame.number, frame.seconds, box, region, sharp * person.height)
 
 
-def _keep_best(cut: Cut, number: int) -> None:
+def keep_best(cut: Cut, number: int) -> None:
     """Delete all but the best crops of each track."""
     tracks: dict[int, list[Crop]] = defaultdict(list)
     for crop in cut.crops:
         if crop.box.track is not None:
             tracks[crop.box.track].append(crop)
-    for crops in tracks.values():
-        for crop in sorted(crops, key=lambda crop: crop.quality, reverse=True)[number:]:
-            crop.file.unlink()
-            cut.crops.remove(crop)
-            cut.dropped[f"beyond the best {number} of a track"] += 1
+    beyond = {
+        crop.file
+        for crops in tracks.values()
+        for crop in sorted(crops, key=lambda crop: crop.quality, reverse=True)[number:]
+    }
+    for file in beyond:
+        file.unlink()
+    cut.crops = [crop for crop in cut.crops if crop.file not in beyond]
+    if beyond:
+        cut.dropped[f"beyond the best {number} of a track"] = len(beyond)

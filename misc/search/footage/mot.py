@@ -6,17 +6,18 @@ and the next column is the class (1: pedestrian). In detections and the results 
 have 10, it is a score.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from errors import InputError
+from misc.datasets.counts import counted
 from misc.search.footage.box import Box
 
 PEDESTRIAN = 1
 FORM = "frame,id,left,top,width,height,conf"
+BEYOND = 10**15  # of every number; floats up to it tell two tracks apart
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class MOTBoxes:
         if last >= num_frames:
             line, _ = self.by_frame[last][0]
             raise InputError(
-                f"{self.file}, line {line}: frame {last + 1} is beyond the {num_frames} frames of "
-                "the video; are these the boxes of another video?"
+                f"{self.file}, line {line}: frame {last + 1} is beyond the "
+                f"{counted(num_frames, 'frame')} of the video; are these the boxes of "
+                "another video?"
             )
 
 
@@ -106,10 +108,10 @@ def _parse(columns: Sequence[str]) -> tuple[int, Box | None]:
         ValueError: says what is wrong with the line.
     """
     if len(columns) < 6:
-        raise ValueError(f"{len(columns)} columns")
+        raise ValueError(counted(len(columns), "column"))
     numbers = [float(column) for column in columns]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError("a number is not finite")
+    if not all(abs(number) < BEYOND for number in numbers):  # nan is not, either
+        raise ValueError("a number is not finite, or has more than 15 digits")
     frame, track = (_whole(number) for number in numbers[:2])
     left, top, width, height = numbers[2:6]
     if frame < 1:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from errors import InputError
 from misc.search.footage.crops import Crop
 from misc.search.footage.records import CropRecord
 
@@ -17,9 +18,19 @@ class Origin:
     start: datetime | None
 
     def record(self, crop: Crop) -> CropRecord:
-        """The record of a crop from this video."""
+        """The record of a crop from this video.
+
+        Raises:
+            InputError: its time is beyond the years that can be written.
+        """
         left, top, right, bottom = crop.region
-        time = self.start and self.start + timedelta(seconds=float(crop.seconds))
+        try:
+            time = self.start and self.start + timedelta(seconds=float(crop.seconds))
+        except OverflowError:
+            raise InputError(
+                f"{self.video}: {float(crop.seconds):g} s after {self.start} is beyond the years 1 "
+                "to 9999; correct --start or --time"
+            ) from None
         return CropRecord(
             path=f"{self.video.stem}/{crop.file.name}",
             video=self.video.name,

@@ -2,14 +2,27 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from errors import InputError
 from misc.runtime.atomic import atomic_write
 
 CROPS_FILE = "crops.jsonl"
+
+
+def _below(path: str) -> str:
+    """A path, if it names something below the folder of the records."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or not pure.parts or ".." in pure.parts:
+        raise PydanticCustomError("path", "Input should be a path below this folder")
+    return path
+
+
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -27,15 +40,15 @@ class CropRecord:
         track: number of the person within the video.
     """
 
-    path: str
+    path: Annotated[str, AfterValidator(_below)]
     video: str
-    camera: int | None
-    frame: int
-    seconds: float
+    camera: Int64 | None
+    frame: Int64
+    seconds: FiniteFloat
     time: str | None
-    box: tuple[float, float, float, float]
-    score: float | None
-    track: int | None
+    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    score: FiniteFloat | None
+    track: Int64 | None
 
 
 _RECORD = TypeAdapter(CropRecord)
@@ -48,9 +61,12 @@ def read_crops(file: Path) -> dict[Path, CropRecord]:
         InputError: the file cannot be read, or a line is malformed.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read ({error}); crop the videos again") from error
+        # In bytes, only the ends of lines separate: a name may have other separators of text.
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read ({error}); delete it, and crop the videos again"
+        ) from error
     folder = file.absolute().parent
     records = {}
     for number, line in enumerate(lines, start=1):
@@ -60,7 +76,8 @@ def read_crops(file: Path) -> dict[Path, CropRecord]:
             first = error.errors()[0]
             place = "".join(f"{key}: " for key in first["loc"])
             raise InputError(
-                f"{file}, line {number}: {place}{first['msg']}; crop the video again"
+                f"{file}, line {number}: {place}{first['msg']}; delete the file, and crop the "
+                "videos again"
             ) from None
         records[folder / record.path] = record
     return records

@@ -93,7 +93,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(video, boxes, output
         ((tmp_path / "absent.mp4", "--boxes", given, *target), "absent.mp4 does not exist"),
         ((given, "--boxes", given, *target), "walk.txt cannot be decoded"),
         ((walk, "--boxes", tmp_path / "absent.txt", *target), "absent.txt cannot be read"),
-        ((walk, "--boxes", given, given, *target), "2 files of --boxes for 1 videos"),
+        ((walk, "--boxes", given, given, *target), "2 files of --boxes for 1 video;"),
         ((walk, "--boxes", far, *target), "far.txt, line 1: the box is outside the frame"),
         ((walk, "--boxes", late, *target), "late.txt, line 5: frame 21 is beyond the 20 frames"),
         ((walk, twin, "--boxes", given, given, *target), "would share the folder"),
@@ -101,7 +101,20 @@ def test_mistakes_are_one_sentence_and_leave_nothing_behind(video, boxes, output
         ((walk, "--boxes", given, "--camera", "walk", *target), "--camera finds 'walk'"),
         ((walk, "--boxes", given, "--time", "walk", *target), "--time finds 'walk'"),
         ((walk, "--boxes", given, "--start", "noon", *target), "'noon' is not a time"),
-        ((walk, "--boxes", given, "--every", "-1", *target), "'-1' is not a number"),
+        ((walk, "--boxes", given, "--every", "-1", *target), "'-1' is not a number from 0 to"),
+        ((walk, "--boxes", given, "--every", "1e999999999", *target), "is not a number from 0"),
+        ((walk, "--boxes", given, "--margin", "1e400", *target), "'1e400' is not a number from 0"),
+        ((walk, "--boxes", given, "--margin", "1000001", *target), "from 0 to 1,000,000"),
+        ((walk, "--boxes", given, "--threshold", "nan", *target), "'nan' is not a finite number"),
+        ((walk, "--boxes", given, "--threshold", "high", *target), "'high' is not a finite"),
+        (
+            (walk, "--boxes", given, "--start", "9999-12-31 23:59:59", *target),
+            "1 s after 9999-12-31 23:59:59 is beyond the years 1 to 9999",
+        ),
+        (
+            (tmp_path / "w\udcff.mp4", "--boxes", given, *target),
+            "w\\udcff.mp4' has a name that is not UTF-8; rename it",
+        ),
         ((walk, "--boxes", given, "--weights", given, *target), "are for --detector torchvision"),
         (
             (walk, twin, "--boxes", given, given, "--start", "2026-01-01 08:00", *target),
@@ -121,6 +134,29 @@ def test_a_failed_run_keeps_the_crops_that_there_were(video, boxes, output, caps
     before = files(output), (output / "crops.jsonl").read_bytes()
     refusal(capsys, walk, "--boxes", late, "--output", output)
     assert (files(output), (output / "crops.jsonl").read_bytes()) == before
+
+
+@pytest.mark.parametrize("line", ['{"path": ""}', "damage", "\udcff"])
+def test_damaged_records_are_refused_until_they_are_deleted(video, boxes, output, capsys, line):
+    given = (video(), "--boxes", boxes(*LINES), "--output", output)
+    assert crop(*given) == 0
+    with (output / "crops.jsonl").open("ab") as end:
+        end.write(f"{line}\n".encode(errors="surrogateescape"))
+    told = refusal(capsys, *given)
+    assert "crops.jsonl, line 5: " in told
+    assert "delete the file, and crop the videos again" in told
+    (output / "crops.jsonl").unlink()
+    assert crop(*given) == 0
+    assert len(read_crops(output / "crops.jsonl")) == 4
+
+
+def test_the_largest_margin_is_the_whole_frame(video, boxes, output):
+    words = ("--boxes", boxes(f"1,1,{'9' * 15},{'9' * 15},1,1", "1,2,0,0,30,60"), "--margin", "1e6")
+    assert crop(video(), *words, "--output", output) == 2  # the first is outside
+    words = ("--boxes", boxes(f"1,2,0,0,{'9' * 15},60"), "--margin", "1e6")
+    assert crop(video(), *words, "--output", output) == 0
+    (record,) = read_crops(output / "crops.jsonl").values()
+    assert record.box == (0, 0, *SIZE)
 
 
 def test_what_is_not_of_crops_is_never_replaced(video, boxes, output, capsys):

@@ -1,5 +1,6 @@
 """Crops: the frames that are looked at, the pixels that are cut, and the crops that are kept."""
 
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from misc.search.footage.box import Box
-from misc.search.footage.crops import Choice, cut_crops
+from misc.search.footage.crops import Choice, Crop, Cut, cut_crops, keep_best
 from misc.search.footage.mot import read_mot
 from misc.search.footage.sharpness import sharpness
 from misc.search.footage.video import open_video
@@ -73,7 +74,7 @@ def test_low_uncertain_and_blurred_crops_are_dropped(video, tmp_path):
     cut = cut_crops(first, people, choice, tmp_path)
     assert [crop.region for crop in cut.crops] == [(0, 0, 50, 48)]
     assert str(cut) == (
-        "1 frames read, 4 boxes, 1 crops kept; dropped: 1 with a score below 0.8, 2 lower than 48 "
+        "1 frame read, 4 boxes, 1 crop kept; dropped: 1 with a score below 0.8, 2 lower than 48 "
         "pixels"
     )
     sharp = cut_crops(first, WHOLE, Choice(min_sharpness=5.0), tmp_path)  # a grey picture
@@ -95,6 +96,26 @@ def test_the_best_crops_of_a_track_are_kept(boxes, tmp_path):
     assert sorted(file.name for file in folder.iterdir()) == [*kept, "000003_n1.jpg"]
     assert sorted(crop.file.name for crop in cut.crops) == [*kept, "000003_n1.jpg"]
     assert cut.dropped == {"beyond the best 2 of a track": 2}
+    kept = [crop.frame for crop in cut.crops]
+    assert kept == sorted(kept)
+
+
+def test_a_video_of_many_crops_is_thinned_out_quickly(tmp_path):
+    files = [tmp_path / f"{number}.jpg" for number in range(6000)]
+    for file in files:
+        file.touch()
+    box = Box(0, 0, 9, 9, track=1)
+    crops = [Crop(f, n, Fraction(0), box, (0, 0, 9, 9), n % 97) for n, f in enumerate(files)]
+    cut = Cut(crops)
+    start = time.process_time()
+    keep_best(cut, 10)
+    assert time.process_time() - start < 2  # to remove one after the other took 6 s
+    assert len(cut.crops) == len([*tmp_path.iterdir()]) == 10
+    assert {crop.quality for crop in cut.crops} == {96}
+
+
+def test_counts_of_one_are_singular():
+    assert str(Cut(num_frames=1, num_boxes=1)) == "1 frame read, 1 box, 0 crops kept"
 
 
 def test_sharpness_is_the_variance_of_the_laplacian():

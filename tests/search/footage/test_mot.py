@@ -33,11 +33,15 @@ def test_ground_truth_has_flags_and_classes_in_place_of_scores(boxes):
     ("line", "reason"),
     [
         ("1,1,2,3,4", "5 columns"),
+        ("1", "1 column"),
         ("1,1,2,3,x,5", "could not convert string to float: 'x'"),
         ("0,1,2,3,4,5,1", "frame 0"),
         ("1.5,1,2,3,4,5,1", "1.5 is not a whole number"),
         ("1,1,2,3,0,5,1", "a box of 0 x 5 pixels"),
         ("1,1,2,3,nan,5,1", "a number is not finite"),
+        ("1,1,2,3,1e308,5,1", "a number is not finite, or has more than 15 digits"),
+        ("1,9223372036854775808,2,3,4,5,1", "a number is not finite, or has more than 15 digits"),
+        ("1e300,1,2,3,4,5,1", "a number is not finite, or has more than 15 digits"),
         ("1,1,2,3,4,5", "track 1 is in frame 1 twice"),
     ],
 )
@@ -55,6 +59,8 @@ def test_boxes_of_another_video_are_noticed(boxes):
     found.check_length(6)
     with pytest.raises(InputError, match=r"line 2: frame 6 is beyond the 5 frames"):
         found.check_length(5)
+    with pytest.raises(InputError, match=r"line 2: frame 6 is beyond the 1 frame of the video"):
+        found.check_length(1)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -1,7 +1,7 @@
 """crops.jsonl: written, read again, and malformed."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -40,6 +40,16 @@ def test_records_are_read_as_they_were_written(tmp_path):
         ("{}", "path: Field required"),
         (json.dumps(asdict(BARE) | {"frame": "3"}), "frame: Input should be a valid integer"),
         (json.dumps(asdict(BARE) | {"box": [1, 2, 3]}), "box: 3: Field required"),
+        (json.dumps(asdict(BARE) | {"seconds": float("nan")}), "seconds: .* finite number"),
+        *(
+            (json.dumps(asdict(BARE) | {"path": path}), "path: Input should be a path below this")
+            for path in ("", ".", "..", "../1.jpg", "walk/../../1.jpg", "/tmp/1.jpg", "//tmp/1.jpg")
+        ),
+        *(
+            (json.dumps(asdict(BARE) | {name: number}), f"{name}: Input should be ")
+            for name in ("camera", "frame", "track")
+            for number in (2**63, -(2**63) - 1, 10**30)
+        ),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path, line, reason):
@@ -49,6 +59,13 @@ def test_a_malformed_line_is_named(tmp_path, line, reason):
         end.write(f"{line}\n")
     with pytest.raises(InputError, match=rf"crops\.jsonl, line 2: {reason}"):
         read_crops(file)
+
+
+def test_names_with_separators_of_text_and_the_largest_numbers_are_read(tmp_path):
+    name = "a\u2028b\x85c"
+    record = replace(BARE, path=f"{name}/1.jpg", video=f"{name}.mp4", track=2**63 - 1)
+    write_crops(tmp_path / "crops.jsonl", [record])
+    assert read_crops(tmp_path / "crops.jsonl") == {tmp_path / record.path: record}
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
