@@ -34,9 +34,9 @@ def index(pedestrians, places, tmp_path_factory) -> Index:
         shutil.copy(file, pictures / f"c{number % 3 + 1}_20260131_08{number:02}00.jpg")
     people = PersonSearch(folder / "run", "cpu")
     index = people.index(folder / "index")
-    index.add(pictures, camera=r"c(\d)_", time=r"\d{8}_\d{6}", workers=0)
+    index.add(pictures, camera=r"c(\d)_", time=r"\d{8}_\d{6}")
     sample = Scores.of(torch.tensor([THRESHOLD - 1e-6]))
-    calibrated = QueryCalibration(12, 1, sample, 0.0, Scores.of(torch.tensor([0.95])))
+    calibrated = QueryCalibration(12, 1, sample, Scores.of(torch.tensor([0.95])))
     index.set_calibration(Calibration(people.encoder.model_hash, {"words": calibrated}))
     return index
 
