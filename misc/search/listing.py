@@ -7,7 +7,7 @@ from pathlib import Path
 
 from errors import InputError
 from misc.datasets.pictures import SUFFIXES
-from misc.search.table import INDEX_FOLDER
+from misc.search.location import INDEX_FOLDER
 
 
 @dataclass(frozen=True)

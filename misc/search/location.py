@@ -2,7 +2,9 @@
 
 from errors import InputError
 
-LOCK = ".lock"  # a file beside the tables
+PICTURES, ABOUT = "pictures", "about"  # the tables
+INDEX_FOLDER = f"{PICTURES}.lance"  # in the folder of an index
+LOCK = ".lock"  # a file beside it
 
 
 def as_location(location: str) -> str:

@@ -20,10 +20,8 @@ from torch import Tensor
 
 from errors import InputError
 from misc.search.lance_errors import condition, faults
-from misc.search.location import LOCK, as_location, is_local
+from misc.search.location import ABOUT, LOCK, PICTURES, as_location, is_local
 
-PICTURES, ABOUT = "pictures", "about"
-INDEX_FOLDER = f"{PICTURES}.lance"  # in the folder of an index
 # Every column but the feature.
 METADATA = pa.schema(
     [
