@@ -110,7 +110,7 @@ def _rebuild_tensor(
 
 
 def _first(value: Any, *_: object) -> Any:
-    """What a typed list or dictionary holds."""
+    """The content of a typed list or dictionary."""
     return value
 
 
