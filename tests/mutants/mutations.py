@@ -57,14 +57,11 @@ def mutants(file: str, source: str) -> list[Mutant]:
     for node, change in _changes(ast.parse(source)):
         changed = _replace(source, node, change)
         after = changed.splitlines()
-        same = itertools.takewhile(
-            lambda pair: pair[0] == pair[1], zip(before, after, strict=False)
-        )
-        first, rest = len(list(same)), len(before) - node.end_lineno
+        first, rest = node.lineno - 1, len(before) - node.end_lineno
         removed, added = before[first : len(before) - rest], after[first : len(after) - rest]
         if removed != added:
             strip = (tuple(line.strip() for line in lines) for lines in (removed, added))
-            found[changed] = Mutant(Edit(file, *strip), first + 1, changed)
+            found[changed] = Mutant(Edit(file, *strip), node.lineno, changed)
     return sorted(found.values(), key=lambda mutant: mutant.line)
 
 
