@@ -12,7 +12,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "model/criteria/*.py": ("model/criteria",),
     "model/heads.py": ("model/test_tbps_clip", "model/test_clip_reid"),
     "misc/data/samplers.py": ("data/test_samplers",),
-    "misc/data/transforms.py": ("data/test_transforms",),
+    "misc/data/transforms.py": ("data/test_image_draws", "data/test_transforms"),
     "misc/evaluation.py": ("test_evaluation",),
     "misc/reranking.py": ("test_reranking",),
     "misc/calibration.py": ("test_calibration",),

@@ -13,14 +13,7 @@ from pathlib import Path
 from tests import ROOT
 
 # Imported before the forks; the rest, and all of the project, in each of them.
-HEAVY = (
-    "torch",
-    "torchvision.transforms",
-    "torch.distributed",
-    "transformers",
-    "pytest",
-    "lancedb",
-)
+HEAVY = ("torch", "torchvision.transforms", "torch.distributed", "transformers", "pytest")
 PASSED, TIMED_OUT = 0, -1
 
 
