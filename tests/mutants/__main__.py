@@ -83,11 +83,12 @@ def _survives(mutant: Mutant, tree: Tree, limits: dict[str, float]) -> bool:
         if tree.test(suite, limit=600) != PASSED:
             sys.exit(f"{file}: its tests fail without a fault\n{tree.output()}")
         limits[file] = 20 + 5 * (time.monotonic() - begin)
+    original = place.read_text("utf-8")
     place.write_text(mutant.source, "utf-8")
     try:
         return tree.test(suite, limits[file]) == PASSED
     finally:
-        place.write_text((ROOT / file).read_text("utf-8"), "utf-8")
+        place.write_text(original, "utf-8")
 
 
 if __name__ == "__main__":

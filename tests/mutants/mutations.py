@@ -1,6 +1,6 @@
 """Small faults of a source: another operator, number or branch, a statement or argument less.
 
-Messages of errors, annotations, docstrings and `strict=` are left as they are.
+Messages of errors, annotations, decorators, docstrings and `strict=` are left as they are.
 """
 
 import ast
@@ -77,25 +77,24 @@ def _replace(source: str, node: ast.AST, change: ast.AST) -> str:
 
 
 def _changes(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-    """Nodes, each with one that is put in its place."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Raise) or _is_guard(node):
-            continue
-        yield from _of_node(node)
-        if isinstance(node, ast.FunctionDef):
-            inner = [node.args.defaults, node.args.kw_defaults, node.body]
-            for child in (child for part in inner for child in part if child is not None):
-                yield from _changes(ast.Module([_wrap(child)], []))
-        elif isinstance(node, ast.AnnAssign):
-            if node.value is not None:
-                yield from _changes(ast.Module([_wrap(node.value)], []))
-        elif not isinstance(node, ast.JoinedStr):
+    """Nodes below one, each with another that is put in its place."""
+    for node in _parts(tree):
+        if not _is_guard(node):
+            yield from _of_node(node)
             yield from _changes(node)
 
 
-def _wrap(node: ast.AST) -> ast.AST:
-    """A statement as it is, an expression as the child of a bare tuple."""
-    return ast.Tuple([node], ast.Load()) if isinstance(node, ast.expr) else node
+def _parts(node: ast.AST) -> list[ast.AST]:
+    match node:
+        case ast.FunctionDef(args=args):
+            return [d for d in (*args.defaults, *args.kw_defaults) if d is not None] + node.body
+        case ast.ClassDef():
+            return node.body
+        case ast.AnnAssign():
+            return [node.value] if node.value else []
+        case ast.Raise() | ast.JoinedStr():
+            return []
+    return list(ast.iter_child_nodes(node))
 
 
 def _of_node(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
