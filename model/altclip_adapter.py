@@ -157,6 +157,8 @@ def _read_shapes(folder: Path, config: Any) -> tuple[VisionShape, AltTextShape]:
             ),
         )
         mistyped = next(filter(None, map(find_mistyped, shapes)), None)
+        if type(config.projection_dim) is not int:
+            mistyped = "projection_dim"
     except (ArithmeticError, TypeError) as error:
         mistyped = str(error)
     if mistyped is not None:

@@ -196,7 +196,9 @@ def read_shards(folder: Path) -> State:
         name: tensor
         for shard in _weight_files(folder)
         for name, tensor in _load(shard).items()
-        if not name.endswith(".position_ids")  # a buffer that older versions saved
+        if isinstance(name, str)
+        and isinstance(tensor, Tensor)
+        and not name.endswith(".position_ids")  # a buffer that older versions saved
     }
 
 
