@@ -83,7 +83,13 @@ def own_content() -> Tree:
     return identity.checkpoint(Path("checkpoint.pt"), model.state_dict(), 1).to_tree()
 
 
-def published_state(project: str) -> dict[str, Tensor]:
-    """A checkpoint of another project with the same weights."""
-    state = own_content()["model"]
-    return dict({"TBPS-CLIP": to_tbps_clip, "IRRA": to_irra}[project](state))
+@cache
+def irra_state() -> dict[str, Tensor]:
+    """IRRA's checkpoint of two towers."""
+    return to_irra(small_content()["model"])
+
+
+@cache
+def tbps_state() -> dict[str, Tensor]:
+    """TBPS-CLIP's checkpoint of two towers."""
+    return to_tbps_clip(small_content()["model"])
