@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from errors import InputError
+from misc.datasets.annotation_file import read_annotation_file
 from misc.datasets.counts import counted
 
 log = logging.getLogger(__name__)
@@ -91,19 +92,15 @@ def _read_rows(file: Path) -> tuple[list[str], list[tuple[int, Row]]]:
             elif any(cells):
                 rows.append((first, _row(cells, columns, f"{file}, line {first}")))
     except csv.Error as error:
-        raise InputError(
-            f"{file}, line {line + 1}: {error}; put a quotation mark inside quotes twice"
-        ) from None
+        is_long = "larger than" in str(error)
+        remedy = "shorten it" if is_long else "put a quotation mark inside quotes twice"
+        raise InputError(f"{file}, line {line + 1}: {error}; {remedy}") from None
     return columns, rows
 
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_bytes().decode("utf-8-sig")  # Excel writes a byte order mark
-    except FileNotFoundError:
-        raise InputError(f"data.annotation_file: {file} does not exist") from None
-    except OSError as error:
-        raise InputError(f"data.annotation_file: {file} cannot be read: {error.strerror}") from None
+        return read_annotation_file(file).decode("utf-8-sig")  # Excel writes a byte order mark
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{file}, line {line}: not UTF-8; save the table as `CSV UTF-8`") from None
