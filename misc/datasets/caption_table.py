@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import logging
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,7 @@ SUFFIXES = (".csv", ".tsv")
 NEEDED = ("path", "caption")
 OPTIONAL = ("id", "split")
 FEWEST = 3  # people that can be divided into train, val and test
+SHOWN = 200  # characters of a cell or the header in a message
 MOST_DIGITS = 18  # of a number of 64 bits
 
 Row = Mapping[str, str]  # the cells by column
@@ -44,8 +46,9 @@ def read_caption_table(file: Path) -> list[tuple[str, Mapping[str, object]]]:
         for column in OPTIONAL:
             if row.get(column) != known.get(column):
                 raise InputError(
-                    f"{file}, line {line}: {column} of {path} is {row[column]!r}, but "
-                    f"{known[column]!r} in line {first}; an image has one {column}"
+                    f"{file}, line {line}: {column} of {path[:SHOWN]} is "
+                    f"{reprlib.repr(row[column])}, but {reprlib.repr(known[column])} in line "
+                    f"{first}; an image has one {column}"
                 )
         captions.append(row["caption"])
     if not images:
@@ -112,7 +115,7 @@ def _read_header(columns: list[str], file: Path) -> list[str]:
     if missing or twice:
         fault = f"no column {missing[0]!r}" if missing else f"two columns {twice[0]!r}"
         raise InputError(
-            f"{file}, line 1: {fault} in the header ({', '.join(columns)}); needed: "
+            f"{file}, line 1: {fault} in the header ({', '.join(columns)[:SHOWN]}); needed: "
             f"{', '.join(NEEDED)}; optional: {', '.join(OPTIONAL)}"
         )
     return columns
