@@ -80,7 +80,7 @@ def _survives(mutant: Mutant, tree: Tree, limits: dict[str, float]) -> bool:
     suite, place = suite_of(file), tree.folder / file
     if file not in limits:
         begin = time.monotonic()
-        if tree.test(suite, limit=600) != PASSED:
+        if tree.test(suite, limit=1200) != PASSED:
             sys.exit(f"{file}: its tests fail without a fault\n{tree.output()}")
         limits[file] = 20 + 5 * (time.monotonic() - begin)
     original = place.read_text("utf-8")

@@ -18,7 +18,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "misc/calibration.py": ("test_calibration",),
     "misc/runtime/checkpoint.py": ("runtime/test_checkpoint", "test_legacy", "test_main"),
     "misc/runtime/distributed.py": ("runtime/test_distributed",),
-    "misc/search/updating.py": ("search/test_index", "search/test_commands"),
+    "misc/search/updating.py": ("search/test_index",),
     "misc/search/vectors.py": ("search/test_vectors", "search/test_ranks"),
 }
 
