@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests import ROOT
-from tests.mutants.equivalent import read_equivalent
+from tests.mutants.equivalent import is_equivalent, read_equivalent
 from tests.mutants.mutations import Mutant, mutants
 from tests.mutants.suites import sources, suite_of
 from tests.mutants.tree import PASSED, Tree
@@ -49,9 +49,9 @@ def main() -> int:
 
 def draw(files: list[str], seed: int) -> list[Mutant]:
     """The mutants of files in random order, without equivalent ones."""
-    equivalent = read_equivalent()
+    reasons = read_equivalent()
     found = [mutant for file in files for mutant in mutants(file, (ROOT / file).read_text("utf-8"))]
-    found = [mutant for mutant in found if mutant.edit not in equivalent]
+    found = [mutant for mutant in found if not is_equivalent(mutant.edit, reasons)]
     random.Random(seed).shuffle(found)
     return found
 
@@ -80,7 +80,7 @@ def _survives(mutant: Mutant, tree: Tree, limits: dict[str, float]) -> bool:
     suite, place = suite_of(file), tree.folder / file
     if file not in limits:
         begin = time.monotonic()
-        if tree.test(suite, limit=600) != PASSED:
+        if tree.test(suite, limit=1200) != PASSED:
             sys.exit(f"{file}: its tests fail without a fault\n{tree.output()}")
         limits[file] = 20 + 5 * (time.monotonic() - begin)
     original = place.read_text("utf-8")

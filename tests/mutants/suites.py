@@ -6,7 +6,7 @@ from tests import ROOT
 
 SUITES: dict[str, tuple[str, ...]] = {
     "misc/training/trainer.py": ("training/test_step", "training/test_trainer"),
-    "misc/training/engine.py": ("training",),
+    "misc/training/engine.py": ("training/test_schedule_of_a_run", "training/test_engine"),
     "misc/training/meter.py": ("training/test_meter",),
     "model/objectives.py": ("test_published_defaults", "model/test_objectives"),
     "model/criteria/*.py": ("model/criteria", "model/test_tbps_clip"),
@@ -18,7 +18,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "misc/calibration.py": ("test_calibration",),
     "misc/runtime/checkpoint.py": ("runtime/test_checkpoint", "test_legacy", "test_main"),
     "misc/runtime/distributed.py": ("runtime/test_distributed",),
-    "misc/search/updating.py": ("search/test_index", "search/test_commands"),
+    "misc/search/updating.py": ("search/test_index",),
     "misc/search/vectors.py": ("search/test_vectors", "search/test_ranks"),
 }
 

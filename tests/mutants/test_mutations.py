@@ -74,6 +74,7 @@ def test_every_mutant_is_a_program_and_every_source_has_tests():
 def test_what_is_said_to_change_nothing_is_still_in_the_code():
     edits = {m.edit for file in sources() for m in mutants(file, (ROOT / file).read_text("utf-8"))}
     equivalent = read_equivalent()
+    edits |= {edit._replace(added=()) for edit in edits}
     assert [edit for edit in equivalent if edit not in edits] == []
     assert all(equivalent.values()), "a reason each"
 

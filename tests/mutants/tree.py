@@ -71,8 +71,8 @@ class Tree:
                 del sys.modules[name]
             import pytest
 
-            plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
-            os._exit(pytest.main(["-x", "--tb=line", *plugins, *tests]))
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+            os._exit(pytest.main(["-x", "--tb=line", "-p", "no:cacheprovider", *tests]))
         finally:
             os._exit(99)
 
