@@ -26,10 +26,11 @@ serve: $(RUN)  ## a web page that searches pictures of drawn strangers with the 
 test: $(DEVELOP)  ## all tests that need no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 5
 
-check: $(DEVELOP)  ## style and types
+check: $(DEVELOP)  ## style, types and calls that let foreign code run
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r *.py model text_utils misc benchmarks
 
 fuzz: $(DEVELOP)  ## hostile input in bulk: 20 minutes, of which `make test` tries a sample
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ)

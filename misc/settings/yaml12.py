@@ -115,7 +115,7 @@ def read_yaml(text: str, source: str) -> Any:
     if len(text) > LONGEST:
         raise InputError(f"{source}: too long, at most {LONGEST:,} characters are read")
     try:
-        return yaml.load(text, Loader=_Loader)  # a safe loader
+        return yaml.load(text, Loader=_Loader)  # nosec B506  # a safe loader
     except yaml.YAMLError as error:
         line = line_of(error, text)
         where = f", line {line}" if line else ""
