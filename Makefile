@@ -29,10 +29,11 @@ test: $(DEVELOP)  ## all tests that need no GPU
 mutants: $(DEVELOP)  ## 20 minutes of small faults put into the code: at least 90 % must be noticed
 	$(BIN)/python -m tests.mutants
 
-check: $(DEVELOP)  ## style and types
+check: $(DEVELOP)  ## style, types and calls that let foreign code run
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r *.py model text_utils misc benchmarks
 
 fuzz: $(DEVELOP)  ## hostile input in bulk: 20 minutes, of which `make test` tries a sample
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ)
