@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
@@ -32,8 +32,10 @@ def _fits(value: object, hint: Any) -> bool:
     if origin is Literal:
         return any(value == each for each in arguments)
     if origin is tuple:
-        each = arguments[:1] * len(value) if arguments[-1] is ... else arguments  # type: ignore
-        return isinstance(value, tuple) and len(value) == len(each) and all(map(_fits, value, each))
+        if not isinstance(value, tuple):
+            return False
+        each = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        return len(value) == len(each) and all(map(_fits, value, each))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         key, item = arguments
         return isinstance(value, origin) and all(
@@ -43,4 +45,4 @@ def _fits(value: object, hint: Any) -> bool:
         return type(value) is int and 0 <= value < 2**53
     if hint is float:
         return type(value) in (int, float)
-    return isinstance(value, origin or hint or NoneType)
+    return isinstance(value, origin or hint)
