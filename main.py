@@ -48,7 +48,8 @@ def run(command: options.Command) -> None:
     from misc.runtime.distributed import processes
     from misc.runtime.recorder import start_logging
 
-    with processes(command.device, configs[0].distributed.backend) as own:
+    distributed = configs[0].distributed
+    with processes(command.device, distributed.backend, distributed.timeout_minutes) as own:
         start_logging(own.is_main)
         jobs = (
             Job(config, command.recipe, own, checkpoint, for_training=not command.evaluate)

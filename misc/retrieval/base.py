@@ -108,9 +108,8 @@ def encode_items(
         world_size=world_size,
     )
     own = []
-    for batch in tqdm(
-        loader, desc="encode", leave=False, disable=None if processes.is_main else True
-    ):
+    bar = tqdm(loader, desc="encode", leave=False, disable=None if processes.is_main else True)
+    for batch in processes.batches(bar):
         with precision.autocast():
             features = encode(batch.to(processes.device, non_blocking=True))
         own.append(features.float())

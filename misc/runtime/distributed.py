@@ -1,9 +1,12 @@
 """The processes of a run: one, or those that torchrun starts, on GPUs (nccl) or CPUs (gloo)."""
 
+import ctypes
 import os
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -12,16 +15,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.distributed.rendezvous import rendezvous
 
 from errors import InputError
+from misc.runtime.heartbeats import Heartbeats
 
 if sys.platform != "win32":
     import resource
 
 T = TypeVar("T")
 
-# One process ranks and re-ranks for all; on a CPU the largest test sets take it hours.
+# One process ranks and re-ranks for all; on a CPU the largest test sets take it hours. Heartbeats
+# tell that from a process that hangs.
 LONGEST_WAIT = timedelta(hours=12)
+DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ class Processes:
     rank: int
     world_size: int
     device: torch.device
+    heartbeats: Heartbeats | None = None  # None: of one process
+    cpu_group: dist.ProcessGroup | None = None  # likewise; for what must not wait for a GPU
 
     @property
     def is_main(self) -> bool:
@@ -52,9 +61,24 @@ class Processes:
         """The mean of a tensor over the processes."""
         if self.world_size > 1:
             values = values.clone()
-            dist.all_reduce(values)
+            with self._waiting():
+                dist.all_reduce(values)
             values /= self.world_size
         return values
+
+    def largest(self, number: int) -> Callable[[], int]:
+        """A function that waits for the largest of the processes' numbers; nothing else does."""
+        if self.world_size == 1:
+            return lambda: number
+        largest = torch.tensor(number)
+        work = dist.all_reduce(largest, dist.ReduceOp.MAX, self.cpu_group, async_op=True)
+
+        def wait() -> int:
+            with self._waiting():
+                work.wait()
+            return int(largest)
+
+        return wait
 
     def collect(self, rows: Tensor) -> list[Tensor]:
         """The rows of every process, by rank, on the CPU; their numbers may differ."""
@@ -63,7 +87,8 @@ class Processes:
         counts = [
             torch.zeros(1, dtype=torch.long, device=self.device) for _ in range(self.world_size)
         ]
-        dist.all_gather(counts, torch.tensor([len(rows)], device=self.device))
+        with self._waiting():
+            dist.all_gather(counts, torch.tensor([len(rows)], device=self.device))
         most = int(torch.cat(counts).max())
         padded = rows.new_zeros(most, *rows.shape[1:], device=self.device)
         padded[: len(rows)] = rows
@@ -76,27 +101,40 @@ class Processes:
         if self.world_size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device)
+        with self._waiting():
+            dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
     def align(self, model: nn.Module) -> None:
         """Copy the main process's weights and buffers to every process."""
         if self.world_size > 1:
-            for tensor in model.state_dict().values():
-                dist.broadcast(tensor, src=0)
+            with self._waiting():
+                for tensor in model.state_dict().values():
+                    dist.broadcast(tensor, src=0)
+
+    def batches(self, loader: Iterable[T]) -> Iterable[T]:
+        """The batches of a loader, in each of which the process must come further."""
+        return self.heartbeats.batches(loader) if self.heartbeats else loader
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        return self.heartbeats.waiting() if self.heartbeats else nullcontext()
 
 
 @contextmanager
-def processes(device: str | None = None, backend: str = "auto") -> Iterator[Processes]:
+def processes(
+    device: str | None = None, backend: str = "auto", timeout_minutes: float = 10
+) -> Iterator[Processes]:
     """Join the processes that torchrun started, or be the only one; leave them at the end.
 
     Args:
         device: `cuda`, `cuda:1`, `cpu`, ...; None is a GPU for each process if the machine has any,
             else the CPU.
         backend: `nccl`, `gloo`, or `auto`: nccl on GPUs, gloo elsewhere.
+        timeout_minutes: without a sign of a process after which all end.
 
     Raises:
-        InputError: if the device does not exist, or this machine has fewer GPUs than processes.
+        InputError: if the device does not exist, this machine has fewer GPUs than processes, or
+            another process has failed.
     """
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     own_device = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
@@ -106,20 +144,55 @@ def processes(device: str | None = None, backend: str = "auto") -> Iterator[Proc
         raise InputError("distributed.backend=nccl needs GPUs; use gloo or auto")
     if own_device.type == "cuda":
         torch.cuda.set_device(own_device)
+    _prepare_for_signals()
     if world_size == 1:
         yield Processes(rank=0, world_size=1, device=own_device)
         return
+    limit = timedelta(minutes=timeout_minutes)
+    store, rank, _ = next(rendezvous("env://", timeout=limit))
+    with Heartbeats(store.clone(), rank, world_size, limit) as heartbeats:
+        try:
+            with _joined(backend, store, own_device, heartbeats) as own:
+                yield own
+        except RuntimeError as error:
+            if not isinstance(error, dist.DistError) and "by peer" not in str(error):
+                raise
+            if not heartbeats.is_first_to_tell():
+                sys.exit(1)
+            raise InputError(
+                "another process of the run has failed; see its error message", in_one_process=True
+            ) from error
+
+
+@contextmanager
+def _joined(
+    backend: str, store: dist.Store, device: torch.device, heartbeats: Heartbeats
+) -> Iterator[Processes]:
+    rank, world_size = heartbeats.rank, int(os.environ["WORLD_SIZE"])
     dist.init_process_group(
-        backend, timeout=LONGEST_WAIT, device_id=own_device if backend == "nccl" else None
+        backend,
+        store=store,
+        rank=rank,
+        world_size=world_size,
+        timeout=LONGEST_WAIT,
+        device_id=device if backend == "nccl" else None,
     )
     try:
-        yield Processes(dist.get_rank(), world_size, own_device)
-    except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "by peer" not in str(error):
-            raise
-        raise InputError("another process of the run has failed; see its error message") from error
+        cpu_group = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+        yield Processes(rank, world_size, device, heartbeats, cpu_group)
     finally:
         dist.destroy_process_group()
+
+
+def _prepare_for_signals() -> None:
+    """Let this process end when torchrun's does, even by SIGKILL; and outlive SIGUSR1, which only a
+    training needs (misc/runtime/signals.py).
+    """
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    if sys.platform == "linux" and "LOCAL_RANK" in os.environ:
+        ctypes.CDLL(None).prctl(DEATH_OF_PARENT, signal.SIGKILL)
 
 
 def choose_device(name: str | None, local_rank: int = 0, world_size: int = 1) -> torch.device:
@@ -132,13 +205,16 @@ def choose_device(name: str | None, local_rank: int = 0, world_size: int = 1) ->
         InputError: it does not exist.
     """
     try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        default = "cuda" if torch.cuda.is_available() else "cpu"
+        device = torch.device(default if name is None else name)
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise InputError(f"--device {name}: unknown device; use cpu, cuda or cuda:N")
     if device.type == "cpu":
-        return device
+        if device.index:
+            raise InputError(f"--device {name} does not exist: CPUs have no number; use cpu")
+        return torch.device("cpu")
     if device.index is None or world_size > 1:
         device = torch.device("cuda", local_rank)
     num_gpus = torch.cuda.device_count()

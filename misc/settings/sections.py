@@ -245,6 +245,8 @@ class DistributedSettings(Section):
     """Communication between processes."""
 
     backend: Literal["auto", "nccl", "gloo"]
+    # absent from older runs' config.yaml; a year is as good as no limit
+    timeout_minutes: Annotated[float, Field(gt=0, le=525_600)] = 10
 
 
 class MiscSettings(Section):

@@ -19,6 +19,7 @@ from misc.runtime.checkpoint import (
 from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.recorder import Recorder, log
+from misc.runtime.signals import Request, Requests
 from misc.training.meter import Meter
 from misc.training.trainer import Stage, Trainer, TrainingSettings, check_chunk
 from model.gather import Alone, Gather
@@ -68,6 +69,7 @@ class Engine:
         gathers = settings.use_gather and processes.world_size > 1
         self.gather: Gather = AllGather() if gathers else Alone()
         self.position = Position()
+        self.requests = Requests(processes)
 
     def run(self, stages: Sequence[Stage], resume: TrainingState | None = None) -> None:
         """Train every stage, from the beginning or from the state of a checkpoint.
@@ -80,12 +82,13 @@ class Engine:
         if resume:
             self.position = resume.position
         first_epoch = first_step = 0
-        for stage in stages:
-            if self.position.epoch < first_epoch + stage.epochs:
-                self._run_stage(stage, first_epoch, first_step, resume)
-                resume = None
-            first_epoch += stage.epochs
-            first_step += stage.steps
+        with self.requests:
+            for stage in stages:
+                if self.position.epoch < first_epoch + stage.epochs:
+                    self._run_stage(stage, first_epoch, first_step, resume)
+                    resume = None
+                first_epoch += stage.epochs
+                first_step += stage.steps
 
     def _run_stage(
         self, stage: Stage, first_epoch: int, first_step: int, resume: TrainingState | None
@@ -111,6 +114,7 @@ class Engine:
             if selection and (last or _is_due(epoch + 1, selection.period)):
                 self._select(selection)
             self._save(trainer)
+            self._leave_if_asked(self.requests.read(now=True))
 
     def _report_stage(self, trainer: Trainer) -> None:
         stage, device = trainer.stage, self.processes.device.type
@@ -136,7 +140,7 @@ class Engine:
             epoch_step: the first step of the epoch, counted through all stages.
         """
         loader, first = trainer.stage.loader, self.position.step - epoch_step
-        if not 0 <= first < len(loader):
+        if not 0 <= first <= len(loader):
             raise InputError(
                 f"the checkpoint was saved at step {self.position.step}, which is not in epoch "
                 f"{epoch + 1} here: it was trained with other stages, batches or data; resume "
@@ -153,17 +157,28 @@ class Engine:
             leave=False,
             disable=None if self.processes.is_main else True,
         )
-        for done, batch in enumerate(bar, first + 1):
+        for done, batch in enumerate(self.processes.batches(bar), first + 1):
             step = self.position.step
             losses, lr = trainer.step(batch.to(self.processes.device), step)
             self.position = replace(self.position, step=step + 1)
             meter.add(losses, len(batch))
-            save = done < len(loader) and _is_due(step + 1, self.settings.save_period)
-            if save or done == len(loader) or _is_due(step + 1, self.settings.print_period):
+            last = done == len(loader)
+            request = self.requests.read(now=last)
+            save = request or _is_due(step + 1, self.settings.save_period)
+            if last:  # it is saved after its evaluation, for which a request to leave has no time
+                save = request == Request.LEAVE
+            if save or last or _is_due(step + 1, self.settings.print_period):
                 progress = f"epoch {epoch + 1}  step {done}/{len(loader)}"
                 self._report(progress, trainer, meter.read(), lr)
             if save:
                 self._save(trainer)
+            self._leave_if_asked(request)
+
+    def _leave_if_asked(self, request: Request) -> None:
+        if request == Request.LEAVE:
+            file, done = self.recorder.folder / LAST, self.position
+            log.info("SIGTERM: %s holds epoch %d, step %d: leaving", file, done.epoch, done.step)
+            self.requests.leave()
 
     def _report(self, progress: str, trainer: Trainer, means: dict[str, float], lr: float) -> None:
         """Write the means of the losses to the log and the record."""

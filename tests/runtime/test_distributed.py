@@ -46,6 +46,12 @@ def test_an_unknown_device_is_refused():
         pass
 
 
+@pytest.mark.parametrize("device", ["cpu:99", "cpu:3"])
+def test_a_cpu_with_a_number_is_refused(device):
+    with pytest.raises(InputError, match=f"--device {device} does not exist"), processes(device):
+        pass
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
 def test_a_gpu_that_is_not_there_is_refused():
     with (

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,9 @@ import options
 from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.precision import Precision
+from misc.training.engine import Engine
 from misc.training.trainer import Trainer
+from model.interface import Batch
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -98,6 +103,57 @@ def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(train, interrupt, sav
         return [{k: v for k, v in row.items() if k not in costs} for row in rows(folder)]
 
     assert numbers(whole) == numbers(resumed)
+
+
+@pytest.mark.parametrize("step", [3, "last"])
+def test_sigterm_saves_and_leaves_and_the_run_goes_on_bit_by_bit(train, monkeypatch, step, capsys):
+    whole = train(output="whole")
+    if step == "last":  # of the first epoch: it is evaluated after the resumption
+        step = open_checkpoint(whole / LAST).training.position.step // 3
+
+    send_at(monkeypatch, step, signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        train(output="broken")
+    assert left.value.code == 143
+    done = open_checkpoint(whole.parent / "broken" / LAST).training.position
+    assert (done.epoch, done.step, done.best_epoch) == (0, step, 0)
+    assert (
+        f"SIGTERM: broken/checkpoint_last.pt holds epoch 0, step {step}" in capsys.readouterr().out
+    )
+
+    monkeypatch.undo()
+    resumed = train("--resume", "auto", output=str(whole.parent / "broken"))
+    assert equal(weights(whole), weights(resumed))
+    assert equal(weights(whole, BEST), weights(resumed, BEST))
+    first, second = ([r for r in rows(f) if "split" in r] for f in (whole, resumed))
+    assert first == second
+
+
+def send_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Send a signal to this process within a step."""
+    take_step = Trainer.step
+
+    def take_and_send(self: Trainer, batch: Batch, own: int) -> object:
+        if own + 1 == step:
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+        return take_step(self, batch, own)
+
+    monkeypatch.setattr(Trainer, "step", take_and_send)
+
+
+def test_sigusr1_saves_and_goes_on(train, monkeypatch):
+    saved = []
+    save = Engine._save
+
+    def look(self: Engine, trainer: Trainer) -> None:
+        saved.append(self.position.step)
+        save(self, trainer)
+
+    monkeypatch.setattr(Engine, "_save", look)
+    send_at(monkeypatch, 3, signal.SIGUSR1)
+    folder = train("schedule.epoch=1")
+    assert saved == [3, open_checkpoint(folder / LAST).training.position.step]
 
 
 def test_resume_auto_without_a_run_begins_one(train):
