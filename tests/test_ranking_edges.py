@@ -1,8 +1,9 @@
 """Rankings whose matches stand at the ends, or nowhere."""
 
+import numpy as np
 import torch
 
-from misc.evaluation import Ranking, nearest, rank_features
+from misc.evaluation import Ranking, choose_queries, nearest, rank_features
 
 
 def rank(*scores: float, gallery_ids: list[int]) -> Ranking:
@@ -36,3 +37,12 @@ def test_excluded_items_come_after_all_others_in_every_row():
     )
     assert indices.tolist() == [[1, 2, -1], [0, 2, -1]]
     assert similarity[:, 2].tolist() == [-torch.inf] * 2
+
+
+def test_of_many_equal_queries_the_first_are_the_worst():
+    """So many that a sort that is not stable mixes them."""
+    precision = (torch.arange(100_000) % 3 + 1).double() / 3
+    ones = torch.ones(len(precision), dtype=torch.long)
+    ranking = Ranking(ones, ones, precision, precision)
+    _, worst = choose_queries(ranking, 1000, np.random.default_rng(0))
+    assert worst == list(range(0, 3000, 3))

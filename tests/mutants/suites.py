@@ -11,7 +11,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "model/objectives.py": ("test_published_defaults", "model/test_objectives"),
     "model/criteria/*.py": ("model/criteria", "model/test_tbps_clip"),
     "model/heads.py": ("model/test_heads", "model/test_tbps_clip", "model/test_clip_reid"),
-    "misc/data/samplers.py": ("data/test_samplers",),
+    "misc/data/samplers.py": ("data/test_sampler_seeds", "data/test_samplers"),
     "misc/data/transforms.py": ("data/test_image_draws", "data/test_transforms"),
     "misc/evaluation.py": ("test_ranking_edges", "test_evaluation"),
     "misc/reranking.py": ("test_published_defaults", "test_reranking"),
