@@ -54,4 +54,5 @@ python search.py serve --index people.index --host 0.0.0.0 --port 8080 --passwor
             with serving(index, listening, options.password) as server:
                 print(f"{address(listening)}  (Ctrl-C ends it)", flush=True)
                 server.run(sockets=[listening])
-        return 0
+        # The server ends on Ctrl-C alone, of which it does not always tell.
+        raise KeyboardInterrupt
