@@ -152,6 +152,7 @@ class Job:
                 use_gather=config.model.use_gather,
                 print_period=config.log.print_period,
                 save_period=config.log.save_period,
+                max_bad_steps=config.log.max_bad_steps,
             ),
             selection=selection,
         )

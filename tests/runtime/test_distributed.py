@@ -162,7 +162,7 @@ def train_steps(own: Processes, config, steps: int) -> tuple[list, list, dict]:
     trainer.optimizer.register_step_pre_hook(remember)
     losses = []
     for step, batch in zip(range(steps), stage.loader, strict=False):
-        own_losses, _ = trainer.step(batch, step)
+        own_losses, *_ = trainer.step(batch, step)
         losses.append({name: own.mean(loss).item() for name, loss in own_losses.items()})
     results = task.build_retrieval("val").evaluate(model, own, precision)
     return losses, gradients[:2], results
