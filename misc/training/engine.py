@@ -219,7 +219,8 @@ class Engine:
     def _save(self, trainer: Trainer) -> None:
         self._check_weights()
         optimizer, scaler = trainer.optimizer.state_dict(), trainer.scaler.state_dict()
-        self._write(LAST, TrainingState(self.position, optimizer, scaler))
+        training = TrainingState(self.position, optimizer, scaler, self.identity.data)
+        self._write(LAST, training)
         self._keep()
 
     def _keep(self) -> None:

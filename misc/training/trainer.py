@@ -231,6 +231,15 @@ def _gradient(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
+def steps_until(stages: Sequence[Stage], epoch: int) -> int:
+    """Steps of the first epochs of a training, `epoch` of them."""
+    steps = 0
+    for stage in stages:
+        steps += min(epoch, stage.epochs) * len(stage.loader)
+        epoch -= min(epoch, stage.epochs)
+    return steps
+
+
 def running_statistics(model: nn.Module) -> list[Tensor]:
     """The running means and variances of the batch norms, (C,) each."""
     norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
