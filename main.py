@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import options
 from errors import InputError
 
 if TYPE_CHECKING:
+    import options
     from misc.runtime.checkpoint import Checkpoint
     from model.weights.published.format import Geometry, PublishedFormat
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """The command line: a user's mistake is one sentence and exit status 2."""
     try:
+        import options  # here, so that Ctrl-C has no traceback while it is imported
+
         run(options.parse())
     except InputError as error:
         if error.in_one_process or os.environ.get("LOCAL_RANK", "0") == "0":
@@ -33,7 +35,7 @@ def main() -> None:
         sys.exit(130)
 
 
-def run(command: options.Command) -> None:
+def run(command: "options.Command") -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
     checkpoints = open_checkpoints(command)
     configs = [
@@ -56,12 +58,15 @@ def run(command: options.Command) -> None:
             for config, checkpoint in zip(configs, checkpoints, strict=True)
         )
         if command.evaluate:
-            evaluate(jobs, command.output, command.save_features)
+            overwrite = command.overwrite
+            evaluate(jobs, command.output, command.save_features, overwrite=overwrite)
         else:
-            next(jobs).train(command.output)
+            next(jobs).train(
+                command.output, overwrite=command.overwrite, allow_changes=command.allow_changes
+            )
 
 
-def open_checkpoints(command: options.Command) -> "list[Checkpoint | None]":
+def open_checkpoints(command: "options.Command") -> "list[Checkpoint | None]":
     """The checkpoints to evaluate, or the one to resume from, if any, each read once."""
     if not (command.evaluate or command.resume):
         return [None]
@@ -77,6 +82,8 @@ def open_checkpoints(command: options.Command) -> "list[Checkpoint | None]":
         if len({*files}) < len(files):
             given = " and ".join(command.evaluate)
             raise InputError(f"--evaluate: {given} name the same checkpoint; give each once")
+        if command.overwrite and command.output:
+            refuse_to_remove(command.output, files)
         return [*found]
     if command.resume != "auto":
         return [open_checkpoint(Path(str(command.resume)), LAST, ours_only=True)]
@@ -86,7 +93,22 @@ def open_checkpoints(command: options.Command) -> "list[Checkpoint | None]":
     return [open_checkpoint(file, ours_only=True) if file else None]
 
 
-def asked_geometry(command: options.Command, path: str, published: "PublishedFormat") -> "Geometry":
+def refuse_to_remove(output: Path, files: list[Path]) -> None:
+    """Check that no checkpoint to evaluate lies where the old record is to be removed.
+
+    Raises:
+        InputError: one does.
+    """
+    for file in files:
+        if file.parent == output.resolve():
+            raise InputError(
+                f"--overwrite would remove {file}, which is evaluated: give another --output"
+            )
+
+
+def asked_geometry(
+    command: "options.Command", path: str, published: "PublishedFormat"
+) -> "Geometry":
     """The sizes in the configuration that a published file's weights do not tell.
 
     Raises:

@@ -44,6 +44,8 @@ class Command:
     resume: str | None  # "auto" or a checkpoint
     save_features: Path | None
     output: Path | None
+    overwrite: bool
+    allow_changes: bool
     device: str | None
     overrides: tuple[Layer, ...]
 
@@ -147,8 +149,34 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         parser.error("--evaluate and --resume do not go together, give one of them")
     if arguments["save_features"] is not None and len(arguments["evaluate"]) != 1:
         parser.error("--save-features goes with one --evaluate")
+    if arguments["allow_changes"] and arguments["resume"] is None:
+        parser.error("--allow-changes goes with --resume")
+    if arguments["overwrite"] and (arguments["output"] is None or arguments["resume"] is not None):
+        parser.error("--overwrite goes with --output, and not with --resume")
+    _check_places(parser, arguments["output"], arguments["save_features"])
     overrides = tuple(map(_override, arguments.pop("overrides")))
     return Command(**arguments, overrides=overrides)
+
+
+def _check_places(parser: _Parser, output: Path | None, features: Path | None) -> None:
+    """Refuse what cannot be written, before anything is computed."""
+    if output and output.exists() and not output.is_dir():
+        parser.error(f"--output {output} is a file, give a folder")
+    if features and features.is_dir():
+        parser.error(f"--save-features {features} is a folder, give a file")
+    if features and any(parent.is_file() for parent in features.parents):
+        parser.error(f"--save-features {features} lies below a file, give another one")
+
+
+def _given(word: str) -> str:
+    """The type of an option that must not be empty."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError("it is empty; is a variable of a script not set?")
+    return word
+
+
+def _path(word: str) -> Path:
+    return Path(_given(word))
 
 
 def _build_parser() -> _Parser:
@@ -162,18 +190,21 @@ def _build_parser() -> _Parser:
     add = parser.add_argument
     several: dict[str, Any] = {"action": "append", "default": []}
     known = "recipe (default: config/config.yaml)"
-    add("--config", **several, type=Path, metavar="FILE", help=known)
+    add("--config", **several, type=_path, metavar="FILE", help=known)
     add("--simplified", action="store_true", help="apply the simplified TBPS-CLIP to the recipe")
     add("--backbone", metavar="NAME", help=f"change the recipe's backbone: {' or '.join(KINDS)}")
     known = (
         "evaluate a checkpoint or a run's folder without training; repeat it to compare several, "
         "or to get the mean and standard deviation of runs that differ in the seed"
     )
-    add("--evaluate", **several, metavar="PATH", help=known)
+    add("--evaluate", **several, type=_given, metavar="PATH", help=known)
     known = "continue a run; auto: the run in --output, else the recipe's newest, if any exists"
-    add("--resume", metavar="PATH", help=known)
-    add("--save-features", type=Path, metavar="FILE", help="with --evaluate: save the features")
-    add("--output", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE-TIME)")
+    add("--resume", type=_given, metavar="PATH", help=known)
+    add("--save-features", type=_path, metavar="FILE", help="with --evaluate: save the features")
+    add("--output", type=_path, metavar="DIR", help="the run's folder (default: runs/RECIPE-TIME)")
+    add("--overwrite", action="store_true", help="remove the record of the run in --output first")
+    known = "with --resume: go on with other settings or data than the run's, where they fit"
+    add("--allow-changes", action="store_true", help=known)
     add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     known = "settings that override the recipe"
     add("overrides", nargs="*", metavar="section.key=value", help=known)

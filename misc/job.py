@@ -16,7 +16,6 @@ from misc.retrieval.ranked_lists import write_ranked_lists
 from misc.retrieval.report import Evaluation, to_json, to_markdown
 from misc.runtime.checkpoint import (
     BEST,
-    LAST,
     Checkpoint,
     RunIdentity,
     load_weights,
@@ -25,15 +24,18 @@ from misc.runtime.checkpoint import (
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.runtime.recorder import CLOSING, Recorder, log
-from misc.runtime.run_folder import folder_of_new_run, folder_of_resumed_run, new_folder
+from misc.runtime.run_folder import folder_of_resumed_run, held_folder, new_folder
 from misc.runtime.seeding import Purpose, seed_torch
 from misc.settings.recipes import dump, to_tree
+from misc.settings.resumption import check_resumption
 from misc.settings.sections import Config
 from misc.tasks.base import Task
+from misc.tasks.fingerprint import fingerprint
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.text.task import TextTask
 from misc.training.engine import Engine, Selection
-from misc.training.trainer import TrainingSettings
+from misc.training.trainer import Stage, TrainingSettings, steps_until
+from model.trees import Tree
 from model.tuning.trained_weights import frozen_hash
 
 TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReIDTask}
@@ -83,19 +85,32 @@ class Job:
         seed_torch(config.misc.seed, Purpose.INITIALISATION)
         self.model = self.task.build_model(checkpoint, for_training).to(processes.device)
 
-    def train(self, output: Path | None) -> None:
+    def train(
+        self, output: Path | None, *, overwrite: bool = False, allow_changes: bool = False
+    ) -> None:
         """Train through all stages, evaluate the chosen model on the test split, and calibrate
         it on the val split.
 
         Args:
             output: the run's folder; by default the one that is resumed, else runs/<recipe>-<time>.
+            overwrite: replace the run in `output`.
+            allow_changes: resume with other settings or data, where the checkpoint fits them.
         """
         stages = self.task.build_stages(self.model)
+        data = fingerprint(self.task.training_samples(), stages)
         selection = self._selection()
-        folder = self._folder(output)
         resume = self.checkpoint.training if self.checkpoint else None
+        if self.checkpoint:
+            folder = folder_of_resumed_run(output, self.checkpoint)
+            saved, saved_data = self.checkpoint.config or {}, resume.data if resume else None
+            check_resumption(to_tree(self.config), saved, data, saved_data, allow_changes)
+        else:
+            folder = output or new_folder(self.recipe, self.processes)
         resume_step = resume.position.step if resume else None
-        with Recorder(folder, self.processes.is_main, resume_step) as recorder:
+        with (
+            held_folder(folder, self.processes, resumes=resume is not None, overwrite=overwrite),
+            Recorder(folder, self.processes.is_main, resume_step) as recorder,
+        ):
             recorder.write_text("config.yaml", dump(self.config))
             log.info("Run folder: %s", folder)
             if self.checkpoint and resume:
@@ -103,17 +118,12 @@ class Job:
                 log.info("Resuming from %s: epoch %d, step %d", file, done.epoch, done.step)
                 if done.step >= sum(stage.steps for stage in stages):
                     log.warning("Nothing is left to train: the run has all of its epochs")
-            engine = self._engine(recorder, selection)
+            engine = self._engine(recorder, selection, data)
             engine.run(stages, resume)
-            chosen = self._choose(engine, selection, folder)
+            chosen = self._choose(engine, selection, stages)
             evaluation = self.test(recorder, chosen)
             self._calibrate(recorder)
             write_tables(recorder, [evaluation], self.task.data_keys)
-
-    def _folder(self, output: Path | None) -> Path:
-        if self.checkpoint is None:
-            return folder_of_new_run(output, self.recipe, self.processes)
-        return folder_of_resumed_run(output, self.checkpoint)
 
     def _selection(self) -> Selection | None:
         """The evaluation that chooses the best checkpoint, if the dataset has the split."""
@@ -132,7 +142,7 @@ class Job:
             self.config.evaluation.period,
         )
 
-    def _engine(self, recorder: Recorder, selection: Selection | None) -> Engine:
+    def _engine(self, recorder: Recorder, selection: Selection | None, data: Tree) -> Engine:
         config, omitted = self.config, self.task.omitted_names(self.model)
         return Engine(
             self.model,
@@ -145,6 +155,7 @@ class Job:
                 self.task.describe(self.model),
                 frozen_hash(self.model.state_dict(), omitted) if omitted else None,
                 omitted,
+                data,
             ),
             settings=TrainingSettings(
                 seed=config.misc.seed,
@@ -152,11 +163,14 @@ class Job:
                 use_gather=config.model.use_gather,
                 print_period=config.log.print_period,
                 save_period=config.log.save_period,
+                max_bad_steps=config.log.max_bad_steps,
             ),
             selection=selection,
         )
 
-    def _choose(self, engine: Engine, selection: Selection | None, folder: Path) -> Chosen:
+    def _choose(
+        self, engine: Engine, selection: Selection | None, stages: Sequence[Stage]
+    ) -> Chosen:
         """Load the best weights into the model, where an evaluation has selected any."""
         position = engine.position
         if selection is None or not position.best_epoch:
@@ -164,14 +178,14 @@ class Job:
             reason = "the last" + (", as there is no val split to choose on" if wants_val else "")
             return Chosen(position.epoch, position.step, f"epoch {position.epoch}, {reason}")
         if self.processes.is_main:
-            best = open_checkpoint(folder / BEST, ours_only=True)
+            best = open_checkpoint(engine.recorder.folder / BEST, ours_only=True)
             load_weights(self.model, {**self.model.state_dict(), **best.state}, best.file)
         self.processes.align(self.model)
         reason = f"the best on {selection.split}"
         if selection.split == "test":
             reason += " itself, as is published"
         epoch = position.best_epoch
-        return Chosen(epoch, position.step, f"epoch {epoch}, {reason}")
+        return Chosen(epoch, steps_until(stages, epoch), f"epoch {epoch}, {reason}")
 
     def test(
         self,
@@ -242,25 +256,33 @@ class Job:
         return ranked.results
 
 
-def evaluate(jobs: Iterable[Job], output: Path | None, features: Path | None = None) -> None:
+def evaluate(
+    jobs: Iterable[Job],
+    output: Path | None,
+    features: Path | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
     """Evaluate checkpoints on the test split; of several, the closing tables compare them.
 
     Args:
         jobs: one for each checkpoint, built when it is asked for.
         output: the folder of the record; by default runs/<recipe>-evaluated-<time>.
         features: the file that the encoded split of the first one is written to, if any.
+        overwrite: replace the run in `output`.
 
     Raises:
-        InputError: `output` holds a training run, or the checkpoints' datasets differ.
+        InputError: `output` holds a run, or the checkpoints' datasets differ.
     """
     following = iter(jobs)
     first = next(following)
     folder = output or new_folder(f"{first.recipe}-evaluated", first.processes)
-    if (folder / LAST).exists():
-        raise InputError(f"--output {folder} already contains a training run; give another folder")
     evaluations = []
     evaluated: list[tuple[Checkpoint, Config]] = []
-    with Recorder(folder, first.processes.is_main) as recorder:
+    with (
+        held_folder(folder, first.processes, overwrite=overwrite),
+        Recorder(folder, first.processes.is_main) as recorder,
+    ):
         recorder.write_text("config.yaml", dump(first.config))
         for number, job in enumerate(chain([first], following)):
             assert job.checkpoint is not None, "there is nothing to evaluate"

@@ -11,6 +11,8 @@ from errors import InputError
 from tests import ROOT
 from tests.command_line import configure, refusal
 
+NAMING = ("--output", "--resume", "--evaluate", "--config", "--save-features")
+
 
 def test_command():
     command = options.parse(["--evaluate", "runs/a", "--output", "runs/b", "--device", "cpu"])
@@ -53,6 +55,11 @@ def test_options_and_settings_may_come_in_any_order():
         (["--save-features", "a"], "--save-features goes with one --evaluate"),
         (["model.freeze=[a"], "command line: model.freeze=[a, line 1: "),
         (["--backbone", "alclip"], "unknown backbone 'alclip': did you mean altclip? (clip, "),
+        (["--save-features", ".", "--evaluate", "a"], "--save-features . is a folder, give a file"),
+        (["--output", str(ROOT / "main.py")], "main.py is a file, give a folder"),
+        *[([name, ""], f"argument {name}: it is empty; is a variable") for name in NAMING],
+        (["--allow-changes"], "--allow-changes goes with --resume"),
+        (["--overwrite"], "--overwrite goes with --output"),
         (["--backbone", ""], "model.backbone: unknown backbone ''"),
         (
             ["--config", "a.yaml", "--config", "b.yaml"],

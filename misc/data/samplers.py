@@ -48,6 +48,12 @@ class EpochSampler(Sampler[list[SampleKey]], ABC):
             first = (step * self.world_size + self.rank) * self.batch_size
             yield [(self.epoch, index) for index in order[first : first + self.batch_size]]
 
+    def global_batches(self, epoch: int, steps: Sequence[int]) -> list[list[int]]:
+        """The samples of all processes in some steps of an epoch."""
+        order = self.draw(generator(self.seed, Purpose.ORDER, epoch))
+        size = self.batch_size * self.world_size
+        return [order[step * size :][:size] for step in steps]
+
     @abstractmethod
     def draw(self, rng: Generator) -> list[int]:
         """The samples of an epoch, in order."""

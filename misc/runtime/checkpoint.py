@@ -48,12 +48,14 @@ class Position:
 class TrainingState:
     """Everything beside the weights that a resumed training needs.
 
-    `optimizer` and `scaler` are the state dicts of torch's objects.
+    `optimizer` and `scaler` are the state dicts of torch's objects. `data` describes the training
+    data, so that a resumption on other data is noticed; older files lack it.
     """
 
     position: Position
     optimizer: Tree
     scaler: Tree
+    data: Tree | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Checkpoint:
                 "optimizer": self.training.optimizer,
                 "scaler": self.training.scaler,
                 "position": asdict(self.training.position),
+                "data": self.training.data,
             }
         return tree
 
@@ -111,7 +114,7 @@ class Checkpoint:
         training = None
         if "position" in tree:
             position = Position(**tree["position"])
-            training = TrainingState(position, tree["optimizer"], tree["scaler"])
+            training = TrainingState(position, tree["optimizer"], tree["scaler"], tree.get("data"))
         return cls(
             file,
             tree["model"],
@@ -130,6 +133,7 @@ class RunIdentity:
 
     Args:
         omitted_names: of the weights that they leave out, whose hash is `frozen_hash`.
+        data: that of `TrainingState`.
     """
 
     config: Tree
@@ -137,6 +141,7 @@ class RunIdentity:
     architecture: Architecture
     frozen_hash: str | None = None
     omitted_names: tuple[str, ...] = ()
+    data: Tree | None = None
 
     def checkpoint(
         self, file: Path, state: State, epoch: int, training: TrainingState | None = None

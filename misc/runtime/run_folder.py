@@ -1,15 +1,25 @@
 """The folder of a run."""
 
 import re
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, Checkpoint
 from misc.runtime.distributed import Processes
+from misc.runtime.lock import locked
 
 RUNS = Path("runs")
 LONGEST_NAME = 100
+RECORD = ("config.yaml", "metrics.jsonl", "results.*", "checkpoint_*.pt")  # of any run
+WRITTEN = (
+    *("config.yaml*", "metrics.jsonl*", "results.md*", "results.json*", "checkpoint_*.pt*"),
+    *("log.txt", "events.out.tfevents.*", "ranked_lists", "ranked_lists-[0-9]*"),
+    *("calibration.json*", "calibration.md", "calibration.png*"),
+)
 
 
 def new_folder(name: str, processes: Processes) -> Path:
@@ -34,18 +44,67 @@ def new_folder(name: str, processes: Processes) -> Path:
     return processes.share(folder)
 
 
-def folder_of_new_run(output: Path | None, recipe: str, processes: Processes) -> Path:
-    """`output`, or a new folder in `runs/`.
+@contextmanager
+def held_folder(
+    folder: Path, processes: Processes, *, resumes: bool = False, overwrite: bool = False
+) -> Iterator[Path]:
+    """Hold a run's folder, so that no other run writes there.
+
+    Args:
+        resumes: whether the run in the folder goes on; any other is refused.
+        overwrite: remove the record of that other run instead.
 
     Raises:
-        InputError: there is a run in `output` already.
+        InputError: there is a record of a run, another process holds the folder, or it cannot be
+            written. All processes raise it, and nothing has changed.
     """
-    if output and (output / LAST).exists():
+    refusal = None
+    with ExitStack() as stack:
+        if processes.is_main:
+            try:
+                stack.enter_context(locked(folder))
+                if not resumes:
+                    make_room(folder, overwrite)
+            except InputError as error:
+                refusal = str(error)
+        if refusal := processes.share(refusal):
+            raise InputError(refusal)
+        yield folder
+
+
+def make_room(folder: Path, overwrite: bool) -> None:
+    """Check that a folder holds no record of a run, or remove it.
+
+    Raises:
+        InputError: there is one, and it is not to be overwritten; or it cannot be removed.
+    """
+    found = sorted({file.name for pattern in RECORD for file in folder.glob(pattern)})
+    if found and not overwrite:
+        resume = "continue it with --resume auto, " if LAST in found else ""
         raise InputError(
-            f"--output {output} already contains a run; continue it with --resume auto, or give "
-            "another folder"
+            f"--output {folder} already contains a run ({', '.join(found)}); {resume}give another "
+            "folder, or replace it with --overwrite"
         )
-    return output or new_folder(recipe, processes)
+    if found:
+        try:
+            remove_record(folder)
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be removed ({error.strerror})") from None
+
+
+def remove_record(folder: Path) -> None:
+    """Remove the files that runs write to a folder, and the folder itself if nothing else is left.
+
+    A folder that is a mount point or a link stays.
+    """
+    for pattern in WRITTEN:
+        for file in folder.glob(pattern):
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def folder_of_resumed_run(output: Path | None, checkpoint: Checkpoint) -> Path:

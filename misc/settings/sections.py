@@ -239,6 +239,7 @@ class LogSettings(Section):
 
     print_period: Count
     save_period: Natural
+    max_bad_steps: Count = 10  # absent from older runs' config.yaml
 
 
 class DistributedSettings(Section):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -47,6 +47,13 @@ class StagePlan:
     begin: Callable[[], None] = lambda: None
     selects: bool = True
     normalises: bool = True
+
+
+class TrainingSample(NamedTuple):
+    """The path of a picture to train on, and its labels: identity, captions, camera, ..."""
+
+    path: str
+    labels: tuple[object, ...]
 
 
 class Task(ABC, Generic[M]):
@@ -123,6 +130,7 @@ class Task(ABC, Generic[M]):
             prepare=prepare,
             schedule=build_curve(schedule, len(plan.loader)),
             epochs=schedule.epoch,
+            pictures=[sample.path for sample in self.training_samples()],
             clip_grad=schedule.clip_grad,
             selects=plan.selects,
             normalises=plan.normalises,
@@ -131,6 +139,14 @@ class Task(ABC, Generic[M]):
     @abstractmethod
     def plan_stage(self, stage: StageSettings, model: M) -> StagePlan:
         """The batches and losses of one stage."""
+
+    @abstractmethod
+    def training_samples(self) -> list[TrainingSample]:
+        """The training set, by the index of a sample.
+
+        Raises:
+            InputError: there is none.
+        """
 
     @abstractmethod
     def frozen_names(self, model: M, stage: StageSettings) -> tuple[str, ...]:

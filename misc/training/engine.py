@@ -1,9 +1,10 @@
 """The training loop: stages, epochs, steps; checkpoints and evaluations between them."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from errors import InputError
@@ -20,7 +21,8 @@ from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.recorder import Recorder, log
 from misc.runtime.signals import Request, Requests
-from misc.training.meter import Meter
+from misc.training.bad_steps import BadSteps
+from misc.training.meter import Meter, Reading
 from misc.training.trainer import Stage, Trainer, TrainingSettings, check_chunk
 from model.gather import Alone, Gather
 from model.interface import Method
@@ -70,6 +72,7 @@ class Engine:
         self.gather: Gather = AllGather() if gathers else Alone()
         self.position = Position()
         self.requests = Requests(processes)
+        self.kept = "no checkpoint was saved before"
 
     def run(self, stages: Sequence[Stage], resume: TrainingState | None = None) -> None:
         """Train every stage, from the beginning or from the state of a checkpoint.
@@ -81,6 +84,7 @@ class Engine:
             check_chunk(stage, self.model, self.settings.chunk)
         if resume:
             self.position = resume.position
+            self._keep()
         first_epoch = first_step = 0
         with self.requests:
             for stage in stages:
@@ -105,10 +109,12 @@ class Engine:
         if resume and self.position.step > first_step:  # else the stage before has ended with it
             trainer.restore(resume.optimizer, resume.scaler)
         self._report_stage(trainer)
+        bad_steps = BadSteps(stage, self.recorder, self.settings.max_bad_steps)
         for epoch in range(self.position.epoch, first_epoch + stage.epochs):
             epoch_step = first_step + (epoch - first_epoch) * len(stage.loader)
-            self._train_epoch(trainer, epoch, epoch_step)
+            self._train_epoch(trainer, bad_steps, epoch, epoch_step)
             self.position = replace(self.position, epoch=epoch + 1)
+            self._check_weights()
             last = epoch + 1 == first_epoch + stage.epochs
             selection = self.selection if stage.selects else None
             if selection and (last or _is_due(epoch + 1, selection.period)):
@@ -133,7 +139,9 @@ class Engine:
             self.precision.name,
         )
 
-    def _train_epoch(self, trainer: Trainer, epoch: int, epoch_step: int) -> None:
+    def _train_epoch(
+        self, trainer: Trainer, bad_steps: BadSteps, epoch: int, epoch_step: int
+    ) -> None:
         """Train from the current position to the end of the epoch.
 
         Args:
@@ -159,18 +167,21 @@ class Engine:
         )
         for done, batch in enumerate(self.processes.batches(bar), first + 1):
             step = self.position.step
-            losses, lr = trainer.step(batch.to(self.processes.device), step)
+            losses, lr, is_bad = trainer.step(batch.to(self.processes.device), step)
             self.position = replace(self.position, step=step + 1)
-            meter.add(losses, len(batch))
+            meter.add(losses, is_bad, len(batch))
             last = done == len(loader)
             request = self.requests.read(now=last)
             save = request or _is_due(step + 1, self.settings.save_period)
             if last:  # it is saved after its evaluation, for which a request to leave has no time
                 save = request == Request.LEAVE
             if save or last or _is_due(step + 1, self.settings.print_period):
-                progress = f"epoch {epoch + 1}  step {done}/{len(loader)}"
-                self._report(progress, trainer, meter.read(), lr)
-            if save:
+                reading = meter.read()
+                bad_steps.read(reading.bad, epoch, epoch_step, done)
+                self._report(f"epoch {epoch + 1}  step {done}/{len(loader)}", trainer, reading, lr)
+                bad_steps.check(self.kept)
+            # The weights are not known to be good before a step has been.
+            if save and not bad_steps.in_row:
                 self._save(trainer)
             self._leave_if_asked(request)
 
@@ -180,25 +191,23 @@ class Engine:
             log.info("SIGTERM: %s holds epoch %d, step %d: leaving", file, done.epoch, done.step)
             self.requests.leave()
 
-    def _report(self, progress: str, trainer: Trainer, means: dict[str, float], lr: float) -> None:
+    def _report(self, progress: str, trainer: Trainer, reading: Reading, lr: float) -> None:
         """Write the means of the losses to the log and the record."""
-        losses = {name: mean for name, mean in means.items() if name != "samples_per_second"}
-        if not math.isfinite(losses["loss"]):
-            raise InputError(
-                f"the loss is {losses['loss']} at {progress}: the training has diverged; lower "
-                "schedule.lr, or give experiment.precision=bf16 or fp32; the last checkpoint in "
-                f"{self.recorder.folder} is from before"
-            )
+        losses, speed = reading.losses, reading.samples_per_second
+        if not losses:  # no step was good
+            return
         row = {
             "step": self.position.step,
             "epoch": self.position.epoch + 1,
             "stage": trainer.stage.name,
             "trained_parameters": trainer.trained_parameters,
         }
-        means["peak_memory_gib"] = self.processes.peak_memory() / 2**30
-        self.recorder.write({**row, "lr": lr, **means})
+        costs = {
+            "samples_per_second": speed,
+            "peak_memory_gib": self.processes.peak_memory() / 2**30,
+        }
+        self.recorder.write({**row, "lr": lr, **losses, **costs})
         values = "  ".join(f"{name} {mean:.4f}" for name, mean in losses.items())
-        speed = means["samples_per_second"]
         log.info("%s  %s  lr %.2e  %.0f samples/s", progress, values, lr, speed)
 
     def _select(self, selection: Selection) -> None:
@@ -223,14 +232,45 @@ class Engine:
         )
 
     def _save(self, trainer: Trainer) -> None:
+        self._check_weights()
         optimizer, scaler = trainer.optimizer.state_dict(), trainer.scaler.state_dict()
-        self._write(LAST, TrainingState(self.position, optimizer, scaler))
+        training = TrainingState(self.position, optimizer, scaler, self.identity.data)
+        self._write(LAST, training)
+        self._keep()
+
+    def _keep(self) -> None:
+        file, position = self.recorder.folder / LAST, self.position
+        self.kept = f"{file} is kept, from epoch {position.epoch}, step {position.step}"
+
+    def _check_weights(self) -> None:
+        """Check that the weights are finite, before they are evaluated or replace others.
+
+        Raises:
+            InputError: some are not.
+        """
+        name = self.processes.share(self._find_bad_weight() if self.processes.is_main else None)
+        if name:
+            raise InputError(
+                f"{name} has values that are not finite at step {self.position.step}: the training "
+                "has diverged; lower schedule.lr, or give experiment.precision=bf16 or fp32; "
+                f"{self.kept}"
+            )
+
+    def _find_bad_weight(self) -> str | None:
+        """The name of a weight in the checkpoints that is not finite, if there is one."""
+        weights = self._weights()
+        are_finite = torch.stack([tensor.isfinite().all() for tensor in weights.values()]).tolist()
+        return next((n for n, finite in zip(weights, are_finite, strict=True) if not finite), None)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return trained_state(self.model.state_dict(), self.identity.omitted_names)
 
     def _write(self, name: str, training: TrainingState | None = None) -> None:
         if self.processes.is_main:
             file = self.recorder.folder / name
-            weights = trained_state(self.model.state_dict(), self.identity.omitted_names)
-            checkpoint = self.identity.checkpoint(file, weights, self.position.epoch, training)
+            checkpoint = self.identity.checkpoint(
+                file, self._weights(), self.position.epoch, training
+            )
             save_checkpoint(checkpoint.to_tree(), file)
 
 

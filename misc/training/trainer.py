@@ -1,6 +1,6 @@
 """One stage of training, and the optimizer steps within it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -29,6 +29,7 @@ class Stage:
     Args:
         prepare: sets which parameters train, and makes their optimizer.
         schedule: step of the stage -> learning rate.
+        pictures: the path of each sample's picture, by its index.
         clip_grad: largest norm of the gradient, or None.
         selects: whether the best checkpoint may be one of this stage.
         normalises: whether batches go through the batch norms of the model, if it has any.
@@ -40,6 +41,7 @@ class Stage:
     prepare: Callable[[], torch.optim.Optimizer]
     schedule: Callable[[int], float]
     epochs: int
+    pictures: Sequence[str]
     clip_grad: float | None = None
     selects: bool = True
     normalises: bool = True
@@ -61,6 +63,7 @@ class TrainingSettings:
         print_period: steps between two readings of the losses; between them nothing waits for the
             device.
         save_period: steps between two checkpoints within an epoch, or 0.
+        max_bad_steps: steps in a row without a finite loss and gradient that end the run.
     """
 
     seed: int
@@ -68,6 +71,7 @@ class TrainingSettings:
     use_gather: bool = True
     print_period: int = 50
     save_period: int = 0
+    max_bad_steps: int = 10
 
 
 class Trainer:
@@ -91,10 +95,11 @@ class Trainer:
         first_step: int = 0,
     ) -> None:
         self.stage, self.model, self.gather, self.precision = stage, model, gather, precision
-        self.rank, self.settings, self.first_step = processes.rank, settings, first_step
+        self.processes, self.settings, self.first_step = processes, settings, first_step
         self.optimizer = stage.prepare()
         self.scaler = precision.scaler()
         self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.statistics = running_statistics(model)
         self.wrapped = _distribute(model, processes)
 
     @property
@@ -122,24 +127,46 @@ class Trainer:
         if scaler:  # empty if it was not trained in fp16
             self.scaler.load_state_dict(scaler)
 
-    def step(self, batch: Batch, step: int) -> tuple[Losses, float]:
-        """Take one step, number `step` of all stages.
+    def step(self, batch: Batch, step: int) -> tuple[Losses, float, Tensor]:
+        """Take one step, number `step` of all stages, or skip it where it is not finite.
 
         Returns:
-            The losses, detached and still on the device, and the learning rate.
+            The losses, detached and still on the device, the learning rate, and whether the step
+            was bad, on the device, too.
         """
         lr = self.stage.schedule(step - self.first_step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["factor"]
+        before = torch.cat(self.statistics) if self.statistics else None
         losses = self.backward(batch, step)
+        self.scaler.unscale_(self.optimizer)
+        gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
         if self.stage.clip_grad is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.trained, self.stage.clip_grad)
-        self.scaler.step(self.optimizer)
+            nn.utils.clip_grads_with_norm_(self.trained, self.stage.clip_grad, norm)
+        is_skipped, is_bad = self._judge(losses["loss"], norm)
+        # The fused optimizers of torch look at it on the device, as they do for its GradScaler.
+        self.optimizer.found_inf = is_skipped.float()  # type: ignore[attr-defined]
+        self.optimizer.step()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if before is not None:
+            kept = torch.where(is_skipped, before, torch.cat(self.statistics))
+            torch._foreach_copy_(self.statistics, kept.split([len(s) for s in self.statistics]))
         self.model.constrain()
-        return losses, lr
+        return losses, lr, is_bad
+
+    def _judge(self, loss: Tensor, norm: Tensor) -> Tensor:
+        """Whether a step is skipped, and whether it is bad: (2,), alike in all processes.
+
+        The norm overflows before the squares in the optimizer do. A gradient that overflows because
+        fp16's scale is too high is not bad: the scaler lowers the scale.
+        """
+        is_finite = loss.isfinite()
+        is_skipped = ~(is_finite & norm.isfinite())
+        is_unscaled = self.scaler.scale(torch.ones_like(norm)) <= 1
+        is_bad = is_skipped & (is_unscaled | ~is_finite)
+        return self.processes.mean(torch.stack([is_skipped, is_bad]).float()) > 0
 
     def backward(self, batch: Batch, step: int) -> Losses:
         """The losses of a batch, their gradients left in the parameters."""
@@ -182,7 +209,7 @@ class Trainer:
 
     def _encode(self, model: nn.Module, chunks: list[Batch], index: int, step: int) -> Tensors:
         """Encode one chunk; its dropout masks are drawn from its number in the global batch."""
-        number = self.rank * len(chunks) + index
+        number = self.processes.rank * len(chunks) + index
         seed_torch(self.settings.seed, Purpose.STEP, step, number)
         with self.precision.autocast():
             outputs: Tensors = model(chunks[index])
@@ -202,6 +229,22 @@ class Trainer:
 
 def _gradient(tensor: Tensor) -> Tensor:
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+
+def steps_until(stages: Sequence[Stage], epoch: int) -> int:
+    """Steps of the first epochs of a training, `epoch` of them."""
+    steps = 0
+    for stage in stages:
+        steps += min(epoch, stage.epochs) * len(stage.loader)
+        epoch -= min(epoch, stage.epochs)
+    return steps
+
+
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """The running means and variances of the batch norms, (C,) each."""
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    found = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
+    return [tensor for tensor in found if tensor is not None]
 
 
 def check_chunk(stage: Stage, model: nn.Module, chunk: int) -> None:

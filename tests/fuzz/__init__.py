@@ -9,7 +9,7 @@ Each other module of this package is a campaign. It has
 
 `case` draws all that it does from `random` and may write to `folder`, which is empty. It returns
 after a right result and raises `InputError` for a sentence; whatever else it raises is a fault, as
-is a case that takes longer than `LIMIT`. The seed of a case is that of the campaign plus its
+is a case that takes longer than `LIMIT` seconds, or than the module's own `LONGEST`. The seed of a case is that of the campaign plus its
 number, so `--seed SEED --count 1` repeats it alone.
 """
 
@@ -71,12 +71,13 @@ def campaign(name: str) -> Campaign:
 
 def carry_out(name: str, count: int, seed: int) -> Outcome:
     """Try `count` cases of a campaign."""
-    case, outcome = campaign(name).case, Outcome()
+    tried, outcome = campaign(name), Outcome()
+    longest = getattr(tried, "LONGEST", LIMIT)
     for number in range(seed, seed + count):
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             try:
-                with _limited(LIMIT):
-                    case(Random(number), Path(folder))
+                with _limited(longest):
+                    tried.case(Random(number), Path(folder))
                 outcome.results += 1
             except InputError:
                 outcome.sentences += 1

@@ -15,7 +15,8 @@ from misc.synthetic.writing import WrittenDataset, write_dataset
 from tests.conftest import SMALL
 
 COUNT = 30
-SAMPLE = 1
+SAMPLE = 0  # tests/runtime/test_lost_ranks.py has one of each kind
+LONGEST = 180.0  # seconds of a case: two processes import torch
 LIMIT = 3.0  # seconds without a sign of a rank
 LATEST = 6.0  # seconds after the start at which it is lost
 SLACK = 60.0  # for a machine with much else to do

@@ -191,7 +191,7 @@ def test_a_run_goes_on_in_its_own_folder_from_its_last_checkpoint(train, tmp_pat
 def test_other_batches_than_the_checkpoint_was_trained_with_are_refused(train):
     train("schedule.epoch=1")
     with pytest.raises(
-        InputError, match=r"the checkpoint was saved at step \d+, which is not in epoch"
+        InputError, match=r"data.global_batch_size \(or data.batch_size .* differs from the run's"
     ):
         train("--resume", "auto", "schedule.epoch=2", "data.batch_size=5")
 
@@ -206,13 +206,13 @@ def test_changed_settings_of_the_optimizer_hold_after_a_resumption(train, monkey
         return step(self, *arguments)
 
     monkeypatch.setattr(Trainer, "step", look)
-    train("schedule.epoch=2", "schedule.weight_decay=0.5", "--resume", "auto")
+    train("schedule.epoch=2", "schedule.weight_decay=0.5", "--resume", "auto", "--allow-changes")
     assert groups[0] == [0.0, 0.5] or groups[0] == [0.5, 0.0]
 
 
 def test_a_resumption_that_trains_other_parameters_is_refused(train):
     train("schedule.epoch=1")
-    with pytest.raises(InputError, match=r"the checkpoint trained other parameters"):
+    with pytest.raises(InputError, match=r"model.freeze was \[.*begin another"):
         train("schedule.epoch=2", "model.freeze=[visual]", "--resume", "auto")
 
 
@@ -221,7 +221,8 @@ def test_a_resumption_that_trains_other_parameters_is_refused(train):
 )
 def test_a_run_goes_on_in_another_precision(train, before, after):
     train("schedule.epoch=1", f"experiment.precision={before}")
-    folder = train("schedule.epoch=2", f"experiment.precision={after}", "--resume", "auto")
+    changed = (f"experiment.precision={after}", "--allow-changes")
+    folder = train("schedule.epoch=2", *changed, "--resume", "auto")
     assert open_checkpoint(folder / LAST).epoch == 2
 
 
@@ -269,7 +270,7 @@ def test_choosing_on_the_test_split_is_named(train, capsys):
 
 
 def test_a_diverged_training_stops_in_a_sentence(train):
-    with pytest.raises(InputError, match=r"the loss is (nan|inf) at epoch .*: the training has"):
+    with pytest.raises(InputError, match=r"not finite in 10 steps in a row: .*; no checkpoint"):
         train("schedule.lr=1e30", "schedule.epoch_warmup=0")
 
 

@@ -15,7 +15,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
-from misc.tasks.base import StagePlan, Task, share_batch
+from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
 from misc.tasks.reid.data import TrainingCounts, read_reid_data
 from misc.tasks.reid.model import (
     fitted,
@@ -74,6 +74,12 @@ class ReIDTask(Task[CLIPReID]):
 
     def frozen_names(self, model: CLIPReID, stage: StageSettings) -> tuple[str, ...]:
         return model.frozen(learns_prompts=stage.learns == "prompts")
+
+    def training_samples(self) -> list[TrainingSample]:
+        return [
+            TrainingSample(picture.path, (picture.identity, picture.camera, picture.view))
+            for picture in self.data.training.pictures
+        ]
 
     def plan_stage(self, stage: StageSettings, model: CLIPReID) -> StagePlan:
         plans = {"prompts": self._plan_prompts, "model": self._plan_images}

@@ -11,7 +11,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
-from misc.tasks.base import StagePlan, Task, share_batch
+from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
 from misc.tasks.starting_weights import build_tokenizer, open_init_from
 from misc.tasks.text.data import (
     build_collate,
@@ -64,6 +64,14 @@ class TextTask(Task[TBPSCLIP]):
 
     def frozen_names(self, model: TBPSCLIP, stage: StageSettings) -> tuple[str, ...]:
         return tuple(name.removeprefix("clip.") for name in always_frozen(self.config, model))
+
+    def training_samples(self) -> list[TrainingSample]:
+        dataset = self._training_set
+        samples = [
+            TrainingSample(each[0].path, (each[0].identity, *(one.captions for one in each)))
+            for each in zip(*dataset.languages, strict=True)
+        ]
+        return [samples[index] for index, _ in dataset.captions]
 
     def plan_stage(self, stage: StageSettings, model: TBPSCLIP) -> StagePlan:
         config, processes = self.config, self.processes

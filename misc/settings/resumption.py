@@ -1,0 +1,113 @@
+"""Settings that a run may go on with, although it began with others."""
+
+import logging
+from collections.abc import Iterator
+
+from errors import InputError
+from model.trees import Tree
+
+log = logging.getLogger(__name__)
+
+# Sections and keys that change no step that is taken, or only where a file is. Data that has moved
+# is recognised by its description.
+HARMLESS = (
+    *("log", "evaluation", "distributed", "schedule.epoch", "model.gradient_checkpointing"),
+    *("data.num_workers", "data.test_batch_size", "data.test_resampling", "data.test_sets"),
+    *("data.batch_size", "data.global_batch_size"),  # the description has the global batches
+    *("data.annotation_file", "data.image_root", "data.train_sets", "data.allow_outside"),
+    *("reid.root", "reid.train_sets", "reid.test_sets", "reid.flip"),
+    *("model.clip_pretrained", "model.altclip_pretrained", "model.init_from"),
+    "model.tokenizer_cache_dir",
+)
+# Those by which the checkpoint would no longer fit, or the order of the samples would be another.
+FIXED = (
+    *("task", "misc.seed", "model", "prompts", "adapters", "lora", "tuning"),
+    *("schedule.optimizer", "schedule.decayed", "schedule.bias_factor", "schedule.ratio_factor"),
+    "schedule.layer_decay",
+)
+DATA_KEYS = {
+    "text_to_image": "data.annotation_file, data.image_root, data.train_sets, data.languages",
+    "image_to_image": "reid.dataset, reid.root, reid.train_sets",
+}
+
+
+def check_resumption(
+    config: Tree, saved: Tree, data: Tree, saved_data: Tree | None, allow_changes: bool
+) -> None:
+    """Check that a run goes on with the settings and data that it began with, and log what differs.
+
+    Args:
+        config: the configuration as plain types.
+        saved: that of the run.
+        data: the description of the training data.
+        saved_data: that of the run; None if the run is older than descriptions are.
+        allow_changes: whether changes are allowed that the checkpoint fits.
+
+    Raises:
+        InputError: something differs that may not; the keys are named.
+    """
+    changes = dict(_changes(config, saved))
+    fixed = [key for key in changes if _is_in(key, FIXED) and not _is_in(key, HARMLESS)]
+    others = [key for key in changes if key not in fixed and not _is_in(key, HARMLESS)]
+    if saved_data is None:
+        log.info("The checkpoint is older than descriptions of data: the data is not compared")
+    else:
+        if _other_batches(data, saved_data):
+            fixed.append("data.global_batch_size (or data.batch_size times the processes)")
+        if any(data[name] != saved_data.get(name) for name in ("samples", "hash")):
+            others.append(f"the training data ({DATA_KEYS[config['task']]})")
+    if fixed:
+        raise InputError(
+            f"--resume: {_listed(fixed, changes)}; give what the run began with, or begin another "
+            "run from its weights with model.init_from"
+        )
+    if others and not allow_changes:
+        raise InputError(
+            f"--resume: {_listed(others, changes)}; give what the run began with, or allow the "
+            "changes with --allow-changes"
+        )
+    for key in (*changes, *(key for key in others if key not in changes)):
+        log.info("Changed since the run began: %s", _listed([key], changes))
+
+
+def _is_in(key: str, names: tuple[str, ...]) -> bool:
+    if key.startswith("stages.") and ".schedule." in key:  # as in the schedule of all stages
+        key = key[key.index(".schedule.") + 1 :]
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def _other_batches(data: Tree, saved: Tree) -> bool:
+    before = saved.get("batches", {})
+    return any(before.get(name, size) != size for name, size in data["batches"].items())
+
+
+def _listed(keys: list[str], changes: Tree) -> str:
+    pairs = {key: changes.get(key) for key in keys}
+    return ", ".join(
+        f"{key} differs from the run's" if pair is None else f"{key} was {pair[0]} and is {pair[1]}"
+        for key, pair in pairs.items()
+    )
+
+
+def _changes(config: Tree, saved: Tree) -> Iterator[tuple[str, tuple[object, object]]]:
+    """The keys whose values differ, with both; keys that have come since the run do not."""
+    now, before = dict(_leaves(config)), dict(_leaves(saved))
+    for key, value in now.items():
+        if key in before and before[key] != value:
+            yield key, (before[key], value)
+        elif key not in before and key.startswith("stages."):
+            yield key, (None, value)
+    for key, value in before.items():
+        if key not in now and key.startswith(("stages.", "tuning.", "experiment.losses.")):
+            yield key, (value, None)
+
+
+def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The values by their keys; a stage is found by its name."""
+    for key, value in tree.items():
+        if prefix == "" and key == "stages":
+            value = {stage["name"]: stage for stage in value}
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
