@@ -80,9 +80,10 @@ def make_trainer(
         name="tiny",
         criterion=Squares({"square": 10.0, "progress": 0.0}),
         loader=[BATCH] * 4,
-        prepare=lambda: torch.optim.SGD(groups, lr=0.0),
+        prepare=lambda: torch.optim.SGD(groups, lr=0.0, fused=True),
         schedule=schedule,
         epochs=3,
+        pictures=["picture"] * 8,
         clip_grad=clip_grad,
     )
     trainer = Trainer(
@@ -174,7 +175,7 @@ def test_steps_and_epochs_are_counted_from_the_beginning_of_the_stage():
         return 0.125
 
     trainer = make_trainer(first_step=10, schedule=schedule)
-    losses, lr = trainer.step(BATCH, 16)
+    losses, lr, _ = trainer.step(BATCH, 16)
     assert (asked, lr) == ([6], 0.125)
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.25, 0.125]
     assert losses["progress"].item() == 6 / 4  # of four batches
