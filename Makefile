@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 RUN := .venv/.run
 DEVELOP := .venv/.develop
 
-.PHONY: demo demo-reid serve test check clean
+.PHONY: demo demo-reid serve test mutants check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
@@ -25,6 +25,9 @@ serve: $(RUN)  ## a web page that searches pictures of drawn strangers with the 
 
 test: $(DEVELOP)  ## all tests that need no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 5
+
+mutants: $(DEVELOP)  ## 20 minutes of small faults put into the code: at least 90 % must be noticed
+	$(BIN)/python -m tests.mutants
 
 check: $(DEVELOP)  ## style and types
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The folder of a run."""
 
+import re
 import time
 from pathlib import Path
 
@@ -8,14 +9,19 @@ from misc.runtime.checkpoint import BEST, LAST, Checkpoint
 from misc.runtime.distributed import Processes
 
 RUNS = Path("runs")
+LONGEST_NAME = 100
 
 
 def new_folder(name: str, processes: Processes) -> Path:
     """A folder of this run's own, made by the main process.
 
+    Args:
+        name: of a recipe; a checkpoint's may be anything, so all that is no name becomes `-`.
+
     Raises:
         InputError: it cannot be made.
     """
+    name = re.sub(r"[^\w.+-]+", "-", name).strip(".-")[:LONGEST_NAME]
     folder = RUNS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     while processes.is_main:
         try:

@@ -1,11 +1,9 @@
 """Sources of CLIP's weights: files, folders, the Hugging Face hub, open_clip.
 
-Nothing is unpickled but tensors and plain types; OpenAI's TorchScript archives, which
-`torch.load(weights_only=True)` refuses, are read by `torch.jit.load`, and only their tensors kept.
+Nothing is unpickled but tensors and plain types, and no code runs that a file brings along.
 """
 
 import json
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch import Tensor
 from errors import InputError
 from model.transformer import Activation
 from model.trees import Tree
+from model.weights.torchscript import is_torchscript, read_torchscript
 from text_utils.hub import find_model, find_snapshot
 
 State = dict[str, Tensor]
@@ -74,14 +73,7 @@ def _read_file(path: Path) -> Weights:
     state = {k: v for k, v in content.items() if isinstance(v, Tensor) and k not in NO_WEIGHTS}
     if any(name.startswith("vision_model.") for name in state):
         raise InputError(f"{path} is in Hugging Face's names: give its folder, with config.json")
-    return Weights(state, activation="quickgelu" if _is_torchscript(path) else None)
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    return Weights(state, activation="quickgelu" if is_torchscript(path) else None)
 
 
 def _load(path: Path) -> Tree:
@@ -97,8 +89,8 @@ def _load(path: Path) -> Tree:
             from safetensors.torch import load_file
 
             content = load_file(path)
-        elif _is_torchscript(path):
-            content = torch.jit.load(path, map_location="cpu").state_dict()
+        elif is_torchscript(path):
+            content = read_torchscript(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a foreign file makes its reader raise

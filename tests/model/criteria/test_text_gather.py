@@ -1,0 +1,130 @@
+"""Every loss between images and captions on two halves of a batch, as two processes compute it."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model import objectives
+from model.criteria.text import LOSSES, TextCriterion, TextLossSettings
+from model.interface import TextBatch, TextOutputs
+from model.objectives import Pairs
+
+SIZE, HALF = 8, 4
+SETTINGS = TextLossSettings(
+    0.4, 0.02, citc_inmodal=0.3, citc_crossmodal=0.2, simclr_temperature=0.2
+)
+
+
+def make(seed: int, soft: bool) -> tuple[TextOutputs, TextBatch]:
+    rng = torch.Generator().manual_seed(seed)
+    ids = torch.tensor([0, 1, 1, 2, 0, 2, 3, 1])
+    labels = torch.full((SIZE, 5), -100)
+    masked = torch.rand(SIZE, 5, generator=rng) < 0.4
+    labels[masked] = torch.randint(11, (int(masked.sum()),), generator=rng)
+    outputs = TextOutputs(
+        image_features=torch.randn(2, SIZE, 6, generator=rng),
+        text_features=torch.randn(SIZE, 6, generator=rng),
+        logit_scale=torch.tensor(math.log(4.0)),
+        soft_text_features=torch.randn(SIZE, 6, generator=rng) if soft else None,
+        simclr_features=torch.randn(2, SIZE, 6, generator=rng),
+        image_logits=torch.randn(SIZE, 4, generator=rng),
+        text_logits=torch.randn(SIZE, 4, generator=rng),
+        word_logits=torch.randn(int(masked.sum()), 11, generator=rng),
+    )
+    return outputs, TextBatch(torch.zeros(2, SIZE, 1), torch.zeros_like(labels), ids, labels=labels)
+
+
+class Recording:
+    """The gather of a process whose rows another one asks for later."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank, self.rows = rank, []
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        self.rows.append(rows)
+        return torch.cat([rows, rows])
+
+
+class Replaying:
+    """The gather of a process, with the rows of the other in the same order."""
+
+    def __init__(self, other: Recording) -> None:
+        self.rank, self.rows = 1 - other.rank, iter(other.rows)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        pair = [rows, next(self.rows)]
+        return torch.cat(pair if self.rank == 0 else pair[::-1])
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_two_processes_have_the_loss_of_one_on_average(name, soft):
+    outputs, batch = make(0, soft)
+    criterion = TextCriterion({name: 1.0}, SETTINGS)
+    halves = batch.split(HALF)
+    words = [int((half.labels != -100).sum()) for half in halves]
+    assert words[0] != words[1]
+    parts = [
+        TextOutputs(
+            **{
+                n: t.split(words if n == "word_logits" else HALF, dim)[i]
+                if (dim := TextOutputs.dims.get(n)) is not None
+                else t
+                for n, t in outputs.present().items()
+            }
+        )
+        for i in range(2)
+    ]
+    losses = []
+    for rank in range(2):
+        other = Recording(1 - rank)
+        criterion(parts[1 - rank], halves[1 - rank], other)
+        losses.append(criterion(parts[rank], halves[rank], Replaying(other))[name])
+    torch.testing.assert_close(torch.stack(losses).mean(), criterion(outputs, batch)[name])
+
+
+def test_each_loss_is_its_objective_with_its_settings():
+    outputs, batch = make(1, soft=True)
+    first, second = F.normalize(outputs.image_features, dim=-1)
+    text = F.normalize(outputs.text_features, dim=-1)
+    soft = F.normalize(outputs.soft_text_features, dim=-1)
+    pairs, scale = Pairs(first, text, batch.ids), 4.0
+    masked = batch.labels[batch.labels != -100]
+    expected = {
+        "nitc": (
+            objectives.n_itc(first, text, batch.ids, scale, 0.4, first, soft)
+            + objectives.n_itc(second, text, batch.ids, scale, 0.4, second, soft)
+        )
+        / 2,
+        "ritc": objectives.r_itc(*pairs, scale, 0.02),
+        "citc": objectives.c_itc(first, text, scale, 0.3, 0.2),
+        "ss": objectives.simclr(*F.normalize(outputs.simclr_features, dim=-1), 0.2),
+        "id": (
+            F.cross_entropy(outputs.image_logits, batch.ids)
+            + F.cross_entropy(outputs.text_logits, batch.ids)
+        )
+        / 2,
+        "mlm": F.cross_entropy(outputs.word_logits, masked),
+        "itc": objectives.itc(first, text, scale),
+        "sdm": objectives.sdm(*pairs, scale),
+        "cmpm": objectives.cmpm(outputs.image_features[0], outputs.text_features, batch.ids),
+    }
+    assert set(expected) == set(LOSSES)
+    found = TextCriterion(dict.fromkeys(LOSSES, 1.0), SETTINGS)(outputs, batch)
+    for name, loss in expected.items():
+        torch.testing.assert_close(found[name], loss, msg=name)
+
+
+def test_settings_are_the_published_ones_unless_given():
+    assert TextLossSettings() == TextLossSettings(0.5, 0.01, 0.25, 0.25, 0.1)
+
+
+def test_a_loss_without_its_head_is_a_mistake_of_the_programmer():
+    outputs, batch = make(0, soft=False)
+    bare = TextOutputs(outputs.image_features, outputs.text_features, outputs.logit_scale)
+    for name in ("ss", "id", "mlm"):
+        with pytest.raises(AssertionError):
+            TextCriterion({name: 1.0})(bare, batch)
