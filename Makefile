@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 RUN := .venv/.run
 DEVELOP := .venv/.develop
 
-.PHONY: demo demo-reid serve test mutants check clean
+.PHONY: demo demo-reid serve test fuzz mutants check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
@@ -29,10 +29,14 @@ test: $(DEVELOP)  ## all tests that need no GPU
 mutants: $(DEVELOP)  ## 20 minutes of small faults put into the code: at least 90 % must be noticed
 	$(BIN)/python -m tests.mutants
 
-check: $(DEVELOP)  ## style and types
+check: $(DEVELOP)  ## style, types and calls that let foreign code run
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r *.py model text_utils misc benchmarks
+
+fuzz: $(DEVELOP)  ## hostile input in bulk: 20 minutes, of which `make test` tries a sample
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ)
 
 clean:  ## remove what the other commands made, but for the runs
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data/synthetic data/synthetic-reid

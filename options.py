@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from errors import InputError
+from misc.settings.base import LONGEST_WORD, shorten
 from misc.settings.merging import Layer
 from misc.settings.recipes import (
     RECIPES,
@@ -96,15 +97,20 @@ class Command:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         hint = "--help lists the options, and settings are written section.key=value"
-        raise InputError(f"{COMMAND_LINE}: {message}; {hint}")
+        raise InputError(f"{COMMAND_LINE}: {shorten(message, 300)}; {hint}")
 
 
 def _override(word: str) -> Layer:
     """`section.key=value` as a layer; the value is YAML."""
     key, equals, text = word.partition("=")
     if not (key and equals):
-        raise InputError(f"{COMMAND_LINE}: {word!r} is neither an option nor section.key=value")
-    tree = read_yaml(text, f"{COMMAND_LINE}: {word}")
+        named = shorten(repr(word))
+        raise InputError(f"{COMMAND_LINE}: {named} is neither an option nor section.key=value")
+    tree = read_yaml(text, f"{COMMAND_LINE}: {shorten(word)}")
+    if len(key) > LONGEST_WORD:
+        raise InputError(
+            f"{COMMAND_LINE}: there is no key {shorten(key)}; config.yaml has them all"
+        )
     for name in reversed(key.split(".")):
         tree = {name: tree}
     return Layer(tree, COMMAND_LINE)

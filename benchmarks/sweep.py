@@ -82,7 +82,7 @@ class Run:
         console = self.folder / CONSOLE
         with console.open("w", encoding="utf-8") as stream:
             environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-            status = subprocess.run(
+            status = subprocess.run(  # nosec B603  # our own main.py, and no shell
                 command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
             ).returncode
         if status:

@@ -65,11 +65,12 @@ def find_kind(name: str) -> BackboneKind:
     """The backbone of a name.
 
     Raises:
-        InputError: there is none; the nearest name is given.
+        InputError: there is none; all names are given, and the one that is much like it.
     """
     if name not in KINDS:
-        near = get_close_matches(name, KINDS, n=1, cutoff=0.0)[0]
-        raise InputError(f"unknown backbone {name!r}: did you mean {near}? ({', '.join(KINDS)})")
+        near, known = get_close_matches(name[:80], KINDS, n=1), ", ".join(KINDS)
+        hint = f"did you mean {near[0]}? ({known})" if near else f"choose one of {known}"
+        raise InputError(f"unknown backbone {name[:80]!r}: {hint}")
     return KINDS[name]
 
 

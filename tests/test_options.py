@@ -52,7 +52,7 @@ def test_options_and_settings_may_come_in_any_order():
         (["--evaluate", "a", "--resume", "b"], "do not go together"),
         (["--save-features", "a"], "--save-features goes with one --evaluate"),
         (["model.freeze=[a"], "command line: model.freeze=[a, line 1: "),
-        (["--backbone", "siglib"], "unknown backbone 'siglib': did you mean clip? (clip, altclip"),
+        (["--backbone", "alclip"], "unknown backbone 'alclip': did you mean altclip? (clip, "),
         (["--backbone", ""], "model.backbone: unknown backbone ''"),
         (
             ["--config", "a.yaml", "--config", "b.yaml"],

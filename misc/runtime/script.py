@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; --help lists the options")
+        raise InputError(f"{message[:300]}; --help lists the options")
 
 
 def run_script(

@@ -10,11 +10,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+# Bounds of what fits on no machine: what goes beyond them was mistyped.
+Pixels = Annotated[int, Field(ge=1, le=4096)]
+Width = Annotated[int, Field(ge=1, le=2**14)]  # channels
+Depth = Annotated[int, Field(ge=1, le=256)]  # blocks
+Workers = Annotated[int, Field(ge=0, le=256)]
+BatchSize = Annotated[int, Field(ge=1, le=2**20)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
+
+LONGEST_WORD = 200  # characters that are compared with known ones
 
 
 class Section(BaseModel):
@@ -34,13 +42,20 @@ def require(registry: Mapping[str, object], name: str) -> str:
     """The name, if it is registered.
 
     Raises:
-        ValueError: it is not; the nearest name is given, if there is any.
+        ValueError: it is not; all names are given, and the one that is much like it.
     """
     if name not in registry:
-        near = difflib.get_close_matches(name, registry, n=1, cutoff=0.0)
-        hint = f"did you mean {near[0]}? ({', '.join(registry)})" if near else "none is registered"
-        raise ValueError(f"unknown name {name!r}; {hint}")
+        near = difflib.get_close_matches(name[:LONGEST_WORD], registry, n=1)
+        known = ", ".join(registry)
+        hint = f"choose one of {known}" if known else "none is registered"
+        hint = f"did you mean {near[0]}? ({known})" if near else hint
+        raise ValueError(f"unknown name {shorten(repr(name))}; {hint}")
     return name
+
+
+def shorten(text: str, longest: int = 80) -> str:
+    """A text of about `longest` characters at most, its middle left out."""
+    return text if len(text) <= longest else f"{text[: longest - 25]} ... {text[-20:]}"
 
 
 def one_of(registry: Mapping[str, object]) -> AfterValidator:

@@ -24,6 +24,8 @@ def disagreements(config: Config) -> Iterator[ErrorDetails]:
         if vision.patch_size:
             cell = f"model.vision.patch_size {vision.patch_size}"
         yield _problem(f"{list(size)} is too small for {cell}", "data", "image_size")
+    if config.model.from_scratch:
+        yield from _check_rank(config)
     for index, stage in enumerate(config.stages):
         try:
             config.stage_schedule(stage)
@@ -42,6 +44,14 @@ def _check_backbone(config: Config) -> Iterator[ErrorDetails]:
         having = " or ".join(name for name, other in KINDS.items() if other.processor)
         fault = f"needs model.backbone {having}, but that is {kind.name}: set it to false"
         yield _problem(fault, "experiment", "use_altclip_processor")
+
+
+def _check_rank(config: Config) -> Iterator[ErrorDetails]:
+    widths = {"image": config.model.vision.width, "text": config.model.text.width}
+    for tower in config.lora.towers:
+        if config.lora.rank > widths[tower]:
+            fault = f"{config.lora.rank} is more than the width of the {tower} tower, "
+            yield _problem(f"{fault}{widths[tower]}: give 4 to 64", "lora", "rank")
 
 
 def _check_text(config: Config) -> Iterator[ErrorDetails]:

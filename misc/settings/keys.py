@@ -7,8 +7,10 @@ from typing import Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from misc.settings.base import PartOf, Section
+from misc.settings.base import LONGEST_WORD, PartOf, Section
 from misc.settings.sections import Config
+
+ALIKE = 0.5  # the least likeness of a key that is suggested
 
 
 class Content(NamedTuple):
@@ -67,12 +69,15 @@ def known_keys(section: type[Section] = Config) -> tuple[str, ...]:
     return tuple(walk())
 
 
-def nearest_key(key: str) -> str:
-    """The known key most like `key`, preferably one that ends in the same word."""
+def nearest_key(key: str) -> str | None:
+    """The known key most like `key`, one of the same last word before others; None: none is."""
+    key = key[:LONGEST_WORD]
+    last = key.split(".")[-1]
 
     def likeness(known: str) -> tuple[bool, float]:
-        last, known_last = key.split(".")[-1], known.split(".")[-1]
+        known_last = known.split(".")[-1]
         last_words = SequenceMatcher(None, last, known_last).ratio()
         return last == known_last, SequenceMatcher(None, key, known).ratio() + last_words
 
-    return max(known_keys(), key=likeness)
+    nearest = max(known_keys(), key=likeness)
+    return nearest if likeness(nearest) >= (False, 2 * ALIKE) else None

@@ -15,12 +15,15 @@ from pydantic import (
 from misc.settings.base import (
     BelowOne,
     Count,
+    Depth,
     Natural,
+    Pixels,
     Positive,
     Probability,
     Section,
     Text,
     Towers,
+    Width,
 )
 from model.backbones import BackboneKind, find_kind
 
@@ -28,8 +31,8 @@ from model.backbones import BackboneKind, find_kind
 class TextTowerSettings(Section):
     """A transformer over tokens."""
 
-    width: Count
-    layers: Count
+    width: Width
+    layers: Depth
     heads: Count
 
     @model_validator(mode="after")
@@ -42,10 +45,10 @@ class TextTowerSettings(Section):
 class VisionTowerSettings(Section):
     """A ViT, or a ResNet, for which `layers` counts the blocks of each of its four stages."""
 
-    width: Count
-    layers: Count | tuple[Count, Count, Count, Count]
+    width: Width
+    layers: Depth | tuple[Depth, Depth, Depth, Depth]
     heads: Count
-    patch_size: Count | None
+    patch_size: Pixels | None
 
     @field_validator("layers", mode="wrap")
     @classmethod
@@ -85,8 +88,8 @@ class ModelSettings(Section):
     altclip_pretrained: Text | None
     init_from: Text | None
     activation: Literal["auto", "quickgelu", "gelu"]
-    embed_dim: Count
-    projection_dim: Count | None
+    embed_dim: Width
+    projection_dim: Width | None
     tokenizer_type: Text
     tokenizer_cache_dir: Text | None
     stride: Count | None
@@ -147,8 +150,8 @@ class ModelSettings(Section):
 class PromptSettings(Section):
     """Learned prompts in the blocks of both towers."""
 
-    n_ctx: Natural
-    depth: Count
+    n_ctx: Annotated[int, Field(ge=0, le=77)]  # tokens of CLIP's texts
+    depth: Depth
     direction: Literal["both", "text_to_image", "image_to_text", "independent"]
     init: Literal["random", "words"]
     words: Text
@@ -182,7 +185,7 @@ class AdapterSettings(Section):
 class LoraSettings(Section):
     """Low-rank updates of the linear layers."""
 
-    rank: Natural
+    rank: Annotated[int, Field(ge=0, le=2**14)]
     alpha: Positive
     dropout: BelowOne
     targets: Annotated[tuple[Literal["attention", "mlp"], ...], Field(min_length=1)]

@@ -1,6 +1,8 @@
 """Recipes: YAML files, each a delta on the files that its `base:` names."""
 
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,12 +15,13 @@ from misc.settings.checks import disagreements
 from misc.settings.keys import content_at
 from misc.settings.merging import Layer, Merging
 from misc.settings.sections import Config
-from misc.settings.wording import Location, missing_keys, wrong_value
-from misc.settings.yaml12 import read_yaml, write_yaml
+from misc.settings.wording import Location, missing_keys, quote, wrong_value
+from misc.settings.yaml12 import LONGEST, read_yaml, write_yaml
 from model.backbones import KINDS
 from model.trees import Tree
 
 RECIPES = Path(__file__).resolve().parents[2] / "config"
+MOST_BASES = 20  # one on another
 
 
 def to_tree(config: Section) -> Tree:
@@ -31,37 +34,54 @@ def dump(config: Config) -> str:
     return write_yaml(to_tree(config))
 
 
-def read_recipe(path: Path, named_by: str, above: tuple[Path, ...] = ()) -> list[Layer]:
+def read_recipe(path: Path, named_by: str) -> list[Layer]:
     """The layers of a recipe, its deepest base first.
 
     Several bases lie one over another, the first one lowest; files that they share come once.
 
     Args:
         named_by: the option or file that names this recipe, for error messages.
-        above: recipes that led here.
 
     Raises:
-        InputError: a file cannot be read, or is its own base.
+        InputError: a file cannot be read, is its own base, or stands on too many others.
     """
-    if path.resolve() in above:
+    layers: dict[str, Layer] = {}  # by real path
+    _lay(path, named_by, (), layers)
+    return [*layers.values()]
+
+
+def _lay(path: Path, named_by: str, above: tuple[str, ...], layers: dict[str, Layer]) -> None:
+    """Add a recipe to `layers` after its bases, unless it is among them.
+
+    Args:
+        above: recipes that led here.
+    """
+    file = os.path.realpath(path)
+    if file in above:
         raise InputError(f"{named_by}: {path} is its own base, take one `base:` out")
+    if len(above) > MOST_BASES:
+        raise InputError(f"{named_by}: a recipe stands on at most {MOST_BASES} others: merge some")
+    if file in layers:
+        return
     tree, source = _read_file(path, named_by)
     delta = {key: value for key, value in tree.items() if key != "base"}
     base = tree.get("base", [])
     bases = [base] if isinstance(base, str) else base
     if not isinstance(bases, list) or not all(isinstance(name, str) for name in bases):
-        raise InputError(f"{source}: base is {json.dumps(base)}, expected the name of a YAML file")
-    layers: list[Layer] = []
+        raise InputError(f"{source}: base is {quote(base)}, expected the name of a YAML file")
     for name in bases:
-        below = read_recipe(path.parent / name, f"{source}: base", (*above, path.resolve()))
-        layers += [layer for layer in below if layer not in layers]
-    return [*layers, Layer(delta, source)]
+        _lay(path.parent / name, f"{source}: base", (*above, file), layers)
+    layers[file] = Layer(delta, source)
 
 
 def _read_file(path: Path, named_by: str) -> Layer:
     source = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     try:
-        text = path.read_text(encoding="utf-8")
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a device or a pipe may never end
+            why = f"{source} is not a file"
+            raise InputError(f"{named_by}: {why}, give the path of a YAML recipe")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(LONGEST + 1)
     except OSError as error:
         why = f"cannot read {source} ({error.strerror})"
         raise InputError(f"{named_by}: {why}, give the path of a YAML recipe") from None
@@ -69,7 +89,7 @@ def _read_file(path: Path, named_by: str) -> Layer:
         raise InputError(f"{named_by}: {source} is not a text file in UTF-8") from None
     tree = read_yaml(text, source)
     if not isinstance(tree, dict | None):
-        raise InputError(f"{source}: a recipe is sections of keys, not {json.dumps(tree)[:40]}")
+        raise InputError(f"{source}: a recipe is sections of keys, not {quote(tree)}")
     return Layer(tree or {}, source)
 
 

@@ -12,15 +12,20 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from misc.data.augmentations import IMAGE_AUGMENTATIONS, TEXT_OPERATIONS
 from misc.settings.base import (
+    BatchSize,
     BelowOne,
     Count,
+    Depth,
     Natural,
     NonNegative,
     PartOf,
+    Pixels,
     Positive,
     Probability,
     Section,
     Text,
+    Width,
+    Workers,
     one_of,
     require,
 )
@@ -64,12 +69,12 @@ class DataSettings(Section):
     train_sets: tuple[TextDatasetSettings, ...]
     test_sets: tuple[TextTestSetSettings, ...]
     languages: tuple[Text, ...]
-    image_size: Annotated[tuple[Count, Count], BeforeValidator(_square)]  # rows, columns
-    batch_size: Count
-    global_batch_size: Count | None
-    test_batch_size: Count
+    image_size: Annotated[tuple[Pixels, Pixels], BeforeValidator(_square)]  # rows, columns
+    batch_size: BatchSize
+    global_batch_size: BatchSize | None
+    test_batch_size: BatchSize
     test_resampling: Literal["bicubic", "bilinear"]
-    num_workers: Natural
+    num_workers: Workers
     normalize: Literal["imagenet", "clip", "half"]
 
     @field_validator("languages")
@@ -87,9 +92,9 @@ class ExperimentSettings(TextLossSwitches):
     ritc_eps: Positive
     citc_lambda1: NonNegative
     citc_lambda2: NonNegative
-    simclr_mlp: Annotated[tuple[Count, ...], Field(min_length=2)]
+    simclr_mlp: Annotated[tuple[Width, ...], Field(min_length=2)]
     simclr_temperature: Positive
-    cmt_depth: Count
+    cmt_depth: Depth
     soft_pass: Literal["reuse", "fresh"]
     mvs_image: bool
     mixgen: bool
@@ -203,7 +208,7 @@ class StageSettings(Section):
     name: Text
     skip: bool = False
     learns: Literal["model", "prompts"] = "model"
-    global_batch_size: Count | None = None
+    global_batch_size: BatchSize | None = None
     schedule: Annotated[Tree, PartOf(ScheduleSettings)] = Field(default_factory=dict)
     freeze: tuple[Text, ...] = ()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic_core import ErrorDetails
 
+from misc.settings.base import shorten
 from misc.settings.keys import Content, content_at, known_keys, nearest_key
 from misc.settings.sections import Config
 
@@ -41,7 +42,7 @@ def wrong_value(problem: ErrorDetails) -> str:
         return f"{key}: {context['error']}"
     expected = EXPECTED.get(kind, problem["msg"].removeprefix("Input should be "))
     limits = {name: f"{x:g}" if isinstance(x, float) else x for name, x in context.items()}
-    return f"{key} is {_quote(problem['input'])}, expected {expected.format(**limits)}"
+    return f"{shorten(key)} is {quote(problem['input'])}, expected {expected.format(**limits)}"
 
 
 def misfit(location: Location, content: Content, value: object) -> str | None:
@@ -55,8 +56,8 @@ def misfit(location: Location, content: Content, value: object) -> str | None:
         return None
     if kind == "entries":
         is_list = isinstance(value, list)
-        return None if is_list else f"{key} is {_quote(value)}, expected a list in [ ]"
-    return f"{key} is {_quote(value)}, expected a section of keys"
+        return None if is_list else f"{key} is {quote(value)}, expected a list in [ ]"
+    return f"{key} is {quote(value)}, expected a section of keys"
 
 
 def no_entry(location: Location, names: Sequence[str]) -> str:
@@ -78,14 +79,19 @@ def unknown_key(location: Location, value: object) -> str:
         return f"{key} is one word with dots, nest it in the file: {nested}"
     if parent and name in Config.model_fields and content_at([name]).kind != "value":
         return _misplaced(key, name, spell(location[:-1]), value)
-    return f"there is no key {key}, did you mean {nearest_key(key)}?"
+    near = nearest_key(key)
+    if near is not None:
+        return f"there is no key {shorten(key)}, did you mean {near}?"
+    section = content_at(location[:-1]).section
+    owner = f"{spell(location[:-1])} has" if parent else "a recipe has"
+    return f"there is no key {shorten(key)}: {owner} {', '.join(section.model_fields)}"
 
 
 def _misplaced(key: str, section: str, parent: str, value: object) -> str:
     own, rest = f"{section} is a section of its own", _descend(section, value)
     if rest == section:  # several keys, or none
         return f"there is no section {key}: {own}, move it out of {parent}"
-    known = rest if rest in known_keys() else nearest_key(rest)
+    known = rest if rest in known_keys() else nearest_key(rest) or section
     return f"there is no key {key}: {own}, write {known}"
 
 
@@ -106,5 +112,6 @@ def _descend(key: str, value: object) -> str:
     return key
 
 
-def _quote(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def quote(value: object) -> str:
+    """A value as YAML has it, its middle left out if it is long."""
+    return shorten(json.dumps(value, ensure_ascii=False))

@@ -9,23 +9,64 @@ from typing import Any
 import yaml
 
 from errors import InputError
+from misc.settings.yaml_faults import Fault, explain, line_of
 from model.trees import Tree
+
+LONGEST = 100_000  # characters of a text: it is read at some 100,000 a second
+DEEPEST = 40  # sections and lists within one another
+DIGITS = 18  # of a whole number
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema: `1e-5` is a number, `no` and dates are words; no key comes twice."""
+    """YAML 1.2's core schema: `1e-5` is a number, `no` and dates are words; no key comes twice.
+
+    Tags and aliases are refused: nothing is made but plain values, and none larger than the text.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        fault = None
+        if isinstance(event, yaml.AliasEvent):
+            fault = f"*{event.anchor} repeats a value, which recipes cannot: write it out, or put "
+            fault += "a text that begins with * in quotes"
+        elif event.tag is not None:
+            fault = f"the tag {event.tag} is not allowed: leave it out, or put a text that begins "
+            fault += "with ! in quotes"
+        elif self.depth == DEEPEST:
+            fault = f"more than {DEEPEST} sections or lists are within one another: close some"
+        if fault:
+            raise Fault(fault, event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
         text = self.construct_scalar(node)
+        if len(text) > DIGITS:
+            raise Fault(f"a number of {len(text)} digits is too large", node.start_mark)
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        text = self.construct_scalar(node)
+        if found := _FORBIDDEN.search(text):
+            fault = f"the character U+{ord(found[0]):04X} is not allowed in text: take it out"
+            raise Fault(fault, node.start_mark)
+        return text
 
     def construct_map(self, node: yaml.MappingNode) -> Tree:
         tree: Tree = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
-            fault = "is not a word" if not isinstance(key, str) else "comes twice"
-            if not isinstance(key, str) or key in tree:
-                raise yaml.MarkedYAMLError(None, None, f"key {key} {fault}", key_node.start_mark)
+            if not isinstance(key, str):
+                fault = f"key {key if key_node.id == 'scalar' else ''} is not a word"
+                raise Fault(fault.replace("  ", " "), key_node.start_mark)
+            if key in tree:
+                raise Fault(f"key {key} comes twice", key_node.start_mark)
             tree[key] = self.construct_object(value_node, deep=True)
         return tree
 
@@ -40,7 +81,11 @@ class _Dumper(yaml.SafeDumper):
         flow_style = not any(isinstance(item, dict) for item in items)
         return super().represent_sequence(tag, items, flow_style)
 
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
+
+_FORBIDDEN = re.compile(r"[\0\ud800-\udfff]")  # in no path, in no file
 _Loader.yaml_implicit_resolvers = {}  # without YAML 1.1's: `no`, dates, 1:30 as a number
 for _kind, _pattern, _first_letters in (
     ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
@@ -52,6 +97,7 @@ for _kind, _pattern, _first_letters in (
     _regexp = re.compile(rf"({_pattern})\Z")
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", _regexp, _first_letters)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_text)
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_map)
 _Loader.add_constructor("tag:yaml.org,2002:seq", _Loader.construct_seq)
 _Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
@@ -64,16 +110,16 @@ def read_yaml(text: str, source: str) -> Any:
         source: what errors call the text.
 
     Raises:
-        InputError: with the line that is not YAML 1.2, or has a key twice.
+        InputError: with the line that is not YAML 1.2, has a key twice, a tag or an alias.
     """
+    if len(text) > LONGEST:
+        raise InputError(f"{source}: too long, at most {LONGEST:,} characters are read")
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{source}{where}: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{source}: not YAML: {str(error).splitlines()[0]}") from None
+        return yaml.load(text, Loader=_Loader)  # nosec B506  # a safe loader
+    except yaml.YAMLError as error:
+        line = line_of(error, text)
+        where = f", line {line}" if line else ""
+        raise InputError(f"{source}{where}: {explain(error)}") from None
 
 
 def write_yaml(tree: Tree) -> str:

@@ -37,13 +37,20 @@ def add_lora(
         targets: the kinds of layers in a block.
 
     Raises:
-        InputError: the image tower is a ResNet.
+        InputError: the image tower is a ResNet, or a layer is narrower than the rank.
     """
     if "image" in towers and not isinstance(clip.visual, VisionTransformer):
         raise InputError(
             "LoRA changes the blocks of a ViT, and this image tower is a ResNet: give a ViT, or "
             "set lora.towers to text alone"
         )
+    pattern = _pattern(clip, targets, towers)
+    weights = dict(clip.named_parameters())
+    width = min(
+        min(w.shape) for n, w in weights.items() if re.fullmatch(rf"({pattern})\.weight", n)
+    )
+    if rank > width:
+        raise InputError(f"lora.rank is {rank}: give at most {width}, the width of the layers")
     # Here, because peft takes seconds to import.
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -52,7 +59,7 @@ def add_lora(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # it divides it by the rank
         lora_dropout=dropout,
-        target_modules=_pattern(clip, targets, towers),
+        target_modules=pattern,
     )
     inject_adapter_in_model(config, clip, NAME)  # which freezes all else
     for parameter in trained:

@@ -1,5 +1,8 @@
 """Recipe files: read, based on one another, and written."""
 
+import os
+
+import pytest
 import yaml
 
 import options
@@ -40,7 +43,7 @@ def test_recipe_without_base_must_be_whole(write):
 
 def test_recipe_that_cannot_be_read(write, tmp_path):
     assert "cannot read nowhere.yaml" in refusal("--config", "nowhere.yaml")
-    assert "cannot read" in refusal("--config", str(tmp_path))
+    assert "is not a file, give the path" in refusal("--config", str(tmp_path))
     path = write("lost.yaml", "base: nowhere.yaml")
     assert f"{path}: base: cannot read {tmp_path / 'nowhere.yaml'}" in refusal("--config", path)
     assert "base is 3, expected the name of a YAML file" in refusal(
@@ -56,6 +59,42 @@ def test_bases_that_go_round_are_refused(write):
     write("two.yaml", "base: one.yaml")
     assert "is its own base" in refusal("--config", one)
     assert "is its own base" in refusal("--config", write("own.yaml", "base: own.yaml"))
+
+
+def test_bases_are_bounded(write, default):
+    """Each names the next twice: 2^19 readings if files that are shared were read again."""
+    for number in range(19):
+        write(f"{number}.yaml", f"base: [{number + 1}.yaml, {number + 1}.yaml]")
+    write("19.yaml", default + "misc: {seed: 5}")
+    first = write("0.yaml", "base: 1.yaml")
+    assert configure("--config", first).misc.seed == 5
+    for number in range(19, 40):
+        write(f"{number}.yaml", f"base: {number + 1}.yaml")
+    assert "a recipe stands on at most 20 others: merge some" in refusal("--config", first)
+
+
+@pytest.mark.parametrize("name", ["fifo", "/dev/zero", "/dev/null", "folder", "loop", "x" * 300])
+def test_what_is_not_a_file_is_not_read(write, tmp_path, name):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    message = refusal("--config", write("recipe.yaml", f"base: {name}"))
+    assert "recipe.yaml: base: " in message
+    assert "give the path of a YAML recipe" in message
+    assert "give the path of a YAML recipe" in refusal("--config", str(tmp_path / name))
+
+
+def test_encodings(write, default, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    text = default + "misc: {seed: 5}"
+    path.write_text(text, encoding="utf-8-sig")
+    assert configure("--config", str(path)).misc.seed == 5
+    path.write_text(text, encoding="utf-16")
+    assert "is not a text file in UTF-8" in refusal("--config", str(path))
+    path.write_text(text, encoding="utf-16-le")
+    assert "the character U+0000 is not allowed in text" in refusal("--config", str(path))
+    path.write_bytes(b"# " + b"x" * 10**7)
+    assert "too long, at most 100,000 characters" in refusal("--config", str(path))
 
 
 def test_dump_reads_back_equal(tmp_path):

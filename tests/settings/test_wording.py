@@ -82,7 +82,7 @@ def test_unknown_key_names_its_file(write, default):
             "model={clip_pretrained: null, last_stride: 1}",
             "model: last_stride is 1, but the image tower is a ViT",
         ),
-        ("model.backbone=siglib", "model.backbone: unknown backbone 'siglib': did you mean clip?"),
+        ("model.backbone=siglib", "model.backbone: unknown backbone 'siglib': choose one of clip"),
         ("model.backbone=alt", "model.backbone: unknown backbone 'alt': did you mean altclip?"),
         ("model.backbone=[clip]", 'model.backbone is ["clip"], expected text'),
         ("model.tokenizer_type=altclip", "model: tokenizer_type is altclip, but backbone is clip"),
@@ -166,3 +166,40 @@ def test_a_list_that_is_replaced_is_blamed_on_the_layer_that_replaces_it(write, 
     path = write("one.yaml", default + "stages: [{name: a, freeze: [text]}]")
     message = refusal("--config", path, "stages=[{name: b, freeze: 3}]")
     assert message == "command line: stages[0].freeze is 3, expected a list in [ ]"
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("data.num_workers=5000", "data.num_workers is 5000, expected at most 256"),
+        (
+            "data.image_size=[1000000, 1000000]",
+            "data.image_size[0] is 1000000, expected at most 4096",
+        ),
+        ("data.batch_size=0", "data.batch_size is 0, expected at least 1"),
+        ("data.batch_size=10000000", "data.batch_size is 10000000, expected at most 1048576"),
+        ("schedule.lr=1e400", "schedule.lr is Infinity, expected a finite number"),
+        ("model.vision.layers=100000", "model.vision.layers: 100000 is neither a ViT's number"),
+        ("lora.rank=100000", "lora.rank is 100000, expected at most 16384"),
+        ("model.backbone=resnet", "unknown backbone 'resnet': choose one of clip, altclip"),
+        ("experiment.image_augment=zzz", "unknown name 'zzz'; choose one of "),
+        ("zzz=1", "there is no key zzz: a recipe has task, data, model, prompts, "),
+        ("data.zzz=1", "there is no key data.zzz: data has annotation_file, image_root, "),
+        ("a..b=1", "there is no key a..b"),
+        (".=1", "there is no key ."),
+        ("a" * 10**6 + "=1", "command line: there is no key aaaa"),
+        ("a." * 10**5 + "=1", "command line: there is no key a.a."),
+        ("tuning." + "a." * 10**4 + "=1", "command line: there is no key tuning.a."),
+        ("data.image_root=[" + "x" * 5000 + "]", "expected text"),
+        ("--" + "x" * 10**5, "unrecognized arguments"),
+    ],
+)
+def test_what_is_absurd_is_told_briefly(setting, complaint):
+    message = refusal(setting)
+    assert complaint in message
+    assert len(message) < 1000
+
+
+def test_rank_beyond_the_width():
+    message = refusal("model.clip_pretrained=null", "lora.rank=600")
+    assert "lora.rank: 600 is more than the width of the text tower, 512" in message

@@ -36,7 +36,7 @@ python search.py serve --index people.index --host 0.0.0.0 --port 8080 --passwor
                 "the page needs Gradio; install it by `pip install --no-deps -r "
                 "requirements-page.txt`"
             )
-        if options.password == "":
+        if options.password is not None and not options.password:
             raise InputError("the --password is empty; give a word")
         # Before Gradio is imported: it would report its use.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

@@ -221,7 +221,7 @@ def build_tbps_clip(config: Config, clip: DualEncoder, num_identities: int) -> T
         simclr_mlp=simclr_mlp,
         classifier=classifier,
         mlm_decoder=mlm_decoder,
-        fresh_soft_pass=experiment.soft_pass == "fresh",
+        fresh_soft_pass=experiment.soft_pass == "fresh",  # nosec B105  # no password
     )
 
 
