@@ -38,9 +38,9 @@ def write_published(state: Mapping[str, Tensor], file: Path) -> None:
         raise InputError(f"{file} exists: name another file, or delete this one")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_checkpoint({"model": to_tbps_clip(state)}, file)
-    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
-        raise InputError(f"cannot write {file} ({error}): name another file") from error
+    except OSError as error:
+        raise InputError(f"cannot write {file} ({error.strerror}): name another file") from error
+    save_checkpoint({"model": to_tbps_clip(state)}, file)
 
 
 def _whole_state(checkpoint: Checkpoint, words: list[str]) -> Mapping[str, Tensor]:

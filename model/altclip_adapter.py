@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AltCLIPProcessor, CLIPImageProcessor
 
 from errors import InputError
 from model.altclip import AltCLIP, AltTextShape
+from model.field_types import find_mistyped
 from model.vit import VisionShape
 from model.weights import resize_position_embedding
 from model.weights.key_maps import (
@@ -20,6 +22,8 @@ from model.weights.key_maps import (
     transpose_projections,
 )
 from model.weights.misfits import check_fit
+from model.weights.shapes import check_sizes
+from model.weights.soundness import check_finite
 from model.weights.sources import WEIGHT_FILES, State, read_activation, read_config, read_shards
 from text_utils.hub import find_model
 from text_utils.tokenizer import AltCLIPTokenizer
@@ -84,6 +88,10 @@ def load_altclip(
     config = read_config(folder, "altclip")
     activation = read_activation(folder, config.vision_config)
     published, text = _read_shapes(folder, config)
+    state = read_shards(folder)
+    check_finite(folder, state)
+    num_values = sum(map(Tensor.numel, state.values()))
+    check_sizes(folder, published, text, config.projection_dim, num_values)
     vision = replace(published, stride=stride or published.patch_size)
     if image_size is not None:
         sides = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -96,7 +104,7 @@ def load_altclip(
             activation,
             gradient_checkpointing,
         )
-    ours = _read_state(folder, clip, published)
+    ours = _fit_state(folder, state, clip, published)
     ours[POSITIONS] = resize_position_embedding(
         ours[POSITIONS], vision.grid, "bicubic", own_grid=published.grid
     )
@@ -111,7 +119,14 @@ def load_image_processor(
     """Resize, crop and normalisation as a folder's settings say, or as published if it has none."""
     folder = find_model(source, (*IMAGE_SETTINGS, "config.json"), cache_dir)
     if any((folder / name).is_file() for name in IMAGE_SETTINGS):
-        return CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+        try:
+            return CLIPImageProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # malformed files make the reader raise many types
+            raise InputError(
+                f"the image settings in {folder} cannot be read: download {IMAGE_SETTINGS[0]} again"
+            ) from error
     logger.info(
         "%s has no %s: pictures are prepared as published for AltCLIP (224 pixels, bicubic, centre "
         "crop, CLIP's mean and deviation)",
@@ -126,28 +141,39 @@ def _read_shapes(folder: Path, config: Any) -> tuple[VisionShape, AltTextShape]:
         raise InputError(f"{folder} has a text tower without GELU: give a model of AltCLIP's kind")
     side, patch = vision.image_size, vision.patch_size
     heads = vision.num_attention_heads
-    return (
-        VisionShape(
-            vision.hidden_size, vision.num_hidden_layers, heads, patch, patch, (side, side)
-        ),
-        AltTextShape(
-            width=text.hidden_size,
-            layers=text.num_hidden_layers,
-            heads=text.num_attention_heads,
-            context_length=text.max_position_embeddings - text.pad_token_id - 1,
-            vocab_size=text.vocab_size,
-            transformed_width=text.project_dim,
-            pad_id=text.pad_token_id,
-        ),
-    )
+    try:
+        shapes = (
+            VisionShape(
+                vision.hidden_size, vision.num_hidden_layers, heads, patch, patch, (side, side)
+            ),
+            AltTextShape(
+                width=text.hidden_size,
+                layers=text.num_hidden_layers,
+                heads=text.num_attention_heads,
+                context_length=text.max_position_embeddings - text.pad_token_id - 1,
+                vocab_size=text.vocab_size,
+                transformed_width=text.project_dim,
+                pad_id=text.pad_token_id,
+            ),
+        )
+        mistyped = next(filter(None, map(find_mistyped, shapes)), None)
+        if type(config.projection_dim) is not int:
+            mistyped = "projection_dim"
+    except (ArithmeticError, TypeError) as error:
+        mistyped = str(error)
+    if mistyped is not None:
+        raise InputError(
+            f"{folder / 'config.json'} has sizes of another type ({mistyped}): download it again"
+        )
+    return shapes
 
 
-def _read_state(folder: Path, clip: AltCLIP, published: VisionShape) -> State:
+def _fit_state(folder: Path, read: State, clip: AltCLIP, published: VisionShape) -> State:
     """The tensors of a folder in our names; those that `clip` has, but for the positions."""
     state = {
         # Either tower may say `layer`: the first files in one, those of transformers 5 in both.
         name.replace(".encoder.layer.", ".encoder.layers."): tensor
-        for name, tensor in read_shards(folder).items()
+        for name, tensor in read.items()
         if not name.startswith("text_model.roberta.pooler.")  # of no use, and in some files
     }
     expected = clip.state_dict()

@@ -1,9 +1,12 @@
 """AltCLIP in the registry of backbones; transformers is imported only where it is needed."""
 
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+from PIL.Image import Resampling
 
 from errors import InputError
 from model.architecture import TextArchitecture
@@ -26,9 +29,9 @@ class AltCLIPLoader(BackboneLoader):
     def recognises(self, source: str) -> bool:
         """A folder by its config.json, a name of the hub by itself."""
         path = Path(source).expanduser()
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike `Path.is_dir`, False for a name that is too long
             return read_model_type(source) == "altclip"
-        return not path.is_file() and "altclip" in source.lower()
+        return not os.path.isfile(path) and "altclip" in source.lower()
 
     def load(self, source: str, options: TowerOptions) -> "AltCLIP":
         from model.altclip_adapter import load_altclip
@@ -82,15 +85,19 @@ def _read_preprocessing(source: str, cache_dir: str | None) -> Preprocessing:
     from model.altclip_adapter import load_image_processor
 
     settings = load_image_processor(source, cache_dir)
-    return Preprocessing(
-        _channels(settings.image_mean),
-        _channels(settings.image_std),
-        settings.resample,
-    )
+    try:
+        mean, std = _channels(settings.image_mean), _channels(settings.image_std)
+        resampling = Resampling(settings.resample)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the image settings of {source} (image_mean, image_std, resample) are not those of "
+            "pictures: download its preprocessor_config.json again"
+        ) from error
+    return Preprocessing(mean, std, resampling)
 
 
 def _channels(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
+    red, green, blue = map(float, values)
     return red, green, blue
 
 

@@ -1,5 +1,6 @@
 """CLIP in the registry of backbones."""
 
+import os
 from pathlib import Path
 
 from PIL.Image import Resampling
@@ -18,7 +19,10 @@ class CLIPLoader(BackboneLoader):
 
     def recognises(self, source: str) -> bool:
         """Everything but a folder of another model."""
-        return not Path(source).expanduser().is_dir() or read_model_type(source) in (None, "clip")
+        return not os.path.isdir(Path(source).expanduser()) or read_model_type(source) in (
+            None,
+            "clip",
+        )
 
     def load(self, source: str, options: TowerOptions) -> DualEncoder:
         return load_clip(

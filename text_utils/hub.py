@@ -3,6 +3,7 @@
 Tokenizers need it as much as models do, hence it is below both.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from errors import InputError
 
+_REVISION = re.compile(r"\w[\w.-]{0,99}")
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -31,7 +33,7 @@ def find_model(
     for folder in _candidates(source, cache):
         if _has(folder, wanted):
             return folder
-    if Path(source).expanduser().is_dir():
+    if os.path.isdir(Path(source).expanduser()):
         raise InputError(f"{source} has no {' or '.join(wanted)}: download the complete model")
     return _download(str(source), wanted, cache)
 
@@ -56,14 +58,17 @@ def _snapshots(model: Path) -> list[Path]:
     """The snapshot of the `main` revision of a cached model, or all snapshots if it has none."""
     main = model / "refs" / "main"
     if main.is_file():
-        return [model / "snapshots" / main.read_text(encoding="utf-8").strip()]
+        revision = main.read_text(encoding="utf-8", errors="replace").strip()
+        if not _REVISION.fullmatch(revision):
+            raise InputError(f"{main} names no revision of the model: download the model again")
+        return [model / "snapshots" / revision]
     return sorted((model / "snapshots").glob("*"))
 
 
 def _candidates(source: str | Path, cache: Path | None) -> Iterator[Path]:
     """Possible folders of a model: the given one, in `cache`, in the user's default cache."""
     path = Path(source).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike `Path.is_dir`, False for a name that is too long
         yield find_snapshot(path)
         if cache is not None:
             with suppress(InputError):  # a cache with several models is no candidate
@@ -79,7 +84,7 @@ def _candidates(source: str | Path, cache: Path | None) -> Iterator[Path]:
 
 
 def _has(folder: Path, wanted: Sequence[str]) -> bool:
-    return any(any(folder.glob(pattern)) for pattern in wanted)
+    return any(any(map(os.path.isfile, folder.glob(pattern))) for pattern in wanted)
 
 
 def _download(repository: str, wanted: Sequence[str], cache: Path | None) -> Path:

@@ -1,5 +1,6 @@
 """Atomic file writes: at any time there is the old file or the new one, never a part of it."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,33 @@ from pathlib import Path
 def atomic_write(file: Path) -> Iterator[Path]:
     """The path to write to within the block; it is renamed to `file` when the block ends.
 
-    If the block fails, what it wrote is deleted and `file` stays as it was.
+    If the block fails, what it wrote is deleted and `file` stays as it was. The content reaches the
+    disk before the name does, and the name before this returns, so that a loss of power is survived
+    as a kill is.
     """
     partial = file.with_name(file.name + ".partial")
     try:
         yield partial
+        _sync(partial)
         os.replace(partial, file)
     except BaseException:  # an interruption, too
         partial.unlink(missing_ok=True)
         raise
+    _sync_folder(file.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EACCES):  # of file systems that know no such
+            raise

@@ -5,7 +5,7 @@ Only tensors and plain types are unpickled. The configuration beside TBPS-CLIP's
 """
 
 import math
-import zipfile
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,14 +17,20 @@ from torch.serialization import safe_globals
 
 from errors import InputError
 from misc.runtime.atomic import atomic_write
+from misc.runtime.checksum import checksum
 from model.architecture import Architecture, read_architecture
+from model.field_types import find_mistyped
 from model.trees import Tree
+from model.weights.misfits import find_other_numbers
 from model.weights.published import FORMATS, find_format
 from model.weights.published.format import Geometry, PublishedFormat
-from model.weights.sources import State
+from model.weights.shapes import check_sizes
+from model.weights.soundness import check_finite, check_tensors, is_sound_zip
+from model.weights.sources import State, shorten
 
 LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
 PARTS = ("model", "architecture", "config", "recipe", "epoch")  # of every checkpoint of ours
+FORMAT = 1  # to be raised when a version could not read the files of the next
 EASYDICT = (OrderedDict, "easydict.EasyDict")  # the class that stands in for it
 
 
@@ -173,9 +179,11 @@ def open_checkpoint(
     file = find_checkpoint(path, *names)
     content = _load(file)
     if content.keys() >= {*PARTS}:
+        _check_seal(file, content)
         return _read_own(file, content)
     weights = content["model"] if isinstance(content.get("model"), Mapping) else content
     state = _select_tensors(weights)
+    check_finite(file, state)
     published = find_format(state)
     if published is None:
         lacking = ", ".join(name for name in PARTS if name not in content)
@@ -193,13 +201,43 @@ def open_checkpoint(
 
 def _read_own(file: Path, content: Tree) -> Checkpoint:
     try:
-        return Checkpoint.from_tree(file, content)
+        checkpoint = Checkpoint.from_tree(file, content)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{file} cannot be read ({error}): it is damaged, or a later version wrote it"
+            f"{file} cannot be read ({' '.join(str(error).split())}): it is damaged, or a later "
+            "version wrote it"
         ) from error
+    if mistyped := find_mistyped(checkpoint):
+        raise InputError(
+            f"{file} cannot be read ({mistyped} is of another type): it is damaged, or a later "
+            "version wrote it"
+        )
+    check_finite(file, checkpoint.state)
+    if checkpoint.frozen_hash is None:  # else the configuration says what is built
+        architecture = checkpoint.architecture
+        towers = architecture.vision, architecture.text, architecture.embed_dim
+        check_sizes(file, *towers, num_values=sum(map(Tensor.numel, checkpoint.state.values())))
+    return checkpoint
+
+
+def _check_seal(file: Path, content: Tree) -> None:
+    """Compare a checkpoint with its checksum; the files of older versions have none."""
+    version, sealed = content.get("format"), content.pop("checksum", None)
+    if version is None and sealed is None:
+        return
+    if isinstance(version, int) and version > FORMAT:
+        raise InputError(f"{file} was written by a later version of this project: update this one")
+    try:
+        is_whole = sealed == checksum(content)
+    except ValueError:  # a number of too many digits to be printed
+        is_whole = False
+    if not is_whole:
+        raise InputError(
+            f"{file} is damaged, its content differs from its checksum: use another checkpoint, or "
+            "copy it again"
+        )
 
 
 def _read_published(
@@ -223,7 +261,7 @@ def _load(file: Path) -> Tree:
     try:
         with safe_globals([EASYDICT]):
             content = torch.load(
-                file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
+                file, map_location="cpu", weights_only=True, mmap=is_sound_zip(file)
             )
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror})") from error
@@ -234,6 +272,7 @@ def _load(file: Path) -> Tree:
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{file} holds a {type(content).__name__}, not a checkpoint")
+    check_tensors(file, content)
     return content
 
 
@@ -246,9 +285,25 @@ def _select_tensors(content: Mapping[str, object]) -> State:
 
 
 def save_checkpoint(content: Tree, file: Path) -> None:
-    """Write a checkpoint file, atomically."""
-    with atomic_write(file) as partial:
-        torch.save(content, partial)
+    """Write a checkpoint file, atomically; one of this project's with a checksum.
+
+    Raises:
+        InputError: it cannot be written; an older file of this name is as it was.
+    """
+    if content.keys() >= {*PARTS}:
+        content = {"format": FORMAT, **content}
+        content["checksum"] = checksum(content)
+    try:
+        with atomic_write(file) as partial, partial.open("wb") as stream:
+            torch.save(content, stream)
+    except (OSError, RuntimeError) as error:  # torch's writer hides the former behind the latter
+        cause = error if isinstance(error, OSError) else error.__context__
+        reason = cause.strerror if isinstance(cause, OSError) else str(error).splitlines()[0]
+        raise InputError(
+            f"{file} cannot be written ({reason}): make room, or name another place; what was "
+            "saved before is whole",
+            in_one_process=True,
+        ) from error
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
@@ -257,6 +312,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> N
     Raises:
         InputError: they do not fit; the tensors are named.
     """
+    if wrong := find_other_numbers({**state}, model.state_dict()):
+        raise InputError(f"{file} holds other types than its model: {shorten(wrong)}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -270,12 +327,12 @@ def find_checkpoint(path: Path, *names: str) -> Path:
     Raises:
         InputError: there is none.
     """
-    if path.is_file():
+    if os.path.isfile(path):  # unlike `Path.is_file`, False for a name that is too long
         return path
     for name in names:
-        if (path / name).is_file():
+        if os.path.isfile(path / name):
             return path / name
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"{path} does not exist; give a checkpoint or a run's folder")
     wanted = " or ".join(names)
     raise InputError(f"{path} holds no {wanted}; give a checkpoint or a run's folder")

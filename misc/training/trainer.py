@@ -111,7 +111,7 @@ class Trainer:
         own = [{k: v for k, v in g.items() if k != "params"} for g in self.optimizer.param_groups]
         try:
             self.optimizer.load_state_dict(optimizer)
-        except ValueError as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(
                 f"the checkpoint trained other parameters ({error}): resume with the losses, "
                 "model.freeze, stages, schedule.ratio_factor and schedule.layer_decay of its "

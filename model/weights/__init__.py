@@ -18,6 +18,7 @@ from model.weights.misfits import check_fit, refuse_misfits
 from model.weights.shapes import (
     LANDMARKS,
     RESNET_LANDMARKS,
+    check_sizes,
     is_resnet,
     position_names,
     read_shapes,
@@ -122,6 +123,7 @@ def load_clip(
         if is_resnet(ours)
         else ours["visual.proj"].shape[1]
     )
+    check_sizes(source, vision, text, embed_dim, sum(map(Tensor.numel, ours.values())))
     with torch.device("meta"):  # shapes alone: every value comes from the source
         clip = CLIP(vision, text, embed_dim, activation, gradient_checkpointing)
     _check_fit(source, weights, clip)
@@ -151,7 +153,7 @@ def _check_landmarks(source: str | Path, weights: Weights) -> None:
     wrong = [
         f"{name} {tuple(state[name].shape)} instead of {dimensions} dimensions"
         for name, dimensions in landmarks.items()
-        if name in state and state[name].ndim != dimensions
+        if name in state and not (state[name].ndim == dimensions and state[name].numel())
     ]
     refuse_misfits(source, missing, strange, wrong)
 

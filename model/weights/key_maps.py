@@ -63,7 +63,7 @@ def split_in_proj(state: Mapping[str, Tensor]) -> State:
     """Every block's `attn.in_proj_*` (3D, ...) as `q_proj`, `k_proj` and `v_proj` (D, ...)."""
     split = {}
     for name, tensor in state.items():
-        if ".attn.in_proj_" in name:
+        if ".attn.in_proj_" in name and tensor.ndim:
             for part, piece in zip("qkv", tensor.tensor_split(3), strict=True):
                 split[name.replace("in_proj_", f"{part}_proj.")] = piece
         else:

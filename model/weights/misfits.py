@@ -16,15 +16,24 @@ def check_fit(
     """Compare the tensors of a source with those that `model` has under the same names.
 
     Raises:
-        InputError: some are missing, unexpected, or of another shape.
+        InputError: some are missing, unexpected, or of another shape or kind of number.
     """
     wrong = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in expected.keys() & state.keys()
         if state[name].shape != expected[name].shape
-    ]
+    ] + find_other_numbers(state, expected)
     missing, unexpected = expected.keys() - state.keys(), state.keys() - expected.keys()
     refuse_misfits(source, missing, unexpected, wrong, model)
+
+
+def find_other_numbers(state: State, expected: State) -> list[str]:
+    """The tensors of a source that hold whole numbers in place of others, or the reverse."""
+    return [
+        f"{name} {state[name].dtype} instead of {expected[name].dtype}"
+        for name in expected.keys() & state.keys()
+        if state[name].is_floating_point() != expected[name].is_floating_point()
+    ]
 
 
 def refuse_misfits(

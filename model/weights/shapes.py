@@ -77,6 +77,45 @@ def position_names(state: Collection[str]) -> tuple[str, str]:
     return RESNET_POSITIONS if is_resnet(state) else POSITIONS
 
 
+def check_sizes(
+    source: str | Path,
+    vision: ImageShape,
+    text: TextShape | None,
+    embed_dim: int,
+    num_values: int,
+) -> None:
+    """Check the sizes of towers before they are built.
+
+    Args:
+        num_values: in the weights that they are to be filled with.
+
+    Raises:
+        InputError: no tower is like this, or it takes more values than there are.
+    """
+    # (width, blocks, heads, rows of embeddings)
+    towers = [_tower_of(vision)]
+    if text is not None:
+        towers.append((text.width, text.layers, text.heads, text.vocab_size + text.context_length))
+    for width, layers, heads, rows in towers:
+        if min(width, heads, embed_dim) < 1 or width % heads:
+            raise InputError(
+                f"{source} describes a tower of width {width} with {heads} heads and {embed_dim} "
+                "output channels, which cannot be: give other weights"
+            )
+        if width * max(width * layers, rows, embed_dim) > num_values:
+            raise InputError(
+                f"{source} describes a larger model than its {num_values} values can fill: it is "
+                "damaged, get it again"
+            )
+
+
+def _tower_of(vision: ImageShape) -> tuple[int, int, int, int]:
+    rows = math.prod(vision.grid)
+    if isinstance(vision, VisionShape):
+        return vision.width, vision.layers, vision.heads, rows
+    return 32 * vision.width, sum(vision.layers) // 16, vision.heads, rows  # of layer4
+
+
 def set_stride(
     source: str | Path, vision: ImageShape, stride: int | None, last_stride: int
 ) -> ImageShape:

@@ -4,6 +4,7 @@ Nothing is unpickled but tensors and plain types, and no code runs that a file b
 """
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 from errors import InputError
 from model.transformer import Activation
 from model.trees import Tree
+from model.weights.soundness import check_finite, check_tensors, is_sound_zip
 from model.weights.torchscript import is_torchscript, read_torchscript
 from text_utils.hub import find_model, find_snapshot
 
@@ -40,14 +42,19 @@ def read_weights(source: str | Path) -> Weights:
     Raises:
         InputError: there is no such source, or it cannot be read as weights.
     """
-    name, path = str(source), Path(source).expanduser()
+    weights = _read(str(source), Path(source).expanduser())
+    check_finite(source, weights.state)
+    return weights
+
+
+def _read(name: str, path: Path) -> Weights:
     if name.startswith("hf:"):
         return _read_folder(find_model(name.removeprefix("hf:"), WEIGHT_FILES))
     if name.startswith("open_clip:"):
         return _read_open_clip(name.removeprefix("open_clip:"))
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike `Path.is_dir`, False for a name that is too long
         return _read_folder(find_snapshot(path))
-    if path.is_file():
+    if os.path.isfile(path):
         return _read_file(path)
     raise InputError(
         f"there are no weights at {name}: give a file, a folder, hf:ORG/NAME or open_clip:ARCH/TAG"
@@ -70,7 +77,11 @@ def _read_file(path: Path) -> Weights:
     for key in ("state_dict", "model"):
         if isinstance(content.get(key), Mapping):
             content = content[key]
-    state = {k: v for k, v in content.items() if isinstance(v, Tensor) and k not in NO_WEIGHTS}
+    state = {
+        str(name): value
+        for name, value in content.items()
+        if isinstance(value, Tensor) and name not in NO_WEIGHTS
+    }
     if any(name.startswith("vision_model.") for name in state):
         raise InputError(f"{path} is in Hugging Face's names: give its folder, with config.json")
     return Weights(state, activation="quickgelu" if is_torchscript(path) else None)
@@ -78,8 +89,11 @@ def _read_file(path: Path) -> Weights:
 
 def _load(path: Path) -> Tree:
     """The content of one weight file."""
-    with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
+    try:
+        with path.open("rb") as file:
+            head = file.read(512).lstrip().lower()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
     if head.startswith(b"version https://git-lfs"):
         raise InputError(f"{path} is a git-LFS pointer, not the weights: run `git lfs pull` there")
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -92,7 +106,9 @@ def _load(path: Path) -> Tree:
         elif is_torchscript(path):
             content = read_torchscript(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=is_sound_zip(path)
+            )
     except Exception as error:  # whatever a foreign file makes its reader raise
         raise InputError(
             f"{path} cannot be read as weights, it is damaged or holds more than tensors and plain "
@@ -100,6 +116,7 @@ def _load(path: Path) -> Tree:
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}: give a file with a state dict")
+    check_tensors(path, content)
     return content
 
 
@@ -117,37 +134,53 @@ def read_model_type(folder: str | Path) -> str | None:
     none.
     """
     file = find_snapshot(Path(folder).expanduser()) / "config.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not file.is_file():
         return None
-    return content.get("model_type") if isinstance(content, dict) else None
+    try:
+        return str(_read_json(file).get("model_type"))
+    except InputError:
+        return None
 
 
 def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
     """The config.json of a Hugging Face folder, as transformers' object.
 
     Raises:
-        InputError: there is none, or it describes a model of another kind.
+        InputError: there is none, it describes a model of another kind, or one that cannot be.
     """
     file = folder / "config.json"
     if not file.is_file():
         raise InputError(f"{folder} has no config.json: give the folder of a Hugging Face model")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: download it again") from error
+    content = _read_json(file)
     model_type = content.get("model_type")
     if model_type != kind:
         raise InputError(f"{file} describes a model of type {model_type}: give one of type {kind}")
     from transformers import CONFIG_MAPPING  # knows the values that the file leaves out
 
-    return CONFIG_MAPPING[kind].from_dict(content)
+    try:
+        return CONFIG_MAPPING[kind].from_dict(content)
+    except Exception as error:  # of its checks of types, and of what these do not foresee
+        raise InputError(
+            f"{file} does not describe a model of type {kind} (it has values of other types): "
+            "download it again"
+        ) from error
+
+
+def _read_json(file: Path) -> Tree:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not JSON: download it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file} holds a {type(content).__name__}: download it again")
+    return content
 
 
 def read_activation(folder: Path, *towers: Any) -> Activation:
     """The activation of the towers that are so configured."""
-    asked = {(tower.hidden_act, tower.layer_norm_eps) for tower in towers}
+    asked = {(str(tower.hidden_act), tower.layer_norm_eps) for tower in towers}
     activations: dict[str, Activation] = {"quick_gelu": "quickgelu", "gelu": "gelu"}
     if asked not in [{(name, 1e-5)} for name in activations]:
         raise InputError(
@@ -163,15 +196,16 @@ def read_shards(folder: Path) -> State:
         name: tensor
         for shard in _weight_files(folder)
         for name, tensor in _load(shard).items()
-        if not name.endswith(".position_ids")  # a buffer that older versions saved
+        if isinstance(name, str)
+        and isinstance(tensor, Tensor)
+        and not name.endswith(".position_ids")  # a buffer that older versions saved
     }
 
 
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        files = [folder / shard for shard in sorted(set(shards))]
+        files = [folder / name for name in _shard_names(index)]
     else:
         whole = [folder / name for name in ("model.safetensors", "pytorch_model.bin")]
         files = [file for file in whole if file.is_file()][:1]
@@ -180,6 +214,20 @@ def _weight_files(folder: Path) -> list[Path]:
         lacks = shorten(absent) or "model.safetensors or pytorch_model.bin"
         raise InputError(f"{folder} has no {lacks}: download the whole model")
     return files
+
+
+def _shard_names(index: Path) -> list[str]:
+    """The files that an index lists; they lie beside it."""
+    shards = _read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        raise InputError(f"{index} has no weight_map from tensors to files: download it again")
+    for name in shards.values():
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise InputError(
+                f"{index} names {name!r}, which is no safetensors file beside it: download the "
+                "model from a source that you trust"
+            )
+    return sorted(set(shards.values()))
 
 
 def _read_open_clip(name: str) -> Weights:
@@ -197,14 +245,21 @@ def _read_open_clip(name: str) -> Weights:
     text = open_clip.CLIPTextCfg(**config["text_cfg"])
     if (vision.pool_type, text.pool_type, text.no_causal_mask) != ("tok", "argmax", False):
         raise InputError(f"open_clip's {arch} pools unlike CLIP: give one that does not")
-    try:
-        state = open_clip.create_model(arch, pretrained=tag).state_dict()
-    except (RuntimeError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise InputError(f"open_clip cannot give {arch} with {tag}: {reason}") from error
+    state = _read_file(Path(tag)).state if os.path.isfile(tag) else _fetch_open_clip(arch, tag)
     # Where the two differ, the tag knows how its weights were trained.
     quickgelu = (open_clip.get_pretrained_cfg(arch, tag) or config).get("quick_gelu", False)
     # A ResNet's `layers` are four numbers, and its heads divide layer4's channels.
     channels = vision.width if isinstance(vision.layers, int) else 32 * vision.width
     heads = (channels // vision.head_width, text.heads)
     return Weights(state, "openai", "quickgelu" if quickgelu else "gelu", heads)
+
+
+def _fetch_open_clip(arch: str, tag: str) -> State:
+    """The weights that open_clip's list has under a tag, read as it reads them."""
+    import open_clip
+
+    try:
+        return open_clip.create_model(arch, pretrained=tag, weights_only=True).state_dict()
+    except Exception as error:  # of the network, of the cache, of its readers
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"open_clip cannot give {arch} with {tag}: {reason}") from error

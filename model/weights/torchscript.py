@@ -7,6 +7,7 @@ a bare `_Node`, and of all other names a pickle may ask for, only those of tenso
 
 import io
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -65,7 +66,11 @@ class _Unpickler(pickle.Unpickler):
     """
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str) -> None:
-        super().__init__(io.BytesIO(_stored(archive, f"{prefix}data.pkl")))
+        content = _stored(archive, f"{prefix}data.pkl")
+        for opcode, number, _ in pickletools.genops(content):
+            if "PUT" in opcode.name and int(number or 0) > len(content):
+                raise pickle.UnpicklingError("a memo of such a size would fill the memory")
+        super().__init__(io.BytesIO(content))
         self.archive, self.prefix = archive, prefix
         self.storages: dict[str, Tensor] = {}
 

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,36 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
         write(file, "half", error)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_content_and_names_reach_the_disk_in_this_order(tmp_path, monkeypatch):
+    steps = []
+
+    def sync(descriptor: int) -> None:
+        steps.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    def rename(old: Path, new: Path) -> None:
+        steps.append("rename")
+        replace(old, new)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", rename)
+    write(tmp_path / "file.txt", "new")
+    assert steps == [str(tmp_path / "file.txt.partial"), "rename", str(tmp_path)]
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_a_disk_that_fails_at_the_end_leaves_the_old_file(tmp_path, monkeypatch, name):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(tmp_path / "file.txt", "old")
+    monkeypatch.setattr(os, name, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "file.txt", "new")
+    assert (tmp_path / "file.txt").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file.txt"]
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):

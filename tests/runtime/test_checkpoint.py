@@ -1,6 +1,8 @@
+import errno
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -51,7 +53,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 def content() -> dict:
     """A checkpoint as a file holds it."""
     return {
-        "model": nn.Linear(2, 3).state_dict(),
+        "model": {**nn.Linear(2, 3).state_dict(), "towers": torch.zeros(20_000)},
         "architecture": PLAIN.to_tree(),
         "config": {"misc": {"seed": 1}},
         "recipe": "demo",
@@ -70,6 +72,8 @@ def test_round_trip(tmp_path, content):
     save_checkpoint(content, tmp_path / LAST)
     read = open_checkpoint(tmp_path / LAST)
     assert read.to_tree().keys() == content.keys()
+    saved = torch.load(tmp_path / LAST, weights_only=True)
+    assert saved.keys() == content.keys() | {"format", "checksum"}
     assert torch.equal(read.state["weight"], content["model"]["weight"])
     assert (read.architecture, read.epoch, read.recipe) == (PLAIN, 2, "demo")
     assert (read.config, read.frozen_hash, read.training) == (content["config"], None, None)
@@ -81,31 +85,166 @@ def test_round_trip(tmp_path, content):
 @pytest.mark.parametrize("training", [None, TrainingState(Position(1, 9, 12.5, 1), {"a": 1}, {})])
 def test_what_a_run_writes_is_what_is_opened(tmp_path, architecture, training):
     identity = RunIdentity({"misc": {"seed": 1}}, "demo", architecture, "hash")
-    state = {"weight": torch.arange(3.0)}
+    state = {"weight": torch.arange(3.0), "towers": torch.zeros(70_000)}
     written = identity.checkpoint(tmp_path / LAST, state, 2, training)
     save_checkpoint(written.to_tree(), tmp_path / LAST)
     assert_same(open_checkpoint(tmp_path, BEST, LAST), written)
 
 
 def test_the_files_of_older_versions_are_opened(tmp_path, content):
-    """Before there was a choice of backbones, none was named."""
+    """Before there was a choice of backbones, none was named, nor was there a checksum."""
     del content["architecture"]["backbone"]
-    save_checkpoint(content, tmp_path / LAST)
+    torch.save(content, tmp_path / LAST)
     assert open_checkpoint(tmp_path / LAST).architecture == PLAIN
+
+
+def test_a_later_version_is_refused(tmp_path, content):
+    save_checkpoint(content | {"format": 1}, tmp_path / LAST)
+    saved = torch.load(tmp_path / LAST, weights_only=True)
+    torch.save(saved | {"format": 2}, tmp_path / LAST)
+    with pytest.raises(InputError, match=r"written by a later version of this project: update"):
+        open_checkpoint(tmp_path / LAST)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda saved: saved["model"]["weight"][0].add_(1),
+        lambda saved: saved["model"]["bias"].view(torch.uint8)[-1].add_(1),
+        lambda saved: saved["optimizer"]["state"][0]["step"].sub_(1),
+        lambda saved: saved.update(epoch=3),
+        lambda saved: saved["config"]["misc"].update(seed=True),
+        lambda saved: saved.update(scaler=[]),
+        lambda saved: saved.pop("checksum"),
+        lambda saved: saved.pop("format"),
+        lambda saved: saved["model"].update(weight=saved["model"]["weight"].view(2, 3)),
+        lambda saved: saved["model"].update(weight=saved["model"]["weight"].view(torch.int32)),
+    ],
+)
+def test_what_differs_from_its_checksum_is_refused(tmp_path, content, change):
+    """Weights, states of the optimizer, plain values and types alike."""
+    optimizer = {"state": {0: {"step": torch.tensor(3.0)}}}
+    position = asdict(Position(1, 9, 12.5, 1))
+    save_checkpoint(
+        content | {"optimizer": optimizer, "scaler": {}, "position": position}, tmp_path / LAST
+    )
+    open_checkpoint(tmp_path / LAST)
+    saved = torch.load(tmp_path / LAST, weights_only=True)
+    change(saved)
+    torch.save(saved, tmp_path / LAST)
+    with pytest.raises(InputError, match=r"is damaged, its content differs from its checksum"):
+        open_checkpoint(tmp_path / LAST)
+
+
+NESTED: list[object] = []
+for _ in range(100):
+    NESTED = [NESTED, NESTED]  # 2 ** 100 parts in a short file
+ODD_PARTS: dict[str, dict[str, object]] = {
+    "epoch": {"epoch": "2"},
+    "truth": {"epoch": True},
+    "negative": {"epoch": -1},
+    "config": {"config": [1]},
+    "recipe": {"recipe": 3},
+    "frozen": {"frozen": 3},
+    "weights": {"model": [torch.zeros(2)]},
+    "number among the weights": {"model": {"weight": 1.0}},
+    "names": {"model": {3: torch.zeros(90_000)}},
+    "nested": {"config": {"misc": NESTED}},
+    "no architecture": {"architecture": None},
+    "position": {"position": {"epoch": "1"}, "optimizer": {}, "scaler": {}},
+    "optimizer": {"position": {}, "optimizer": 3, "scaler": {}},
+    "no optimizer": {"position": {}},
+}
+
+
+@pytest.mark.parametrize("parts", ODD_PARTS.values(), ids=ODD_PARTS)
+def test_parts_of_odd_types_are_refused(tmp_path, content, parts):
+    torch.save(content | parts, tmp_path / LAST)
+    with pytest.raises(InputError, match=r"checkpoint_last\.pt cannot be read") as caught:
+        open_checkpoint(tmp_path / LAST)
+    assert "\n" not in str(caught.value)
+
+
+ODD_SHAPES: dict[str, dict[str, object]] = {
+    "text for a number": {"vision": VIT.__dict__ | {"width": "32"}},
+    "no stride": {"vision": VIT.__dict__ | {"stride": 0}},
+    "list": {"vision": [1, 2]},
+    "heads": {"vision": VIT.__dict__ | {"heads": 5}},
+    "no heads": {"text": TEXT.__dict__ | {"heads": 0}},
+    "broad": {"text": TEXT.__dict__ | {"width": 2**20}},
+    "many layers": {"vision": VIT.__dict__ | {"layers": 10**9}},
+    "large image": {"vision": VIT.__dict__ | {"image_size": (10**6, 10**6)}},
+    "words": {"text": TEXT.__dict__ | {"vocab_size": 10**9}},
+    "unknown field": {"text": TEXT.__dict__ | {"depth": 1}},
+    "activation": {"activation": "relu"},
+    "backbone": {"backbone": ["clip"]},
+    "another backbone": {"backbone": "dino"},
+    "tuning": {"tuning": {"lora": {"rank": "8"}}},
+    "targets": {"tuning": {"lora": {"targets": ["all"]}}},
+    "identities": {"identities": 1.5},
+    "embedding": {"embed_dim": 10**6},
+}
+
+
+@pytest.mark.parametrize("fields", ODD_SHAPES.values(), ids=ODD_SHAPES)
+def test_architectures_that_cannot_be_are_refused(tmp_path, content, fields):
+    architecture = content["architecture"] | fields
+    torch.save(content | {"architecture": architecture}, tmp_path / LAST)
+    with pytest.raises(InputError, match=r"checkpoint_last\.pt") as caught:
+        open_checkpoint(tmp_path / LAST)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float8_e5m2])
+def test_weights_that_are_not_finite_are_refused(tmp_path, content, value, dtype):
+    content["model"]["bias"] = torch.tensor([0, value, 0]).to(dtype)
+    save_checkpoint(content, tmp_path / LAST)
+    with pytest.raises(InputError, match=r"holds values that are not finite, in bias: its train"):
+        open_checkpoint(tmp_path / LAST)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(10**6, 10**6),
+        torch.zeros(3).to_sparse(),
+        torch.zeros(3, device="meta"),
+    ],
+    ids=["expanded", "sparse", "meta"],
+)
+def test_tensors_without_their_values_are_refused(tmp_path, content, tensor):
+    torch.save(content | {"model": {"weight": tensor}}, tmp_path / LAST)
+    with pytest.raises(InputError, match=r"its tensors claim|sparse, quantized or without values"):
+        open_checkpoint(tmp_path / LAST)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, content, monkeypatch):
     save_checkpoint(content, tmp_path / LAST)
     before = (tmp_path / LAST).read_bytes()
 
-    def fail(_: object, file: Path) -> None:
-        file.write_bytes(b"half")
-        raise OSError("disk full")
+    def fail(_: object, stream: BinaryIO) -> None:
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    sentence = r"checkpoint_last\.pt cannot be written \(No space left .*\): make room"
+    with pytest.raises(InputError, match=sentence) as caught:
+        save_checkpoint(content, tmp_path / LAST)
+    assert caught.value.in_one_process
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+@pytest.mark.parametrize("size", [1, 10**6])
+def test_a_full_disk_leaves_the_old_file(tmp_path, content, size):
+    save_checkpoint(content, tmp_path / LAST)
+    before = (tmp_path / LAST).read_bytes()
+    (tmp_path / f"{LAST}.partial").symlink_to("/dev/full")
+    content["model"]["more"] = torch.zeros(size)
+    with pytest.raises(InputError, match=r"\(No space left on device\): make room"):
         save_checkpoint(content, tmp_path / LAST)
     assert (tmp_path / LAST).read_bytes() == before
+    assert list(tmp_path.iterdir()) == [tmp_path / LAST]
 
 
 class Bomb:

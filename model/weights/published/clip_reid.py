@@ -32,6 +32,7 @@ from model.weights.published.format import (
 from model.weights.shapes import (
     LANDMARKS,
     RESNET_LANDMARKS,
+    check_sizes,
     position_names,
     read_text_shape,
     read_vision_shape,
@@ -94,6 +95,8 @@ def _read(file: Path, state: State, geometry: Geometry) -> PublishedWeights:
         num_identities=len(ours[CLASSIFIER]),
         num_cameras=len(ours[SIDE_INFORMATION]) if SIDE_INFORMATION in ours else 0,
     )
+    towers = architecture.vision, architecture.text, architecture.embed_dim
+    check_sizes(file, *towers, num_values=sum(map(Tensor.numel, ours.values())))
     with torch.device("meta"):  # shapes alone
         expected = from_architecture(architecture).state_dict()
     check_fit(file, to_clip_reid(ours), to_clip_reid(expected), MODEL)
@@ -144,7 +147,7 @@ def _check_landmarks(file: Path, state: State) -> None:
     wrong = [
         f"{name} {tuple(state[name].shape)} instead of {dims} dimensions"
         for name, dims in {**landmarks, "cv_embed": 2}.items()
-        if name in state and state[name].ndim != dims
+        if name in state and not (state[name].ndim == dims and state[name].numel())
     ]
     refuse_misfits(file, landmarks.keys() - state.keys(), (), wrong, MODEL)
 

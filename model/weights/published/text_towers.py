@@ -16,7 +16,7 @@ from model.vit import VisionShape
 from model.weights.key_maps import Names
 from model.weights.misfits import check_fit, refuse_misfits
 from model.weights.published.format import Geometry, PublishedWeights, fit_image_size
-from model.weights.shapes import LANDMARKS, read_shapes
+from model.weights.shapes import LANDMARKS, check_sizes, read_shapes
 from model.weights.sources import State
 
 # The projects have the decoder's parts at the top level; `simclr_mlp` and `classifier` keep their
@@ -88,13 +88,15 @@ def _check_landmarks(file: Path, ours: State, landmarks: Mapping[str, int]) -> N
     wrong = [
         f"{name} {tuple(ours[name].shape)} instead of {dimensions} dimensions"
         for name, dimensions in {**needed, CLASSIFIER: 2}.items()
-        if name in ours and ours[name].ndim != dimensions
+        if name in ours and not (ours[name].ndim == dimensions and ours[name].numel())
     ]
     unexpected = [name for name in ours if not name.startswith(("clip.", *HEADS))]
     refuse_misfits(file, needed.keys() - ours.keys(), unexpected, wrong)
 
 
 def _check_towers(file: Path, ours: State, architecture: TextArchitecture) -> None:
+    towers = architecture.vision, architecture.text, architecture.embed_dim
+    check_sizes(file, *towers, num_values=sum(map(Tensor.numel, ours.values())))
     with torch.device("meta"):  # shapes alone
         clip = CLIP(architecture.vision, architecture.text, architecture.embed_dim)
         tune(clip, architecture.tuning)
