@@ -5,6 +5,8 @@ import re
 
 from text_utils.scripts import UNSPACED, main_script
 
+MOST_CHARACTERS = 10_000  # of a caption; a model reads some 77 words
+
 _PUNCTUATION = re.compile(r"[.!\"()*#:;~]")
 _WIDE = re.compile(r"[。．｡！…：；“”＂「」『』（）＊＃～〜\u3000]")
 _SPACES = re.compile(r"\s{2,}")
@@ -12,13 +14,13 @@ _SPACES = re.compile(r"\s{2,}")
 
 def clean_caption(text: str, max_words: int = 77) -> str:
     """Lower-case a caption, remove . ! " ( ) * # : ; ~ and repeated white space, and keep the first
-    `max_words` words.
+    `max_words` words, of at most `MOST_CHARACTERS` characters.
 
     As in TBPS-CLIP (`pre_caption` of BLIP, Li et al., 2022): words are separated by spaces only,
     and single tabs and newlines are kept. In scripts without spaces between words, full-width
     punctuation is removed, too, which TBPS-CLIP does not do.
     """
-    text = text.lower()
+    text = text[:MOST_CHARACTERS].lower()
     if main_script(text) in (None, *UNSPACED):
         text = _WIDE.sub(" ", text)
     text = _PUNCTUATION.sub(" ", text)

@@ -11,6 +11,7 @@ import regex
 from torch import Tensor
 
 from errors import InputError
+from text_utils.captions import MOST_CHARACTERS
 from text_utils.hub import find_model
 
 # OpenAI's pattern without special tokens: in a caption these are plain text.
@@ -78,7 +79,8 @@ class ClipTokenizer(Tokenizer):
 
     def __call__(self, texts: str | list[str], context_length: int = 77) -> Tensor:
         """Ids, int64 (N, context_length); long captions are truncated but keep the end token."""
-        return self.bpe(texts, context_length=context_length)
+        captions = [texts] if isinstance(texts, str) else texts
+        return self.bpe([_cut(caption) for caption in captions], context_length=context_length)
 
     def lengths(self, tokens: Tensor) -> Tensor:
         """Number of tokens of each caption, start and end included: (N, L) -> int64 (N,).
@@ -126,7 +128,7 @@ class AltCLIPTokenizer(Tokenizer):
         """Ids, int64 (N, context_length); long captions are truncated but keep the end token."""
         captions = [texts] if isinstance(texts, str) else texts
         # Lone surrogates, which UTF-8 cannot encode, become question marks.
-        captions = [caption.encode(errors="replace").decode() for caption in captions]
+        captions = [_cut(caption).encode(errors="replace").decode() for caption in captions]
         rows = self.pieces(
             captions,
             padding="max_length",
@@ -139,6 +141,11 @@ class AltCLIPTokenizer(Tokenizer):
     def lengths(self, tokens: Tensor) -> Tensor:
         """Number of tokens of each caption, start and end included: (N, L) -> int64 (N,)."""
         return (tokens != self.pad_id).sum(dim=1)
+
+
+def _cut(caption: str) -> str:
+    """The part of a caption that matters; the time to normalise one grows with its square."""
+    return caption[:MOST_CHARACTERS]
 
 
 def _part_special_tokens(backend: Any, special: Sequence[str]) -> None:

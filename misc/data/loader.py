@@ -1,14 +1,23 @@
 """Loaders: batches for training, items for evaluation."""
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from errors import InputError
-from misc.data.samplers import EpochSampler
+from misc.data.samplers import EpochSampler, SampleKey
+from misc.datasets.pictures import BadPicture
+
+log = logging.getLogger(__name__)
+
+MOST_SUBSTITUTES = 1000  # that are tried for a sample
+Substitutes = Callable[[int], Iterable[int]]
 
 
 class Movable(Protocol):
@@ -101,8 +110,46 @@ class Loader(Generic[Loaded]):
             raise InputError(str(mistake), in_one_process=True)
 
 
-class TrainLoader(Loader[Loaded]):
-    """The batches of one epoch after another, which `start` chooses."""
+class _Substituting(Dataset[tuple[Item, list[str]]], Generic[Item]):
+    """A training set in which other samples stand for those whose pictures are bad.
+
+    An item is a sample with the faults of the pictures that were tried before. It depends on its
+    key and the files alone, so that all ranks, workers and resumed runs have the same one.
+
+    Args:
+        substitutes: None: a bad picture is an error.
+    """
+
+    def __init__(self, dataset: Dataset[Item], substitutes: Substitutes | None) -> None:
+        self.dataset, self.substitutes = dataset, substitutes
+
+    def __getitem__(self, key: SampleKey) -> tuple[Item, list[str]]:
+        if self.substitutes is None:
+            return self.dataset[key], []
+        epoch, index = key
+        faults: list[str] = []
+        for other in islice(chain((index,), self.substitutes(index)), 1 + MOST_SUBSTITUTES):
+            try:
+                return self.dataset[epoch, other], faults
+            except BadPicture as fault:
+                faults.append(str(fault))
+        raise InputError(f"data.on_bad_image: {len(faults)} bad images in a row: {faults[0]}")
+
+
+def _collate(
+    collate: Callable[[Sequence[Item]], Loaded], items: Sequence[tuple[Item, list[str]]]
+) -> tuple[Loaded, list[str]]:
+    """A batch with the faults of all its items."""
+    return collate([item for item, _ in items]), [fault for _, faults in items for fault in faults]
+
+
+class TrainLoader(Generic[Loaded]):
+    """The batches of one epoch after another, which `start` chooses.
+
+    Args:
+        substitutes: the samples that may stand for one whose picture is bad, nearest first; None: a
+            bad picture is an error.
+    """
 
     def __init__(
         self,
@@ -112,9 +159,34 @@ class TrainLoader(Loader[Loaded]):
         *,
         num_workers: int,
         pin_memory: bool,
+        substitutes: Substitutes | None = None,
     ) -> None:
-        super().__init__(dataset, collate, sampler, num_workers=num_workers, pin_memory=pin_memory)
+        self.loader = Loader(
+            _Substituting(dataset, substitutes),
+            partial(_collate, collate),
+            sampler,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+        )
         self.sampler = sampler
+        self.faults: set[str] = set()  # of the bad pictures so far
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Loaded]:
+        """The batches; the fault of a bad picture is logged once.
+
+        Raises:
+            InputError: as in `Loader`.
+        """
+        for batch, faults in self.loader:
+            for fault in dict.fromkeys(faults):
+                if fault not in self.faults:
+                    self.faults.add(fault)
+                    log.error("skipped, bad image %d: %s", len(self.faults), fault)
+            yield batch
 
     def start(self, epoch: int, first_step: int = 0) -> None:
         """Let the next iteration be over `epoch`, from `first_step` on."""

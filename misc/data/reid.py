@@ -1,6 +1,6 @@
 """Datasets of re-identification: pictures for training and evaluation, features for prompts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -39,6 +39,12 @@ class ReIDTrainSet(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def substitutes(self, index: int) -> Iterator[int]:
+        """The pictures that may stand for a bad one: the next ones of its identity, then others."""
+        following = [*range(index + 1, len(self)), *range(index)]
+        identity = self.pictures[index].identity
+        yield from sorted(following, key=lambda other: self.pictures[other].identity != identity)
 
     def __getitem__(self, key: SampleKey) -> Sample:
         _, index = key

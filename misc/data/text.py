@@ -1,8 +1,8 @@
 """Datasets of captions and pictures: for training, and the gallery and queries of evaluation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 
 import torch
@@ -90,6 +90,10 @@ class CaptionDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.captions)
+
+    def substitutes(self, index: int) -> Iterator[int]:
+        """The captions that may stand for one whose picture is bad: the next ones."""
+        return chain(range(index + 1, len(self)), range(index))
 
     def __getitem__(self, key: SampleKey) -> Sample:
         _, index = key

@@ -8,10 +8,12 @@ import csv
 import hashlib
 import io
 import logging
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from errors import InputError
+from misc.datasets.annotation_file import read_annotation_file
 from misc.datasets.counts import counted
 
 log = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ SUFFIXES = (".csv", ".tsv")
 NEEDED = ("path", "caption")
 OPTIONAL = ("id", "split")
 FEWEST = 3  # people that can be divided into train, val and test
+SHOWN = 200  # characters of a cell or the header in a message
 MOST_DIGITS = 18  # of a number of 64 bits
 
 Row = Mapping[str, str]  # the cells by column
@@ -43,8 +46,9 @@ def read_caption_table(file: Path) -> list[tuple[str, Mapping[str, object]]]:
         for column in OPTIONAL:
             if row.get(column) != known.get(column):
                 raise InputError(
-                    f"{file}, line {line}: {column} of {path} is {row[column]!r}, but "
-                    f"{known[column]!r} in line {first}; an image has one {column}"
+                    f"{file}, line {line}: {column} of {path[:SHOWN]} is "
+                    f"{reprlib.repr(row[column])}, but {reprlib.repr(known[column])} in line "
+                    f"{first}; an image has one {column}"
                 )
         captions.append(row["caption"])
     if not images:
@@ -91,19 +95,15 @@ def _read_rows(file: Path) -> tuple[list[str], list[tuple[int, Row]]]:
             elif any(cells):
                 rows.append((first, _row(cells, columns, f"{file}, line {first}")))
     except csv.Error as error:
-        raise InputError(
-            f"{file}, line {line + 1}: {error}; put a quotation mark inside quotes twice"
-        ) from None
+        is_long = "larger than" in str(error)
+        remedy = "shorten it" if is_long else "put a quotation mark inside quotes twice"
+        raise InputError(f"{file}, line {line + 1}: {error}; {remedy}") from None
     return columns, rows
 
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_bytes().decode("utf-8-sig")  # Excel writes a byte order mark
-    except FileNotFoundError:
-        raise InputError(f"data.annotation_file: {file} does not exist") from None
-    except OSError as error:
-        raise InputError(f"data.annotation_file: {file} cannot be read: {error.strerror}") from None
+        return read_annotation_file(file).decode("utf-8-sig")  # Excel writes a byte order mark
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{file}, line {line}: not UTF-8; save the table as `CSV UTF-8`") from None
@@ -115,7 +115,7 @@ def _read_header(columns: list[str], file: Path) -> list[str]:
     if missing or twice:
         fault = f"no column {missing[0]!r}" if missing else f"two columns {twice[0]!r}"
         raise InputError(
-            f"{file}, line 1: {fault} in the header ({', '.join(columns)}); needed: "
+            f"{file}, line 1: {fault} in the header ({', '.join(columns)[:SHOWN]}); needed: "
             f"{', '.join(NEEDED)}; optional: {', '.join(OPTIONAL)}"
         )
     return columns

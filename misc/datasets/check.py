@@ -80,10 +80,11 @@ def _text_checks(data: DataSettings) -> dict[str, Check]:
     sources = [(data.annotation_file, data.image_root)]
     sources += [(s.annotation_file, s.image_root) for s in (*data.train_sets, *data.test_sets)]
     for source in sources if len(data.languages) > 1 else []:
-        read_text_person(*source, data.languages)  # raises if the languages disagree
+        # Raises if the languages disagree.
+        read_text_person(*source, data.languages, allow_outside=True)
     return {
         f"{file}, {root}" + (f", {language}" if language else ""): partial(
-            check_text, file, root, language
+            check_text, file, root, language, allow_outside=data.allow_outside
         )
         for (file, root), language in product(sources, data.languages or [None])
     }

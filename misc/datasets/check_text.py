@@ -3,10 +3,11 @@
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
+from misc.datasets.containment import outside
 from misc.datasets.finding import Finding, Report, summarize
 from misc.datasets.picture_reading import read_pictures
 from misc.datasets.text_annotations import SPLITS, Record, read_records
@@ -21,7 +22,7 @@ CODE = re.compile(
     r"|https?://|www\."
     r"|\\[nrtux]|[{}]"
     r"|==|!=|=>|&&|\|\||=\s*[\"'\[]"
-    r"|\w\(\)|\);|\w+\.\w+\("  # calls
+    r"|\w\(\)|\);|\w\.\w+\("  # calls; `\w+` at the start would take quadratic time
     r"|\b[a-z]+_[a-z_]+\b",
     re.IGNORECASE,
 )
@@ -32,6 +33,7 @@ def check_text(
     image_root: str | Path,
     language: str | None = None,
     *,
+    allow_outside: bool = False,
     workers: int = 1,
     progress: bool = False,
 ) -> Report:
@@ -41,6 +43,7 @@ def check_text(
         annotation_file: as for `read_annotations`.
         image_root: the folder to which image paths are relative, or the parent of `imgs`.
         language: of the captions, in a folder of `{split}_reid_{lang}.json`.
+        allow_outside: whether images may lie outside `image_root`; else they are not read.
         workers: processes that read images; the report does not depend on it.
         progress: show a progress bar, on a terminal only.
 
@@ -55,10 +58,14 @@ def check_text(
     }
     differences = dataset.compare_counts(splits) if dataset else ""
     apart = _splits_numbered_apart(records)
+    paths = [record.picture.path for record in records]
+    strays = {} if allow_outside else outside(paths, root)
     locations: dict[str, str] = {}
     for record in records:
-        locations.setdefault(_normal(record), record.location)
+        if record.picture.path not in strays:
+            locations.setdefault(_normal(record), record.location)
     findings, _ = read_pictures(locations, root, workers=workers, progress=progress)
+    findings.append(_outside(records, strays))
     findings += _check_records(records, apart)
     return Report(
         dataset.name if dataset else None,
@@ -72,6 +79,17 @@ def check_text(
             ),
         ),
         tuple(finding for finding in findings if finding.number),
+    )
+
+
+def _outside(records: Sequence[Record], strays: Mapping[str, Path]) -> Finding:
+    return summarize(
+        "outside_picture",
+        [
+            f"{record.location}: {record.picture.path} ({strays[record.picture.path]})"
+            for record in records
+            if record.picture.path in strays
+        ],
     )
 
 

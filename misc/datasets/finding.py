@@ -10,6 +10,7 @@ TITLES = {
     "missing_folder": "Missing images whose folder is missing",
     "missing_picture": "Missing images in existing folders",
     "unreadable_picture": "Unreadable images",
+    "outside_picture": "Images outside data.image_root",
     "repeated_picture": "Images listed more than once",
     "identity_in_two_splits": "Identities in two splits",
     "empty_caption": "Empty captions",

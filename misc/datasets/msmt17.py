@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from errors import InputError
 from misc.datasets.counts import Count
@@ -60,13 +60,17 @@ def read_lists(files: tuple[Path, ...], locate: Callable[[str], Path]) -> Listed
         locate: the path of the image with a name.
 
     Raises:
-        InputError: a list cannot be read, gives an image two identities, or none of the images
-            exists.
+        InputError: a list cannot be read, gives an image two identities or leads out of the
+            dataset's folder, or none of the images exists.
     """
     identities: dict[Path, int] = {}
     left_out = []
     for file in files:
         for location, name, identity in read_labels(file):
+            if name.startswith("/") or ".." in PurePosixPath(name).parts:
+                raise InputError(
+                    f"{location}: {name} leads out of the dataset's folder; remove the line"
+                )
             path = locate(name)
             if path in identities:
                 if identities[path] != identity:

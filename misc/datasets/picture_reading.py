@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.datasets.finding import Finding, summarize
-from misc.datasets.pictures import read_picture
+from misc.datasets.pictures import BadPicture, decode_picture, read_content
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def _map(files: list[Path], workers: int) -> Iterator[Reading]:
 
 
 def _read(file: Path) -> Reading:
-    if not file.is_file():
+    if not file.exists():
         return Reading(fault="missing_picture")
     try:
-        read_picture(file)
-    except InputError as error:
+        content = read_content(file)
+        decode_picture(content, file)
+    except BadPicture as error:
         return Reading(fault="unreadable_picture", reason=str(error))
-    return Reading(hashlib.blake2b(file.read_bytes(), digest_size=16).digest())
+    return Reading(hashlib.blake2b(content, digest_size=16).digest())

@@ -1,15 +1,20 @@
 """Image files."""
 
+import io
+import stat
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from errors import InputError
+from misc.datasets.jpeg import START, without_end
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# Pillow's names; others are left out because it would start a program for some, such as EPS.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+MOST_BYTES = 2**30
 WHITE = 2**16 - 1  # of 16 bits
 TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,35 +27,66 @@ TURNS = {  # by EXIF orientation
 }
 
 
+class BadPicture(InputError):
+    """An image file that is missing or cannot be decoded."""
+
+
 def read_picture(file: Path) -> Image.Image:
     """Read an image as RGB, upright.
 
     Raises:
-        InputError: the file is missing or cannot be decoded.
+        BadPicture: the file is missing, is no ordinary file, or cannot be decoded.
     """
-    return decode_picture(file, file)
+    return decode_picture(read_content(file), file)
 
 
-def decode_picture(source: Path | BinaryIO, file: Path) -> Image.Image:
-    """An image as RGB, upright, from a file or its content.
+def read_content(file: Path) -> bytes:
+    """The content of an image file.
+
+    Raises:
+        BadPicture: the file is missing or cannot be read, or is no ordinary file.
+    """
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device may be endless
+            raise BadPicture(f"image {file} is a folder, pipe or device; replace it by a file")
+        if status.st_size > MOST_BYTES:
+            raise BadPicture(f"image {file} has more than {MOST_BYTES:,} bytes; make it smaller")
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise BadPicture(
+            f"image {file} does not exist; check data.image_root or reid.root"
+        ) from None
+    except OSError as error:
+        raise BadPicture(f"image {file} cannot be read ({error.strerror}); replace it") from None
+
+
+def decode_picture(content: bytes, file: Path) -> Image.Image:
+    """An image as RGB, upright, from the content of its file.
 
     Args:
         file: its name, for messages.
 
     Raises:
-        InputError: the file is missing or cannot be decoded.
+        BadPicture: the content cannot be decoded.
     """
+    if not content:
+        raise BadPicture(f"image {file} is empty; replace it")
+    whole = without_end(content) if content.startswith(START) else content
     try:
-        with Image.open(source) as picture:
+        with Image.open(io.BytesIO(whole), formats=FORMATS) as picture:
             return to_rgb(picture)
-    except FileNotFoundError:
-        raise InputError(
-            f"image {file} does not exist; check data.image_root or reid.root"
-        ) from None
     except InputError as error:
-        raise InputError(f"image {file}: {error}") from None
+        raise BadPicture(f"image {file}: {error}") from None
+    except UnidentifiedImageError:
+        formats = f"{', '.join(FORMATS[:-1])} nor {FORMATS[-1]}"
+        raise BadPicture(f"image {file} cannot be read (neither {formats}); replace it") from None
+    except Image.DecompressionBombError:
+        raise BadPicture(
+            f"image {file} has too many pixels to be a photo; make it smaller"
+        ) from None
     except Exception as error:  # Pillow raises nearly any type on a damaged file
-        raise InputError(f"image {file} cannot be read ({error}); replace it") from None
+        raise BadPicture(f"image {file} cannot be read ({error}); replace it") from None
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -6,6 +6,7 @@ images of one's own from these formats, or from a table (`captions.csv`). The fo
 """
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,12 @@ from typing import Any
 
 from errors import InputError
 from misc.datasets import caption_table
+from misc.datasets.annotation_file import read_annotation_file
+from text_utils.captions import MOST_CHARACTERS
 
 SPLITS = ("train", "val", "test")
+LONGEST_NAME = 255  # bytes
+LONGEST_PATH = 2000
 # Other datasets' names of the fields of a record, and CUHK-PEDES's for the same.
 FIELD_NAMES = {
     "img_path": "file_path",  # RSTPReid
@@ -94,7 +99,7 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
         ending = f"_{language}" if language else ""
         files = {split: source / f"{split}_reid{ending}.json" for split in SPLITS}
         written: Sequence[tuple[str, Mapping[str, Any]]] = [
-            (location, {"split": split, **fields})
+            (location, _with_split(fields, split, location))
             for split, file in files.items()
             if file.exists()
             for location, fields in _read_list(file)
@@ -115,6 +120,17 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
         _record(location, fields, person, numbers[person])
         for (location, fields), person in zip(written, people, strict=True)
     ]
+
+
+def _with_split(fields: Mapping[str, Any], split: str, location: str) -> Mapping[str, Any]:
+    """The fields with the split that the file's name says."""
+    written = fields.get("split", split)
+    if written != split:
+        raise InputError(
+            f"{location}: split is {reprlib.repr(written)} in a file of the {split} split; move "
+            "the record or correct its split"
+        )
+    return {**fields, "split": split}
 
 
 def _nothing_in(folder: Path, language: str | None) -> str:
@@ -139,21 +155,7 @@ def _nothing_in(folder: Path, language: str | None) -> str:
 
 def _read_list(file: Path) -> list[tuple[str, Mapping[str, Any]]]:
     """The location and the fields of each record."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"data.annotation_file: {file} does not exist; request it from the dataset's authors, "
-            "or draw synthetic pedestrians in the same layout with `python -m misc.synthetic` "
-            "(`make demo` draws its own)"
-        ) from None
-    except OSError as error:
-        raise InputError(f"data.annotation_file: {file} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"data.annotation_file: {file} is not valid JSON ({error}); give the "
-            "dataset's annotation file"
-        ) from None
+    content = _parse(file)
     if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
         raise InputError(
             f"data.annotation_file: {file} is not a list of records; give the dataset's annotation "
@@ -164,14 +166,40 @@ def _read_list(file: Path) -> list[tuple[str, Mapping[str, Any]]]:
     return [(f"{file}, record {number}", record) for number, record in enumerate(content)]
 
 
+def _parse(file: Path) -> object:
+    """The content of a JSON file."""
+    try:
+        text = read_annotation_file(file).decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_without_repetition)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits is a ValueError
+        reason = str(error).partition(";")[0]
+        raise InputError(
+            f"data.annotation_file: {file} is not valid JSON ({reason}); give the dataset's "
+            "annotation file"
+        ) from None
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"a record has {reprlib.repr(twice)} twice")
+    return fields
+
+
 def _person(fields: Mapping[str, Any], location: str) -> int | str:
     """The identity as annotated."""
     person = _renamed(fields).get("id")
     if isinstance(person, float) and person.is_integer():
         person = int(person)
     if isinstance(person, bool) or not isinstance(person, int | str) or person == "":
-        raise InputError(f"{location}: `id` is {person!r}; give a number or a name")
+        raise InputError(f"{location}: `id` is {reprlib.repr(person)}; give a number or a name")
     if isinstance(person, str):
+        if not _is_text(person):
+            raise InputError(f"{location}: `id` is {reprlib.repr(person)}; give a valid name")
         return caption_table.number_or_name(person)
     if abs(person) >= 10**caption_table.MOST_DIGITS:
         raise InputError(
@@ -204,7 +232,9 @@ def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _split(record: Mapping[str, Any], location: str) -> str:
     split = record.get("split")
     if split not in SPLITS:
-        raise InputError(f"{location}: split is {split!r}, expected one of {', '.join(SPLITS)}")
+        raise InputError(
+            f"{location}: split is {reprlib.repr(split)}, expected one of {', '.join(SPLITS)}"
+        )
     return str(split)
 
 
@@ -212,6 +242,8 @@ def _picture(record: Mapping[str, Any], identity: int, location: str) -> TextPic
     path = record.get("file_path")
     if not isinstance(path, str) or not path:
         raise InputError(f"{location}: no `file_path` (`img_path` in RSTPReid) names the image")
+    if not _is_path(path):
+        raise InputError(f"{location}: no file can have the name {reprlib.repr(path)}; correct it")
     captions = record.get("captions")
     if isinstance(captions, str):
         captions = [captions]
@@ -220,9 +252,28 @@ def _picture(record: Mapping[str, Any], identity: int, location: str) -> TextPic
     back = record.get("captions_bt") or []
     if not isinstance(back, list):
         raise InputError(f"{location} ({path}): `captions_bt` is not a list of sentences")
+    longest = max(len(text) for text in (*captions, *back) if isinstance(text, str))
+    if longest > MOST_CHARACTERS:
+        raise InputError(
+            f"{location} ({path}): a caption has {longest:,} characters; shorten it to "
+            f"{MOST_CHARACTERS:,}"
+        )
     paired = [text if isinstance(text, str) and text.strip() else None for text in back]
     paired = paired[: len(captions)] + [None] * (len(captions) - len(paired))
     return TextPicture(path, identity, tuple(captions), tuple(paired))
+
+
+def _is_path(path: str) -> bool:
+    """Whether a file may have this path: other ones make the system's calls fail."""
+    if "\0" in path or not _is_text(path):
+        return False
+    longest = max(len(part.encode()) for part in path.split("/"))
+    return longest <= LONGEST_NAME and len(path) <= LONGEST_PATH
+
+
+def _is_text(text: str) -> bool:
+    """Whether it has no lone surrogates, which cannot be printed or written."""
+    return text.isascii() or text.encode(errors="replace").decode() == text
 
 
 def _are_sentences(items: list[Any]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from errors import InputError
+from misc.datasets.containment import refuse_outside
 from misc.datasets.counts import counted
 from misc.datasets.text_annotations import Record, Splits, TextPicture, read_records, split_records
 from misc.datasets.text_published import count_captioned
@@ -46,16 +47,21 @@ class TextPersonDataset:
 
 
 def read_text_person(
-    annotation_file: str, image_root: str, languages: Sequence[str] = ()
+    annotation_file: str,
+    image_root: str,
+    languages: Sequence[str] = (),
+    *,
+    allow_outside: bool = False,
 ) -> TextPersonDataset:
     """Read a dataset, and log its sizes and how they differ from the published ones.
 
     Args:
         languages: of the captions, if `annotation_file` is a folder of `{split}_reid_{lang}.json`.
+        allow_outside: whether images may lie outside `image_root`.
 
     Raises:
-        InputError: annotations or images are missing, a record is malformed, or the languages
-            annotate different images.
+        InputError: annotations or images are missing, a record is malformed, the languages
+            annotate different images, or images lie outside `image_root`.
     """
     readings = {language: read_records(annotation_file, language) for language in languages}
     records = readings[languages[0]] if languages else read_records(annotation_file)
@@ -66,6 +72,8 @@ def read_text_person(
         log.info(differences)
     pictures = [picture for split in splits.values() for picture in split]
     root = find_image_root(Path(image_root), pictures)
+    if not allow_outside:
+        refuse_outside((picture.path for picture in pictures), root)
     kept = drop_missing_folders(splits, root)
     translations = {
         language: _located(_align(readings, languages[0], language), kept, root)

@@ -1,7 +1,6 @@
 """Pictures to encode: files of an index, or pictures that a caller gives."""
 
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from errors import InputError
 from misc.data.loader import Items
-from misc.datasets.pictures import decode_picture, read_picture, to_rgb
+from misc.datasets.pictures import decode_picture, read_content, read_picture, to_rgb
 
 DIGEST = 16  # bytes
 Transform = Callable[[Image.Image], Tensor]
@@ -81,9 +80,9 @@ class PictureFiles(Items[File, FileBatch]):
     def __getitem__(self, index: int) -> File:
         file = self.files[index]
         try:
-            content = file.read_bytes()
-            image = self.transform(decode_picture(io.BytesIO(content), file))
-        except (OSError, InputError):
+            content = read_content(file)
+            image = self.transform(decode_picture(content, file))
+        except InputError:
             return File(self.blank, torch.zeros(DIGEST, dtype=torch.uint8), False)
         return File(image, torch.tensor(list(digest(content)), dtype=torch.uint8), True)
 

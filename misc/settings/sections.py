@@ -76,6 +76,8 @@ class DataSettings(Section):
     test_resampling: Literal["bicubic", "bilinear"]
     num_workers: Workers
     normalize: Literal["imagenet", "clip", "half"]
+    on_bad_image: Literal["error", "skip"] = "error"  # absent from older runs' config.yaml
+    allow_outside: bool = False  # likewise
 
     @field_validator("languages")
     @classmethod

@@ -66,10 +66,9 @@ def test_a_language_of_a_folder_is_checked_alone(dataset, tmp_path, capsys):
     texts = ["红色外套的男人", "白色鞋子", "黑色裤子", "a man"]
     folder = tmp_path / "captions"
     folder.mkdir()
-    dataset(records(), "captions/train_reid_en.json")
-    _, root = dataset(
-        records(*({"captions": [text]} for text in texts)), "captions/train_reid_ch.json"
-    )
+    dataset(records(*[{"split": "train"}] * 4), "captions/train_reid_en.json")
+    chinese = records(*({"split": "train", "captions": [text]} for text in texts))
+    _, root = dataset(chinese, "captions/train_reid_ch.json")
     assert check_text(folder, root, language="en").findings == ()
     (finding,) = check_text(folder, root, language="ch").findings
     assert (finding.kind, finding.number) == ("other_script", 1)

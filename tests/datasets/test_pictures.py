@@ -1,13 +1,15 @@
 """Pictures as files store them: depths, modes, and EXIF blocks, damaged ones, too."""
 
 import io
+import os
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from errors import InputError
-from misc.datasets.pictures import decode_picture, read_picture, to_rgb
+from misc.datasets.pictures import BadPicture, decode_picture, read_picture, to_rgb
 
 ORIENTATION = 0x0112
 DEEP = np.array([[0, 128, 257, 32768, 65535]])
@@ -112,17 +114,91 @@ def test_a_damaged_orientation_leaves_the_picture_as_it_is(exif):
     picture = Image.new("RGB", (3, 2), (10, 200, 90))
     content = io.BytesIO()
     picture.save(content, "PNG", exif=exif)
-    assert np.array_equal(np.asarray(decode_picture(content, "photo.png")), np.asarray(picture))
+    assert np.array_equal(
+        np.asarray(decode_picture(content.getvalue(), "photo.png")), np.asarray(picture)
+    )
 
 
 def test_damage_behind_the_orientation_does_not_keep_a_picture_lying():
     make = b"\x0f\x01\x0b\0\x01\0\0\0\0\0\x80?"  # the camera's maker, as a float
     content = io.BytesIO()
     Image.new("RGB", (3, 2)).save(content, "JPEG", exif=little(make, SIXTH))
-    assert decode_picture(content, "photo.jpg").size == (2, 3)
+    assert decode_picture(content.getvalue(), "photo.jpg").size == (2, 3)
 
 
 def test_an_old_profile_that_is_no_hexadecimal_is_no_orientation():
     picture = Image.new("RGB", (3, 2))
     picture.info["Raw profile type exif"] = "\nexif\n 4\nzz\n"
     assert to_rgb(picture).size == (3, 2)
+
+
+def jpeg(**options: object) -> bytes:
+    """A picture with some detail."""
+    noise = np.random.default_rng(0).integers(0, 256, (12, 8, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(noise).resize((96, 192)).save(content, "JPEG", **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"quality": 100, "subsampling": 0},
+        {"progressive": True},
+        {"restart_marker_blocks": 4},
+        {"comment": b"\xff\xd9" * 9},
+    ],
+)
+@pytest.mark.parametrize("trailer", [b"", b"\0" * 999, b"\xff\xd8 a thumbnail \xff\xd9"])
+def test_a_whole_jpeg_is_decoded_as_pillow_does(options, trailer):
+    content = jpeg(**options) + trailer
+    expected = np.asarray(Image.open(io.BytesIO(content)))
+    assert np.array_equal(np.asarray(decode_picture(content, "photo.jpg")), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 100, "subsampling": 0}, {"optimize": True}])
+def test_a_jpeg_that_lacks_data_before_its_end_is_refused(options):
+    content = jpeg(**options)
+    for size in range(700, len(content) - 20, 97):
+        cut = content[:size] + b"\xff\xd9"
+        assert Image.open(io.BytesIO(cut)).convert("RGB")  # Pillow makes up the rest
+        with pytest.raises(BadPicture, match=r"photo\.jpg cannot be read \(image file is trunc"):
+            decode_picture(cut, "photo.jpg")
+
+
+def test_a_jpeg_that_is_cut_in_its_header_is_refused():
+    for size in range(2, 640, 7):
+        for end in (b"", b"\xff\xd9"):
+            with pytest.raises(BadPicture, match=r"photo\.jpg cannot be read"):
+                decode_picture(jpeg()[:size] + end, "photo.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"no picture", "cannot be read (neither JPEG, PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "cannot be read (neither JPEG, PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "neither JPEG"),
+        (b"P6 20000 20000 255\n", "has too many pixels to be a photo; make it smaller"),
+    ],
+)
+def test_what_is_no_picture_is_refused(content, reason):
+    with pytest.raises(BadPicture, match=re.escape(reason)):
+        decode_picture(content, "photo.jpg")
+
+
+def test_pipes_devices_and_folders_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "folder.jpg", "zero.jpg"):
+        with pytest.raises(BadPicture, match=rf"{name} is a folder, pipe or device"):
+            read_picture(tmp_path / name)
+    (tmp_path / "nowhere.jpg").symlink_to("absent")
+    with pytest.raises(BadPicture, match=r"nowhere\.jpg does not exist"):
+        read_picture(tmp_path / "nowhere.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    with pytest.raises(BadPicture, match=r"loop\.jpg cannot be read \(Too many levels"):
+        read_picture(tmp_path / "loop.jpg")

@@ -219,6 +219,13 @@ def test_a_list_that_makes_no_sense_is_refused(msmt17, lines, said):
         read_reid("msmt17", msmt17)
 
 
+@pytest.mark.parametrize("name", ["../0000_000_01_a_0_0.jpg", "/0000_000_01_a_0_0.jpg"])
+def test_a_list_does_not_lead_out_of_its_folder(msmt17, name):
+    write(msmt17, "list_gallery.txt", f"{name} 1")
+    with pytest.raises(InputError, match=r"line 1: .* leads out of the dataset's folder"):
+        read_reid("msmt17", msmt17)
+
+
 def test_a_list_that_is_no_text_is_refused(msmt17):
     (msmt17 / "list_query.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"list_query\.txt cannot be read"):

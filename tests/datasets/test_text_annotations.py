@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,73 @@ def test_a_single_file_has_no_languages(write, tmp_path):
         read_records(file, "en")
     with pytest.raises(InputError, match=r"nowhere\.json does not exist"):
         read_records(tmp_path / "nowhere.json", "en")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 200_000, "is not valid JSON \\(maximum recursion"),
+        ('[{"id": ' + "9" * 5000 + "}]", "is not valid JSON \\(Exceeds the limit"),
+        ('[{"id": 1, "id": 2}]', "is not valid JSON \\(a record has 'id' twice\\)"),
+        ('[{"split": "train"', "is not valid JSON"),
+    ],
+)
+def test_json_that_cannot_be_taken_as_it_is(write, content, reason):
+    with pytest.raises(InputError, match=rf"reid_raw\.json {reason}"):
+        read_records(write(content))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_content(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps([record()]), encoding="utf-8-sig")
+    assert len(read_records(file)) == 1
+    file.write_text(json.dumps([record()]), encoding="utf-16")
+    with pytest.raises(InputError, match="is not valid JSON"):
+        read_records(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"id": 1.7}, "`id` is 1.7; give a number or a name"),
+        ({"id": float("nan")}, "`id` is nan"),
+        ({"id": float("inf")}, "`id` is inf"),
+        ({"id": 1e30}, "`id` has more than 18 digits"),
+        ({"id": None}, "`id` is None"),
+        ({"id": [1]}, r"`id` is \[1\]"),
+        ({"id": "\ud800"}, r"`id` is '\\ud800'; give a valid name"),
+        ({"split": ["train"]}, r"split is \['train'\], expected one of"),
+        ({"split": "x" * 10**6}, r"split is 'xxxxxxxxxxxx\.\.\.xxxxxxxxxxxxx', expected"),
+        ({"file_path": "a\0b.png"}, r"no file can have the name 'a\\x00b.png'"),
+        ({"file_path": "\udfff.png"}, "no file can have the name"),
+        ({"file_path": "x" * 300}, "no file can have the name"),
+        ({"file_path": "x/" * 2000}, "no file can have the name"),
+        ({"captions": ["a " * 6000]}, "a caption has 12,000 characters; shorten it to 10,000"),
+        ({"captions": "x" * 10**7}, "a caption has 10,000,000 characters"),
+        ({"captions_bt": ["x" * 10**5]}, "a caption has 100,000 characters"),
+    ],
+)
+def test_fields_that_no_dataset_has(write, change, reason):
+    with pytest.raises(InputError, match=rf"record 1.*{reason}") as caught:
+        read_records(write([record(), record(**change)]))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_whole_number_is_an_id_however_it_is_written(write):
+    assert [r.person for r in read_records(write([record(id=1.0), record(id=-0.0)]))] == [1, 0]
+
+
+def test_a_record_whose_split_is_not_that_of_its_file_is_refused(write, tmp_path):
+    write([record(split="train"), record()], "train_reid.json")
+    write([{k: v for k, v in record().items() if k != "split"}], "val_reid.json")
+    assert [r.split for r in read_records(tmp_path)] == ["train", "train", "val"]
+    write([record(split="test")], "val_reid.json")
+    with pytest.raises(InputError, match="record 0: split is 'test' in a file of the val split"):
+        read_records(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    for name in ("pipe.json", "pipe.csv"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match=rf"{name} is a pipe or device"):
+            read_records(tmp_path / name)

@@ -1,10 +1,12 @@
 # ruff: noqa: RUF001 - Chinese has full-width punctuation
 import json
+import time
 
 import pytest
 
 from tests import GOLDEN_FILES
-from text_utils.captions import clean_caption
+from text_utils.captions import MOST_CHARACTERS, clean_caption
+from text_utils.tokenizer import ClipTokenizer
 
 GOLDEN = json.loads((GOLDEN_FILES / "tokens.json").read_text(encoding="utf-8"))
 
@@ -45,3 +47,12 @@ def test_by_hand(text, cleaned):
 def test_words_are_parted_by_spaces_alone():
     assert clean_caption("a\tb c d", max_words=2) == "a\tb c"
     assert clean_caption("word " * 100).count(" ") == 76
+
+
+def test_long_captions_are_cut_before_they_take_long():
+    marks = "a" + "\u0301\u0316" * 10**6  # the time to normalise them grows with its square
+    start = time.monotonic()
+    assert len(clean_caption(marks)) <= MOST_CHARACTERS
+    assert ClipTokenizer()([marks]).shape == (1, 77)
+    assert time.monotonic() - start < 10
+    assert clean_caption("man " * 10**6) == " ".join(["man"] * 77)

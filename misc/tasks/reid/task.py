@@ -152,6 +152,7 @@ class ReIDTask(Task[CLIPReID]):
                 sampler,
                 num_workers=data.num_workers,
                 pin_memory=processes.device.type == "cuda",
+                substitutes=dataset.substitutes if data.on_bad_image == "skip" else None,
             ),
             begin=fix_text_features,
         )

@@ -58,8 +58,9 @@ def read_text_data(config: Config) -> TextData:
             "--config config/demo.yaml after `make demo`"
         )
     languages = data.languages
-    main = read_text_person(data.annotation_file, data.image_root, languages)
-    more = [read_text_person(s.annotation_file, s.image_root, languages) for s in data.train_sets]
+    read = partial(read_text_person, allow_outside=data.allow_outside)
+    main = read(data.annotation_file, data.image_root, languages)
+    more = [read(s.annotation_file, s.image_root, languages) for s in data.train_sets]
     splits = {split: main.pictures_by_language(split) for split in main.splits}
     if any("train" in dataset.splits for dataset in (main, *more)):
         splits["train"] = {
@@ -69,7 +70,7 @@ def read_text_data(config: Config) -> TextData:
     test_sets = {}
     for source in data.test_sets:
         own = languages if source.languages is None else source.languages
-        dataset = read_text_person(source.annotation_file, source.image_root, own)
+        dataset = read(source.annotation_file, source.image_root, own)
         if "test" not in dataset.splits:
             raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
         test_sets[source.name] = dataset.pictures_by_language("test")

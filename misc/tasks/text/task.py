@@ -89,6 +89,7 @@ class TextTask(Task[TBPSCLIP]):
             sampler,
             num_workers=config.data.num_workers,
             pin_memory=processes.device.type == "cuda",
+            substitutes=dataset.substitutes if config.data.on_bad_image == "skip" else None,
         )
         return StagePlan(criterion=build_criterion(config), loader=loader)
 
