@@ -6,6 +6,7 @@ Each other module of this package is a campaign. It has
     SAMPLE: int  # cases of the tests
 
     def case(random: Random, folder: Path) -> None: ...
+    def prepare() -> None: ...  # optional: what all cases share, outside of their time
 
 `case` draws all that it does from `random` and may write to `folder`, which is empty. It returns
 after a right result and raises `InputError` for a sentence; whatever else it raises is a fault, as
@@ -73,6 +74,7 @@ def carry_out(name: str, count: int, seed: int) -> Outcome:
     """Try `count` cases of a campaign."""
     tried, outcome = campaign(name), Outcome()
     longest = getattr(tried, "LONGEST", LIMIT)
+    getattr(tried, "prepare", lambda: None)()
     for number in range(seed, seed + count):
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             try:

@@ -70,9 +70,10 @@ class Run:
             name=name,
             criterion=Squares({"square": 1.0, "progress": 0.0}),
             loader=Loader(steps),
-            prepare=lambda: torch.optim.SGD(parameters, lr=0.0),
+            prepare=lambda: torch.optim.SGD(parameters, lr=0.0, fused=True),
             schedule=lambda step: 0.01 * (step + 1),
             epochs=epochs,
+            pictures=["picture"] * 100,
             selects=selects,
         )
 

@@ -47,7 +47,7 @@ def served(index: Index, password: str | None = None) -> Iterator[str]:
     from misc.search.page.server import address, listen, serving
 
     with listen("127.0.0.1", 0) as listening, serving(index, listening, password) as server:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + 20
         while not server.started and time.monotonic() < deadline:

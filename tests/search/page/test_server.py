@@ -4,6 +4,8 @@ import json
 import os
 import socket
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -242,6 +244,25 @@ def test_uploads_lie_in_a_private_folder_that_is_deleted(index):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (folder / "upload.png").write_bytes(b"x")
     assert not folder.exists()
+
+
+def test_twenty_people_at_once(url, index):
+    """Searches take their turns; each is answered rightly, and the page itself at once."""
+    expected = [f"{hit.score:.3f}" for hit in index.search("a man in red", top=12)]
+
+    def ask(_: int) -> tuple[float, float, list[str]]:
+        browser, start = Browser(url), time.monotonic()
+        assert browser.http.get("/").status_code == 200
+        opened = time.monotonic()
+        _, cards = browser.search(Describe_a_person="a man in red")
+        return opened - start, time.monotonic() - opened, scores(cards)
+
+    with ThreadPoolExecutor(20) as people:
+        answers = [*people.map(ask, range(40))]
+    assert all(found == expected for *_, found in answers)
+    opening, searching = (sorted(seconds)[37] for seconds in list(zip(*answers, strict=True))[:2])
+    print(f"p95 of 20 people at once: page {opening:.2f} s, search {searching:.2f} s")
+    assert searching < 15
 
 
 def test_addresses():
