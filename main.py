@@ -62,7 +62,10 @@ def run(command: "options.Command") -> None:
             evaluate(jobs, command.output, command.save_features, overwrite=overwrite)
         else:
             next(jobs).train(
-                command.output, overwrite=command.overwrite, allow_changes=command.allow_changes
+                command.output,
+                overwrite=command.overwrite,
+                restarts=command.resume == "auto",
+                allow_changes=command.allow_changes,
             )
 
 

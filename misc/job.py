@@ -86,14 +86,19 @@ class Job:
         self.model = self.task.build_model(checkpoint, for_training).to(processes.device)
 
     def train(
-        self, output: Path | None, *, overwrite: bool = False, allow_changes: bool = False
+        self,
+        output: Path | None,
+        *,
+        overwrite: bool = False,
+        restarts: bool = False,
+        allow_changes: bool = False,
     ) -> None:
         """Train through all stages, evaluate the chosen model on the test split, and calibrate
         it on the val split.
 
         Args:
             output: the run's folder; by default the one that is resumed, else runs/<recipe>-<time>.
-            overwrite: replace the run in `output`.
+            overwrite, restarts: those of `held_folder`.
             allow_changes: resume with other settings or data, where the checkpoint fits them.
         """
         stages = self.task.build_stages(self.model)
@@ -102,13 +107,19 @@ class Job:
         resume = self.checkpoint.training if self.checkpoint else None
         if self.checkpoint:
             folder = folder_of_resumed_run(output, self.checkpoint)
-            saved, saved_data = self.checkpoint.config or {}, resume.data if resume else None
-            check_resumption(to_tree(self.config), saved, data, saved_data, allow_changes)
+            saved, known = self.checkpoint.config or {}, resume.data if resume else None
+            check_resumption(to_tree(self.config), saved, data, known, allow_changes)
         else:
             folder = output or new_folder(self.recipe, self.processes)
         resume_step = resume.position.step if resume else None
         with (
-            held_folder(folder, self.processes, resumes=resume is not None, overwrite=overwrite),
+            held_folder(
+                folder,
+                self.processes,
+                resumes=resume is not None,
+                overwrite=overwrite,
+                restarts=restarts,
+            ),
             Recorder(folder, self.processes.is_main, resume_step) as recorder,
         ):
             recorder.write_text("config.yaml", dump(self.config))

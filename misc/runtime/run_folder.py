@@ -1,5 +1,6 @@
 """The folder of a run."""
 
+import json
 import re
 import shutil
 import time
@@ -46,13 +47,19 @@ def new_folder(name: str, processes: Processes) -> Path:
 
 @contextmanager
 def held_folder(
-    folder: Path, processes: Processes, *, resumes: bool = False, overwrite: bool = False
+    folder: Path,
+    processes: Processes,
+    *,
+    resumes: bool = False,
+    overwrite: bool = False,
+    restarts: bool = False,
 ) -> Iterator[Path]:
     """Hold a run's folder, so that no other run writes there.
 
     Args:
         resumes: whether the run in the folder goes on; any other is refused.
         overwrite: remove the record of that other run instead.
+        restarts: likewise, if it ended before its first checkpoint.
 
     Raises:
         InputError: there is a record of a run, another process holds the folder, or it cannot be
@@ -64,7 +71,7 @@ def held_folder(
             try:
                 stack.enter_context(locked(folder))
                 if not resumes:
-                    make_room(folder, overwrite)
+                    make_room(folder, overwrite or (restarts and left_nothing(folder)))
             except InputError as error:
                 refusal = str(error)
         if refusal := processes.share(refusal):
@@ -90,6 +97,20 @@ def make_room(folder: Path, overwrite: bool) -> None:
             remove_record(folder)
         except OSError as error:
             raise InputError(f"{error.filename} cannot be removed ({error.strerror})") from None
+
+
+def left_nothing(folder: Path) -> bool:
+    """Whether a run in a folder has ended before its first checkpoint: within its first epoch."""
+    if any(file for pattern in ("checkpoint_*.pt", "results.*") for file in folder.glob(pattern)):
+        return False
+    try:
+        lines = (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+        rows = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return all(row["epoch"] == 1 and "split" not in row for row in rows)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def remove_record(folder: Path) -> None:

@@ -29,7 +29,12 @@ WORDS = {
     "text": ("--config", "demo.yaml", "schedule.epoch=2"),
     "tuned": ("--config", "demo.yaml", "schedule.epoch=2", "lora.rank=2"),
     "reid": (
-        *("--config", "clipreid_vit.yaml", "model.clip_pretrained=null"),
+        *(
+            "--config",
+            "clipreid_vit.yaml",
+            "model.clip_pretrained=null",
+            "experiment.select_on=test",
+        ),
         *("data.global_batch_size=8", "reid.images_per_identity=2"),
         "stages.prompts.schedule={epoch: 2, epoch_warmup: 1, lr: 1e-2}",
         "stages.images.schedule={epoch: 2, epoch_warmup: 1, milestones: [2], lr: 1e-3}",
@@ -46,9 +51,13 @@ def home() -> Path:
 @cache
 def places(kind: str) -> tuple[str, ...]:
     """The settings that name a dataset."""
-    sizes = {"identities": {"train": 8, "val": 3, "test": 3}, "images": (2, 2), "height": (40, 48)}
+    sizes: dict = {
+        "identities": {"train": 8, "val": 3, "test": 3},
+        "images": (2, 2),
+        "height": (40, 48),
+    }
     if kind == "reid":
-        sizes["identities"] = {"train": 8, "test": 4}
+        sizes |= {"identities": {"train": 8, "test": 4}, "images": (4, 4)}
         return (f"reid.root={write_reid_dataset('market1501', home(), **sizes).root}",)
     drawn = write_dataset("cuhk-pedes", home(), **sizes)
     return f"data.annotation_file={drawn.processed}", f"data.image_root={drawn.image_root}"

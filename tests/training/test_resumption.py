@@ -55,6 +55,18 @@ def test_a_record_without_checkpoints_is_refused_or_replaced(train):
     assert (folder / "notes.txt").read_text() == "mine"
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(train, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    (folder / "metrics.jsonl").write_text('{"step": 4, "epoch": 1, "loss": 1}\n{"st')
+    with pytest.raises(InputError, match="already contains a run"):
+        train()
+    train("--resume", "auto")
+    assert open_checkpoint(folder / LAST).epoch == 1
+    assert rows(folder)[0]["loss"] != 1
+
+
 def test_a_refused_resumption_changes_nothing(train, tmp_path):
     folder = train("schedule.epoch=2", "log.save_period=4")
     before = content(folder)
