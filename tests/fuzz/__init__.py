@@ -10,8 +10,8 @@ Each other module of this package is a campaign. It has
 
 `case` draws all that it does from `random` and may write to `folder`, which is empty. It returns
 after a right result and raises `InputError` for a sentence; whatever else it raises is a fault, as
-is a case that takes longer than `LIMIT` seconds, or than the module's own `LONGEST`. The seed of a case is that of the campaign plus its
-number, so `--seed SEED --count 1` repeats it alone.
+is a case that takes longer than `LIMIT` seconds, or than the `LONGEST` of its module. The seed of a
+case is that of the campaign plus its number, so `--seed SEED --count 1` repeats it alone.
 """
 
 import pkgutil
