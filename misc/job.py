@@ -105,20 +105,11 @@ class Job:
         data = fingerprint(self.task.training_samples(), stages)
         selection = self._selection()
         resume = self.checkpoint.training if self.checkpoint else None
-        if self.checkpoint:
-            folder = folder_of_resumed_run(output, self.checkpoint)
-            saved, known = self.checkpoint.config or {}, resume.data if resume else None
-            check_resumption(to_tree(self.config), saved, data, known, allow_changes)
-        else:
-            folder = output or new_folder(self.recipe, self.processes)
+        folder = self._folder(output, data, allow_changes)
         resume_step = resume.position.step if resume else None
         with (
             held_folder(
-                folder,
-                self.processes,
-                resumes=resume is not None,
-                overwrite=overwrite,
-                restarts=restarts,
+                folder, self.processes, resumes=bool(resume), overwrite=overwrite, restarts=restarts
             ),
             Recorder(folder, self.processes.is_main, resume_step) as recorder,
         ):
@@ -135,6 +126,14 @@ class Job:
             evaluation = self.test(recorder, chosen)
             self._calibrate(recorder)
             write_tables(recorder, [evaluation], self.task.data_keys)
+
+    def _folder(self, output: Path | None, data: Tree, allow_changes: bool) -> Path:
+        if self.checkpoint is None:
+            return output or new_folder(self.recipe, self.processes)
+        folder, resume = folder_of_resumed_run(output, self.checkpoint), self.checkpoint.training
+        saved, known = self.checkpoint.config or {}, resume.data if resume else None
+        check_resumption(to_tree(self.config), saved, data, known, allow_changes)
+        return folder
 
     def _selection(self) -> Selection | None:
         """The evaluation that chooses the best checkpoint, if the dataset has the split."""
