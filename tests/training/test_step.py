@@ -105,7 +105,7 @@ def weights(trainer: Trainer) -> list[Tensor]:
 
 
 def length_of_step(trainer: Trainer) -> float:
-    """How far a step moves the weights of the linear layer, over its learning rate."""
+    """The length of a step in the weights of the linear layer, over its learning rate."""
     before = weights(trainer)
     trainer.step(BATCH, 0)
     moves = [(a - b).flatten() for a, b in zip(weights(trainer), before, strict=True)]

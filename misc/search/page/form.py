@@ -1,5 +1,7 @@
 """The form of the page."""
 
+import re
+from itertools import accumulate
 from typing import NamedTuple
 
 from PIL import Image
@@ -10,6 +12,12 @@ from misc.search.query import Query
 from misc.search.table import quote
 
 DAY_BEGINS, DAY_ENDS = "00:00:00", "23:59:59.999999"
+LONGEST = 1000  # characters of a condition
+# Before a bracket. Others could fill the memory, as repeat('x', 1000000000) does for each row.
+CALLED = {
+    *("and", "or", "not", "in", "like", "between", "lower", "upper", "abs", "length", "substr"),
+    *("starts_with", "ends_with", "contains", "regexp_like", "regexp_match", "coalesce", "cast"),
+}
 
 
 class Form(NamedTuple):
@@ -52,7 +60,7 @@ class Form(NamedTuple):
         """All conditions as one in SQL; None if there are none.
 
         Raises:
-            InputError: a time cannot be understood.
+            InputError: a time cannot be understood, or a condition is not allowed.
         """
         conditions = []
         if self.cameras:
@@ -62,6 +70,7 @@ class Form(NamedTuple):
         if end := _words(self.end):
             conditions.append(f"time <= {quote(_time(end, DAY_ENDS))}")
         if condition := _words(self.condition):
+            _refuse_tricks(condition)
             conditions.append(f"({condition})" if conditions else condition)
         return " AND ".join(conditions) or None
 
@@ -69,6 +78,28 @@ class Form(NamedTuple):
 def _words(text: str | None) -> str | None:
     """A text without blanks around it; None if nothing is left."""
     return (text or "").strip() or None
+
+
+def _refuse_tricks(condition: str) -> None:
+    """Refuse a condition that would end early or reach beyond its brackets, or cost too much."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", condition)
+    called = {name.lower() for name in re.findall(r"(\w+|''|`)\s*\(", bare)} - CALLED
+    fault = None
+    if len(condition) > LONGEST:
+        fault = f"is longer than {LONGEST} characters"
+    elif called:
+        fault = f"calls {min(called)[:40]}, which is not among {', '.join(sorted(CALLED))}"
+    elif re.search(r";|--|/\*", bare):
+        fault = "has ; or a comment: give one condition, and put such text in quotes"
+    elif any(end < 0 for end in _depths(bare)) or [0, *_depths(bare)][-1] != 0:
+        fault = "has a bracket that is not closed or not opened"
+    if fault:
+        raise InputError(f"the condition {fault}")
+
+
+def _depths(text: str) -> list[int]:
+    """The number of open brackets after each character."""
+    return [*accumulate((letter == "(") - (letter == ")") for letter in text)]
 
 
 def _time(text: str, rest: str) -> str:

@@ -160,3 +160,10 @@ def test_a_resnet_has_no_place_for_it():
     clip = CLIP(shape, text, 32)
     add_lora(clip, towers=["text"])
     assert describe_tuning(clip).lora.towers == ("text",)
+
+
+@BACKBONES
+def test_rank_is_at_most_the_width(build):
+    with pytest.raises(InputError, match=r"lora.rank is 49: give at most 48, the width"):
+        add_lora(build(), rank=49)
+    add_lora(build(), rank=48, targets=["attention", "mlp"])

@@ -59,3 +59,31 @@ def test_a_time_that_is_none_is_refused(time):
 )
 def test_writing_systems(sentence, name):
     assert writing_system(sentence) == name
+
+
+@pytest.mark.parametrize(
+    ("condition", "fault"),
+    [
+        ("1 = 1; DROP TABLE people", "has ; or a comment"),
+        ("1 = 1 --", "has ; or a comment"),
+        ("1 = 1 /* */", "has ; or a comment"),
+        ("camera = 1) OR (1 = 1", "has a bracket that is not closed or not opened"),
+        ("(camera = 1", "has a bracket"),
+        ("repeat('x', 1000000000) = path", "calls repeat, which is not among abs, and"),
+        ("\"repeat\"('x', 1000000000) = path", "calls "),
+        ("`repeat`('x', 1000000000) = path", "calls "),
+        ("path = '" + "x" * 1000 + "'", "is longer than 1000 characters"),
+    ],
+)
+def test_conditions_that_reach_too_far_are_refused(condition, fault):
+    with pytest.raises(InputError, match="the condition") as caught:
+        EMPTY._replace(condition=condition, cameras=[1]).where()
+    assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["path LIKE '%;--(repeat(%'", "camera IN (1, 2) AND NOT (lower(path) = 'a')", "camera=1"],
+)
+def test_other_conditions_are_kept(condition):
+    assert EMPTY._replace(condition=condition).where() == condition
