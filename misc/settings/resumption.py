@@ -17,7 +17,7 @@ HARMLESS = (
     *("data.annotation_file", "data.image_root", "data.train_sets", "data.allow_outside"),
     *("reid.root", "reid.train_sets", "reid.test_sets", "reid.flip"),
     *("model.clip_pretrained", "model.altclip_pretrained", "model.init_from"),
-    "model.tokenizer_cache_dir",
+    *("model.tokenizer_cache_dir", "experiment.select_on"),
 )
 # Those by which the checkpoint would no longer fit, or the order of the samples would be another.
 FIXED = (
@@ -91,14 +91,16 @@ def _listed(keys: list[str], changes: Tree) -> str:
 
 def _changes(config: Tree, saved: Tree) -> Iterator[tuple[str, tuple[object, object]]]:
     """The keys whose values differ, with both; keys that have come since the run do not."""
+    stages, saved_stages = ({s["name"] for s in tree.get("stages", ())} for tree in (config, saved))
+    for name in sorted(stages ^ saved_stages):
+        states = ("absent", "present")
+        yield f"stages.{name}", states if name in stages else states[::-1]
     now, before = dict(_leaves(config)), dict(_leaves(saved))
     for key, value in now.items():
         if key in before and before[key] != value:
             yield key, (before[key], value)
-        elif key not in before and key.startswith("stages."):
-            yield key, (None, value)
     for key, value in before.items():
-        if key not in now and key.startswith(("stages.", "tuning.", "experiment.losses.")):
+        if key not in now and key.startswith(("tuning.", "experiment.losses.")):
             yield key, (value, None)
 
 

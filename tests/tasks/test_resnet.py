@@ -105,7 +105,10 @@ def test_a_resumed_run_ends_in_the_same_weights(run, weights):
     stages = f"stages=[{{name: first, schedule: {{epoch: 1}}}}{second}]"
     whole = state(run(*weights, stages, output="whole"))
     run(*weights, stages.replace(second, ""), output="parts")
-    parts = state(run(*weights, stages, "--resume", "auto", output="parts"))
+    with pytest.raises(InputError, match=r"stages\.second was absent and is present; .*--allow-c"):
+        run(*weights, stages, "--resume", "auto", output="parts")
+    more = (stages, "--resume", "auto", "--allow-changes")
+    parts = state(run(*weights, *more, output="parts"))
     assert whole["clip.visual.bn1.num_batches_tracked"] >= 4
     assert whole.keys() == parts.keys()
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
