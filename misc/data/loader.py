@@ -1,6 +1,7 @@
 """Loaders: batches for training, items for evaluation."""
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -8,11 +9,14 @@ from itertools import chain, islice
 from typing import Generic, Protocol, Self, TypeVar
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, get_worker_info
 
 from errors import InputError
+from misc.data.cache import Counts, PictureCache
 from misc.data.samplers import EpochSampler, SampleKey
 from misc.datasets.pictures import BadPicture
+from model.interface import Batch
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,16 @@ class Movable(Protocol):
 
     def to(self, device: torch.device, *, non_blocking: bool) -> Self:
         """The batch on a device."""
+        ...
+
+
+class Trainable(Protocol):
+    """A batch as a training needs it."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device, as the model takes it."""
         ...
 
 
@@ -44,6 +58,17 @@ class Items(Dataset[Item], ABC, Generic[Item, MovableBatch]):
     @abstractmethod
     def collate(self, items: Sequence[Item]) -> MovableBatch:
         """A batch of items."""
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """`torch.stack`; in a worker into shared memory, where the main process finds it."""
+    if get_worker_info() is None:
+        return torch.stack([*tensors], dim)
+    shape = [*tensors[0].shape]
+    shape.insert(dim, len(tensors))
+    storage = tensors[0].untyped_storage()
+    shared = storage._new_shared(math.prod(shape) * tensors[0].element_size())
+    return torch.stack([*tensors], dim, out=tensors[0].new(shared).view(shape))
 
 
 class _Batches(Dataset[Loaded | InputError], Generic[Key, Item, Loaded]):
@@ -69,6 +94,7 @@ class Loader(Generic[Loaded]):
     Args:
         sampler: gives the keys of each batch.
         start_method: of the workers, as multiprocessing names it; None: the system's.
+        persistent: keep the workers from one iteration to the next.
     """
 
     def __init__(
@@ -80,6 +106,7 @@ class Loader(Generic[Loaded]):
         num_workers: int,
         pin_memory: bool,
         start_method: str | None = None,
+        persistent: bool = False,
     ) -> None:
         self.loader = DataLoader(
             _Batches(dataset, collate),
@@ -88,6 +115,7 @@ class Loader(Generic[Loaded]):
             num_workers=num_workers,
             pin_memory=pin_memory,
             multiprocessing_context=start_method if num_workers else None,
+            persistent_workers=persistent and num_workers > 0,
         )
 
     def __len__(self) -> int:
@@ -137,10 +165,13 @@ class _Substituting(Dataset[tuple[Item, list[str]]], Generic[Item]):
 
 
 def _collate(
-    collate: Callable[[Sequence[Item]], Loaded], items: Sequence[tuple[Item, list[str]]]
-) -> tuple[Loaded, list[str]]:
-    """A batch with the faults of all its items."""
-    return collate([item for item, _ in items]), [fault for _, faults in items for fault in faults]
+    collate: Callable[[Sequence[Item]], Loaded],
+    cache: PictureCache | None,
+    items: Sequence[tuple[Item, list[str]]],
+) -> tuple[Loaded, list[str], Counts]:
+    """A batch with the faults of all its items, and how often the cache had a picture."""
+    faults = [fault for _, faults in items for fault in faults]
+    return collate([item for item, _ in items]), faults, cache.take_counts() if cache else Counts()
 
 
 class TrainLoader(Generic[Loaded]):
@@ -149,6 +180,7 @@ class TrainLoader(Generic[Loaded]):
     Args:
         substitutes: the samples that may stand for one whose picture is bad, nearest first; None: a
             bad picture is an error.
+        cache: that of the dataset, whose use is told after each epoch.
     """
 
     def __init__(
@@ -160,15 +192,18 @@ class TrainLoader(Generic[Loaded]):
         num_workers: int,
         pin_memory: bool,
         substitutes: Substitutes | None = None,
+        cache: PictureCache | None = None,
     ) -> None:
         self.loader = Loader(
             _Substituting(dataset, substitutes),
-            partial(_collate, collate),
+            partial(_collate, collate, cache),
             sampler,
             num_workers=num_workers,
             pin_memory=pin_memory,
+            start_method="fork" if cache else None,  # the cache is an open file
+            persistent=True,
         )
-        self.sampler = sampler
+        self.sampler, self.cache = sampler, cache
         self.faults: set[str] = set()  # of the bad pictures so far
 
     def __len__(self) -> int:
@@ -181,12 +216,17 @@ class TrainLoader(Generic[Loaded]):
         Raises:
             InputError: as in `Loader`.
         """
-        for batch, faults in self.loader:
+        read = cached = 0
+        for batch, faults, counts in self.loader:
+            read, cached = read + counts.read, cached + counts.cached
             for fault in dict.fromkeys(faults):
                 if fault not in self.faults:
                     self.faults.add(fault)
                     log.error("skipped, bad image %d: %s", len(self.faults), fault)
             yield batch
+        if self.cache and read:
+            share, size = 100 * cached / read, self.cache.used() / 2**30
+            log.info("data.cache: %.1f %% of the images were in it, %.2f GiB", share, size)
 
     def start(self, epoch: int, first_step: int = 0) -> None:
         """Let the next iteration be over `epoch`, from `first_step` on."""

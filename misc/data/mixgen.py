@@ -28,16 +28,27 @@ def mixgen(
     Returns:
         images (B, 3, rows, columns) and B captions.
     """
+    assert len(images) == len(captions)
+    return mix_images(images, kind, ratio), mix_captions(captions, ratio)
+
+
+def mix_images(images: Tensor, kind: str, ratio: float) -> Tensor:
+    """The images of `mixgen`."""
     assert kind in KINDS, kind
     assert 0 <= ratio <= 0.5, ratio
-    assert len(images) == len(captions)
     num_mixed = int(ratio * len(images))
     if num_mixed == 0:
-        return images, list(captions)
+        return images
     first, second, rest = images[:num_mixed], images[num_mixed : 2 * num_mixed], images[num_mixed:]
     mixed = (first + second) / 2 if kind == "ori" else set_side_by_side(first, second)
+    return torch.cat((mixed, rest))
+
+
+def mix_captions(captions: Sequence[str], ratio: float) -> list[str]:
+    """The captions of `mixgen`."""
+    num_mixed = int(ratio * len(captions))
     joined = [f"{captions[i]} {captions[num_mixed + i]}" for i in range(num_mixed)]
-    return torch.cat((mixed, rest)), [*joined, *captions[num_mixed:]]
+    return [*joined, *captions[num_mixed:]]
 
 
 def set_side_by_side(left: Tensor, right: Tensor) -> Tensor:

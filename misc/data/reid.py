@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from misc.data.loader import Items
 from misc.data.samplers import SampleKey
 from misc.data.transforms import ReIDTransform
-from misc.datasets.pictures import read_picture
+from misc.datasets.pictures import ReadNumbered, read_numbered, read_picture
 from misc.datasets.reid_published import ReIDPicture
 from misc.runtime.seeding import Purpose, generator
 from model.interface import PromptBatch, ReIDBatch
@@ -30,12 +30,21 @@ def collate_pictures(samples: Sequence[Sample]) -> ReIDBatch:
 
 
 class ReIDTrainSet(Dataset[Sample]):
-    """The training pictures, by `SampleKey`."""
+    """The training pictures, by `SampleKey`.
+
+    Args:
+        read: gives a picture by its number and file.
+    """
 
     def __init__(
-        self, pictures: Sequence[ReIDPicture], transform: ReIDTransform, seed: int = 0
+        self,
+        pictures: Sequence[ReIDPicture],
+        transform: ReIDTransform,
+        seed: int = 0,
+        read: ReadNumbered = read_numbered,
     ) -> None:
         self.pictures, self.transform, self.seed = list(pictures), transform, seed
+        self.read = read
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -50,7 +59,7 @@ class ReIDTrainSet(Dataset[Sample]):
         _, index = key
         picture = self.pictures[index]
         rng = generator(self.seed, Purpose.IMAGE, *key, 0)
-        return self.transform(read_picture(Path(picture.path)), rng), picture
+        return self.transform(self.read(index, Path(picture.path)), rng), picture
 
 
 class ReIDItems(Items[Sample, ReIDBatch]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -12,9 +12,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from misc.data.loader import Items
+from misc.data.rendering import ViewRows
 from misc.data.samplers import SampleKey
-from misc.data.transforms import Augmentation, SimCLRTransform
-from misc.datasets.pictures import read_picture
+from misc.data.transforms import (
+    Augmentation,
+    SimCLRTransform,
+    ViewTransform,
+    cut_views,
+    draw_views,
+    make_views,
+)
+from misc.data.views import View
+from misc.datasets.pictures import ReadNumbered, read_numbered, read_picture
 from misc.datasets.text_annotations import TextPicture
 from misc.runtime.seeding import Purpose, generator
 from text_utils.captions import clean_caption
@@ -24,13 +33,14 @@ from text_utils.words import split_words
 
 @dataclass(frozen=True)
 class Sample:
-    """One caption with views of its picture."""
+    """One caption with views of its picture, or with that and what is drawn of each view."""
 
     key: SampleKey
-    views: Tensor  # (V, 3, rows, columns)
-    simclr_views: Tensor | None  # (2, 3, rows, columns)
+    views: Tensor  # (V, 3, rows, columns), or (V, 33): rows of `ViewRows`
+    simclr_views: Tensor | None  # (2, 3, rows, columns), or (2, 33)
     caption: str
     identity: int
+    picture: Tensor | None = None  # (3, rows, columns), uint8, of views that are drawn alone
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ class CaptionDataset(Dataset[Sample]):
             items as captions in the language with the most. The language of an item is drawn at
             random; where it has fewer captions, they are counted through again.
         simclr: the augmentation of two more views, for the loss that contrasts them.
+        read: gives a picture by its number and file.
+        draws_alone: do not make the views, if `transform` is a `ViewTransform`.
     """
 
     def __init__(
@@ -76,6 +88,8 @@ class CaptionDataset(Dataset[Sample]):
         views: int = 1,
         simclr: SimCLRTransform | None = None,
         seed: int = 0,
+        read: ReadNumbered = read_numbered,
+        draws_alone: bool = False,
     ) -> None:
         self.languages = [list(pictures) for pictures in languages]
         self.captions = [
@@ -85,8 +99,9 @@ class CaptionDataset(Dataset[Sample]):
         ]
         for pictures in self.languages:  # the Chinese dictionary is loaded here, not in each worker
             split_words(pictures[0].captions[0])
-        self.transform, self.augment_text = transform, augment_text
-        self.views, self.simclr, self.seed = views, simclr, seed
+        self.augmentations = [transform] * views + ([simclr] * 2 if simclr else [])
+        self.augment_text, self.views, self.seed = augment_text, views, seed
+        self.read, self.draws_alone = read, draws_alone
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -100,10 +115,8 @@ class CaptionDataset(Dataset[Sample]):
         picture_index, caption_index = self.captions[index]
         language = generator(self.seed, Purpose.LANGUAGE, *key).integers(len(self.languages))
         picture = self.languages[language][picture_index]
-        pixels = read_picture(Path(picture.path))
-        rngs = (generator(self.seed, Purpose.IMAGE, *key, view) for view in count())
-        views = [self.transform(pixels, rng) for rng in islice(rngs, self.views)]
-        simclr_views = [self.simclr(pixels, rng) for rng in islice(rngs, 2)] if self.simclr else []
+        pixels = self.read(picture_index, Path(picture.path))
+        views, whole = self._views(pixels, key)
         number = caption_index % len(picture.captions)
         caption = self.augment_text(
             picture.captions[number],
@@ -112,11 +125,27 @@ class CaptionDataset(Dataset[Sample]):
         )
         return Sample(
             key,
-            torch.stack(views),
-            torch.stack(simclr_views) if simclr_views else None,
+            views[: self.views],
+            views[self.views :] if len(views) > self.views else None,
             caption,
             picture.identity,
+            whole,
         )
+
+    def _views(self, picture: Image.Image, key: SampleKey) -> tuple[Tensor, Tensor | None]:
+        """The views of a picture; or what is drawn of them, and the picture."""
+        augmentations = self.augmentations
+        rngs = [
+            generator(self.seed, Purpose.IMAGE, *key, view) for view in range(len(augmentations))
+        ]
+        transforms = [t for t in augmentations if isinstance(t, ViewTransform)]
+        if len(transforms) < len(augmentations):
+            made = [t(picture, rng) for t, rng in zip(augmentations, rngs, strict=True)]
+            return torch.stack(made), None
+        if self.draws_alone:
+            views = draw_views(picture, transforms, rngs)
+            return ViewRows.of(views).rows, cut_views(picture, [View()], transforms[0].size)[0]
+        return make_views(picture, transforms, rngs), None
 
 
 class PictureDataset(Items[Tensor, Tensor]):

@@ -1,13 +1,16 @@
 """Collation of text-to-image batches: images stacked, captions mixed, tokenised and masked."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
 
-from misc.data.mixgen import mixgen
+from misc.data.drawn import DrawnBatch, ImageMixing
+from misc.data.loader import stack
+from misc.data.mixgen import mix_captions, mix_images
 from misc.data.text import Sample
+from misc.data.views import Statistics
 from misc.runtime.seeding import Purpose, generator
 from model.interface import TextBatch
 from text_utils.mask_words import mask_words
@@ -40,6 +43,8 @@ class TextCollate:
         text_length: the most tokens of a caption.
         mixing: settings of MixGen; None: nothing is mixed.
         masking: mask words, for masked language modelling.
+        statistics: mean and standard deviation of the channels, for samples whose images are made
+            later.
     """
 
     tokenizer: Tokenizer
@@ -47,40 +52,48 @@ class TextCollate:
     mixing: Mixing | None = None
     masking: bool = False
     seed: int = 0
+    statistics: Statistics | None = None
 
-    def __call__(self, samples: Sequence[Sample]) -> TextBatch:
-        images = torch.stack([sample.views for sample in samples], dim=1)
-        captions = [sample.caption for sample in samples]
-        if self.mixing:
-            images, captions = self._mix(samples, images, captions, self.mixing)
-        tokens, labels = self.tokenizer(captions, self.text_length), None
-        if self.masking:  # not cut: the decoder's attention is not causal and sees the padding
-            tokens, labels = self._mask(samples, tokens)
-        else:
-            tokens = self.tokenizer.trim(tokens)
+    def __call__(self, samples: Sequence[Sample]) -> TextBatch | DrawnBatch:
+        mixed = list(self._mixed(samples))
+        tokens, labels = self._tokens(samples, mixed)
         simclr = [sample.simclr_views for sample in samples if sample.simclr_views is not None]
-        return TextBatch(
-            images=images,
+        batch = TextBatch(
+            images=stack([sample.views for sample in samples], dim=1),
             tokens=tokens,
             ids=torch.tensor([sample.identity for sample in samples]),
-            simclr_images=torch.stack(simclr, dim=1) if simclr else None,
+            simclr_images=stack(simclr, dim=1) if simclr else None,
             labels=labels,
         )
+        pictures = [sample.picture for sample in samples if sample.picture is not None]
+        if pictures:
+            return DrawnBatch(stack(pictures), batch, torch.tensor(self.statistics), mixed)
+        for rows, kind, ratio in mixed:
+            batch.images[0, rows] = mix_images(batch.images[0, rows], kind, ratio)
+        return batch
 
-    def _mix(
-        self, samples: Sequence[Sample], images: Tensor, captions: list[str], mixing: Mixing
-    ) -> tuple[Tensor, list[str]]:
-        """Mix the first views and the captions of every `rows` samples, by the key of the first."""
-        first_view, mixed_captions = [], []
-        for first in range(0, len(samples), mixing.rows):
-            rows = slice(first, first + mixing.rows)
-            rng = generator(self.seed, Purpose.MIX, *samples[first].key)
-            part = images[0, rows], captions[rows]
-            if rng.random() < mixing.p:
-                part = mixgen(*part, mixing.kind, mixing.ratio)
-            first_view.append(part[0])
-            mixed_captions += part[1]
-        return torch.cat([torch.cat(first_view)[None], images[1:]]), mixed_captions
+    def _mixed(self, samples: Sequence[Sample]) -> Iterator[ImageMixing]:
+        """Draw where first views and captions are mixed: every `rows` samples have a draw of their
+        own, by the key of the first.
+        """
+        if self.mixing is None:
+            return
+        kind, p, ratio, size = astuple(self.mixing)
+        for first in range(0, len(samples), size):
+            if generator(self.seed, Purpose.MIX, *samples[first].key).random() < p:
+                yield ImageMixing(slice(first, first + size), kind, ratio)
+
+    def _tokens(
+        self, samples: Sequence[Sample], mixed: Sequence[ImageMixing]
+    ) -> tuple[Tensor, Tensor | None]:
+        """The tokens, and the labels of those that are masked, if any are."""
+        captions = [sample.caption for sample in samples]
+        for rows, _, ratio in mixed:
+            captions[rows] = mix_captions(captions[rows], ratio)
+        tokens = self.tokenizer(captions, self.text_length)
+        if self.masking:  # not cut: the decoder's attention is not causal and sees the padding
+            return self._mask(samples, tokens)
+        return self.tokenizer.trim(tokens), None
 
     def _mask(self, samples: Sequence[Sample], tokens: Tensor) -> tuple[Tensor, Tensor]:
         lengths = self.tokenizer.lengths(tokens).tolist()

@@ -77,7 +77,11 @@ class DataSettings(Section):
     num_workers: Workers
     normalize: Literal["imagenet", "clip", "half"]
     on_bad_image: Literal["error", "skip"] = "error"  # absent from older runs' config.yaml
-    allow_outside: bool = False  # likewise
+    allow_outside: bool = False  # likewise, as are those that follow
+    augment_on: Literal["cpu", "device"] = "cpu"
+    cache: Literal["none", "memory", "disk"] = "none"
+    cache_folder: Text = "cache"
+    cache_gib: Positive = 16.0
 
     @field_validator("languages")
     @classmethod

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from errors import InputError
-from misc.data.loader import TrainLoader
+from misc.data.loader import Trainable, TrainLoader
 from misc.optim import (
     build_optimizer,
     freeze,
@@ -27,7 +27,7 @@ from misc.settings.sections import Config, ScheduleSettings, StageSettings
 from misc.training.trainer import Stage
 from model.architecture import Architecture
 from model.criteria.base import Criterion
-from model.interface import Batch, Method
+from model.interface import Method
 
 M = TypeVar("M", bound=Method)
 
@@ -43,7 +43,7 @@ class StagePlan:
     """
 
     criterion: Criterion
-    loader: TrainLoader[Batch]
+    loader: TrainLoader[Trainable]
     begin: Callable[[], None] = lambda: None
     selects: bool = True
     normalises: bool = True

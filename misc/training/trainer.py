@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from errors import InputError
-from misc.data.loader import TrainLoader
+from misc.data.loader import Trainable, TrainLoader
 from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
@@ -37,7 +37,7 @@ class Stage:
 
     name: str
     criterion: Criterion
-    loader: TrainLoader[Batch]
+    loader: TrainLoader[Trainable]
     prepare: Callable[[], torch.optim.Optimizer]
     schedule: Callable[[int], float]
     epochs: int

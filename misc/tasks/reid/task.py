@@ -1,6 +1,7 @@
 """Image re-identification: the data, model, stages and evaluations of a configuration."""
 
 import logging
+from pathlib import Path
 
 import torch
 
@@ -16,6 +17,7 @@ from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
+from misc.tasks.pictures import PictureReader
 from misc.tasks.reid.data import TrainingCounts, read_reid_data
 from misc.tasks.reid.model import (
     fitted,
@@ -132,8 +134,12 @@ class ReIDTask(Task[CLIPReID]):
                 f"a batch of {whole} pictures (data.global_batch_size) is no multiple of "
                 f"reid.images_per_identity={each}: give one"
             )
+        if data.augment_on == "device":
+            log.warning("data.augment_on=device has no noise to erase with: the CPU augments")
         transform = ReIDTransform(data.image_size, data.normalize)
-        dataset = ReIDTrainSet(self.data.training.pictures, transform, seed)
+        pictures = self.data.training.pictures
+        reader = PictureReader(data, [Path(picture.path) for picture in pictures])
+        dataset = ReIDTrainSet(pictures, transform, seed, reader)
         sampler = IdentitySampler(
             [picture.identity for picture in dataset.pictures],
             identities_per_batch=whole // each,
@@ -159,6 +165,7 @@ class ReIDTask(Task[CLIPReID]):
                 num_workers=data.num_workers,
                 pin_memory=processes.device.type == "cuda",
                 substitutes=dataset.substitutes if data.on_bad_image == "skip" else None,
+                cache=reader.cache,
             ),
             begin=fix_text_features,
         )

@@ -1,5 +1,6 @@
 """The datasets of a text-to-image task, with their transforms and augmentations."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,12 +22,17 @@ from misc.data.transforms import (
     Normalize,
     SimCLRTransform,
     TrainTransform,
+    ViewTransform,
+    statistics,
 )
+from misc.datasets.pictures import ReadNumbered
 from misc.datasets.text_person import PicturesByLanguage, join_training, read_text_person
 from misc.settings.sections import Config
 from model.backbone_loader import Preprocessing
 from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,8 @@ def read_text_data(config: Config) -> TextData:
     return TextData(main.name, splits, test_sets)
 
 
-def build_training_set(config: Config, data: TextData) -> CaptionDataset:
-    """The captions to train on, with the augmentations of the configuration.
+def training_split(config: Config, data: TextData) -> PicturesByLanguage:
+    """The pictures to train on.
 
     Raises:
         InputError: there is no train split.
@@ -86,10 +92,29 @@ def build_training_set(config: Config, data: TextData) -> CaptionDataset:
     if "train" not in data.splits:
         file = config.data.annotation_file
         raise InputError(f"data.annotation_file: {file} has no train split")
-    experiment, normalize = config.experiment, _normalize(config)
+    return data.splits["train"]
+
+
+def build_training_set(config: Config, data: TextData, read: ReadNumbered) -> CaptionDataset:
+    """The captions to train on, with the augmentations of the configuration.
+
+    Args:
+        read: gives a picture by its number and file.
+
+    Raises:
+        InputError: there is no train split.
+    """
+    experiment = config.experiment
+    augmentation, on_device = _build_augmentation(config), config.data.augment_on == "device"
+    if on_device and not isinstance(augmentation, ViewTransform):
+        log.warning(
+            "data.augment_on=device lacks experiment.image_augment=%s: the CPU augments",
+            experiment.image_augment,
+        )
+    simclr = SimCLRTransform(config.data.image_size, _normalize(config))
     return CaptionDataset(
-        list(data.splits["train"].values()),
-        _build_augmentation(config),
+        list(training_split(config, data).values()),
+        augmentation,
         TextAugmentation(
             backtranslation=experiment.backtrans_p if experiment.back_trans else 0.0,
             change=_text_operation(experiment.text_augment),
@@ -97,8 +122,10 @@ def build_training_set(config: Config, data: TextData) -> CaptionDataset:
             clean=experiment.clean_captions,
         ),
         views=2 if experiment.mvs_image and experiment.nitc else 1,
-        simclr=SimCLRTransform(config.data.image_size, normalize) if experiment.ss else None,
+        simclr=simclr if experiment.ss else None,
         seed=config.misc.seed,
+        read=read,
+        draws_alone=on_device,
     )
 
 
@@ -121,6 +148,7 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
         mixing=mixing if experiment.mixgen else None,
         masking=experiment.mlm,
         seed=config.misc.seed,
+        statistics=statistics(_normalize(config)),
     )
 
 

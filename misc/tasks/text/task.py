@@ -1,6 +1,7 @@
 """Text-to-image retrieval: the data, model, stages and evaluations of a configuration."""
 
 from functools import cached_property
+from pathlib import Path
 
 from errors import InputError
 from misc.data.loader import TrainLoader
@@ -12,12 +13,14 @@ from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
+from misc.tasks.pictures import PictureReader
 from misc.tasks.starting_weights import build_tokenizer, open_init_from
 from misc.tasks.text.data import (
     build_collate,
     build_evaluation_transform,
     build_training_set,
     read_text_data,
+    training_split,
 )
 from misc.tasks.text.model import always_frozen, describe, new_model, restored_model
 from model.architecture import TextArchitecture
@@ -98,12 +101,18 @@ class TextTask(Task[TBPSCLIP]):
             num_workers=config.data.num_workers,
             pin_memory=processes.device.type == "cuda",
             substitutes=dataset.substitutes if config.data.on_bad_image == "skip" else None,
+            cache=self._reader.cache,
         )
         return StagePlan(criterion=build_criterion(config), loader=loader)
 
     @cached_property
     def _training_set(self) -> CaptionDataset:
-        return build_training_set(self.config, self.data)
+        return build_training_set(self.config, self.data, self._reader)
+
+    @cached_property
+    def _reader(self) -> PictureReader:
+        pictures = next(iter(training_split(self.config, self.data).values()))
+        return PictureReader(self.config.data, [Path(picture.path) for picture in pictures])
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> TextRetrieval:
         data = self.data

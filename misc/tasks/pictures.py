@@ -1,0 +1,45 @@
+"""The reading of training pictures, with the cache that the configuration asks for."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from misc.data.cache import PictureCache, open_cache
+from misc.datasets.pictures import read_picture
+from misc.settings.sections import DataSettings
+
+log = logging.getLogger(__name__)
+
+LEAST = 2  # a JPEG is decoded at a reduced size if its sides are then this many times the view's
+
+
+class PictureReader:
+    """Reads training pictures by number and file.
+
+    Args:
+        files: of the pictures, by number.
+    """
+
+    def __init__(self, data: DataSettings, files: Sequence[Path]) -> None:
+        least = LEAST * max(data.image_size)
+        self.read: Callable[[Path], Image.Image] = partial(read_picture, least=least)
+        self.cache: PictureCache | None = open_cache(
+            data.cache,
+            Path(data.cache_folder),
+            files,
+            int(data.cache_gib * 2**30 / int(os.environ.get("LOCAL_WORLD_SIZE", 1))),
+            self.read,
+            f"{least}",
+        )
+
+    def __call__(self, number: int, file: Path) -> Image.Image:
+        """A picture.
+
+        Raises:
+            BadPicture: it is missing or cannot be decoded.
+        """
+        return self.cache(number, file) if self.cache else self.read(file)
