@@ -1,0 +1,144 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from misc.data import cache as caching
+from misc.data.cache import Counts, PictureCache, open_cache
+from misc.datasets.pictures import BadPicture, read_picture
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux alone")
+ROOM = 2**20
+
+
+@pytest.fixture
+def files(tmp_path) -> list[Path]:
+    """Six pictures of different sizes, lossless."""
+    rng = np.random.default_rng(0)
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    for number, file in enumerate(files):
+        pixels = rng.integers(256, size=(20 + number, 10 + 2 * number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(file)
+    return files
+
+
+def opened(kind: str, tmp_path: Path, files: list[Path], room: int = ROOM) -> PictureCache:
+    cache = open_cache(kind, tmp_path / "cache", files, room, read_picture, "whole")
+    assert cache is not None
+    return cache
+
+
+def read_all(cache: PictureCache, files: list[Path]) -> list[bytes]:
+    return [cache(number, file).tobytes() for number, file in enumerate(files)]
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_pictures_are_decoded_once(kind, tmp_path, files):
+    cache = opened(kind, tmp_path, files)
+    expected = [read_picture(file).tobytes() for file in files]
+    assert read_all(cache, files) == expected
+    assert cache.take_counts() == Counts(read=6, cached=0)
+    assert read_all(cache, files) == expected
+    assert cache.take_counts() == Counts(read=6, cached=6)
+    assert cache.take_counts() == Counts()
+    assert cache(5, files[5]).size == (20, 25)
+
+
+def test_no_cache_is_asked_for(tmp_path, files):
+    assert open_cache("none", tmp_path, files, ROOM, read_picture, "whole") is None
+
+
+def test_a_later_run_finds_the_pictures_on_the_disk(tmp_path, files):
+    expected = read_all(opened("disk", tmp_path, files), files)
+    again = opened("disk", tmp_path, files)
+    assert read_all(again, files) == expected
+    assert again.take_counts().cached == 6
+    other = open_cache("disk", tmp_path / "cache", files, ROOM, read_picture, "half")
+    assert other is not None
+    read_all(other, files)
+    assert other.take_counts().cached == 0
+
+
+def test_a_picture_that_was_changed_is_read_again(tmp_path, files):
+    cache = opened("disk", tmp_path, files)
+    read_all(cache, files)
+    Image.new("RGB", (7, 9), "red").save(files[2])
+    assert cache(2, files[2]).size == (7, 9)
+    assert cache(2, files[2]).getpixel((0, 0)) == (255, 0, 0)
+    assert cache.take_counts() == Counts(read=8, cached=1)
+
+
+def test_a_missing_picture_is_told_even_if_it_was_there(tmp_path, files):
+    cache = opened("memory", tmp_path, files)
+    read_all(cache, files)
+    files[1].unlink()
+    with pytest.raises(BadPicture, match="does not exist"):
+        cache(1, files[1])
+
+
+def test_the_room_is_kept(tmp_path, files):
+    cache = opened("memory", tmp_path, files, room=3000)
+    expected = [read_picture(file).tobytes() for file in files]
+    for _ in range(2):
+        assert read_all(cache, files) == expected
+    assert 0 < cache.take_counts().cached < 6
+    assert cache.used() <= 3000
+    assert os.fstat(cache.descriptor).st_size <= 3000
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_processes_share_the_pictures(kind, tmp_path, files):
+    cache = opened(kind, tmp_path, files)
+    expected = [read_picture(file).tobytes() for file in files]
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            right = all(read_all(cache, files) == expected for _ in range(20))
+            os._exit(0 if right else 1)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert read_all(cache, files) == expected
+    assert cache.take_counts().cached == 6
+
+
+def test_a_full_disk_stops_the_keeping_alone(tmp_path, files, monkeypatch, caplog):
+    cache = opened("disk", tmp_path, files)
+    read_all(cache, files[:3])
+    real = os.pwrite
+
+    def full(descriptor, content, place):
+        if len(content) > 100:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, content, place)
+
+    monkeypatch.setattr(caching.os, "pwrite", full)
+    expected = [read_picture(file).tobytes() for file in files]
+    assert read_all(cache, files) == read_all(cache, files) == expected
+    assert caplog.text.count("no more pictures are kept (No space left on device)") == 1
+
+
+def test_a_part_of_a_picture_is_not_kept(tmp_path, files, monkeypatch):
+    cache = opened("disk", tmp_path, files)
+    real = os.pwrite
+    monkeypatch.setattr(caching.os, "pwrite", lambda d, c, p: real(d, c[:50], p))
+    expected = read_picture(files[0]).tobytes()
+    assert cache(0, files[0]).tobytes() == cache(0, files[0]).tobytes() == expected
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, files, caplog):
+    (tmp_path / "cache").write_text("a file")
+    assert open_cache("disk", tmp_path / "cache", files, ROOM, read_picture, "whole") is None
+    assert "cannot be written (File exists): nothing is cached" in caplog.text
+
+
+def test_a_file_that_is_no_cache_is_left_alone(tmp_path, files, caplog):
+    opened("disk", tmp_path, files)
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_bytes(b"another version of this file, or anything else" * 9)
+    content = file.read_bytes()
+    assert open_cache("disk", tmp_path / "cache", files, ROOM, read_picture, "whole") is None
+    assert "is none of this version: delete it" in caplog.text
+    assert file.read_bytes() == content
