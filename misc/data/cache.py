@@ -85,7 +85,7 @@ class PictureCache:
         return picture
 
     def take_counts(self) -> Counts:
-        """What this process has read since the last call."""
+        """The counts of this process since the last call."""
         counts, self.counts = self.counts, Counts()
         return counts
 

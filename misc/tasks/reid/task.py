@@ -30,6 +30,7 @@ from misc.tasks.starting_weights import open_init_from
 from model.architecture import ReIDArchitecture
 from model.clip_reid import CLIPReID
 from model.criteria.reid import ReIDCriterion, ReIDLossSettings
+from model.interface import ReIDBatch
 
 log = logging.getLogger(__name__)
 
@@ -126,28 +127,7 @@ class ReIDTask(Task[CLIPReID]):
     def _plan_images(self, stage: StageSettings, model: CLIPReID) -> StagePlan:
         """The image tower, from pictures of some identities at a time."""
         config, processes = self.config, self.processes
-        data, seed = config.data, config.misc.seed
         whole = share_batch(config, processes, stage.global_batch_size) * processes.world_size
-        each = config.reid.images_per_identity
-        if whole % each:
-            raise InputError(
-                f"a batch of {whole} pictures (data.global_batch_size) is no multiple of "
-                f"reid.images_per_identity={each}: give one"
-            )
-        if data.augment_on == "device":
-            log.warning("data.augment_on=device has no noise to erase with: the CPU augments")
-        transform = ReIDTransform(data.image_size, data.normalize)
-        pictures = self.data.training.pictures
-        reader = PictureReader(data, [Path(picture.path) for picture in pictures])
-        dataset = ReIDTrainSet(pictures, transform, seed, reader)
-        sampler = IdentitySampler(
-            [picture.identity for picture in dataset.pictures],
-            identities_per_batch=whole // each,
-            images_per_identity=each,
-            rank=processes.rank,
-            world_size=processes.world_size,
-            seed=seed,
-        )
 
         def fix_text_features() -> None:
             if config.reid.i2t:
@@ -158,16 +138,48 @@ class ReIDTask(Task[CLIPReID]):
                 config.reid.loss_weights(),
                 ReIDLossSettings(smoothing=config.reid.smoothing, margin=config.reid.margin),
             ),
-            loader=TrainLoader(
-                dataset,
-                collate_pictures,
-                sampler,
-                num_workers=data.num_workers,
-                pin_memory=processes.device.type == "cuda",
-                substitutes=dataset.substitutes if data.on_bad_image == "skip" else None,
-                cache=reader.cache,
-            ),
+            loader=self._load_images(whole),
             begin=fix_text_features,
+        )
+
+    def _load_images(self, batch_size: int) -> TrainLoader[ReIDBatch]:
+        """The batches of the image tower.
+
+        Args:
+            batch_size: of all processes together.
+
+        Raises:
+            InputError: it is no multiple of the images of an identity.
+        """
+        config, processes = self.config, self.processes
+        data, seed, each = config.data, config.misc.seed, config.reid.images_per_identity
+        if batch_size % each:
+            raise InputError(
+                f"a batch of {batch_size} pictures (data.global_batch_size) is no multiple of "
+                f"reid.images_per_identity={each}: give one"
+            )
+        if data.augment_on == "device":
+            log.warning("data.augment_on=device has no noise to erase with: the CPU augments")
+        pictures = self.data.training.pictures
+        reader = PictureReader(data, [Path(picture.path) for picture in pictures])
+        transform = ReIDTransform(data.image_size, data.normalize)
+        dataset = ReIDTrainSet(pictures, transform, seed, reader)
+        sampler = IdentitySampler(
+            [picture.identity for picture in pictures],
+            identities_per_batch=batch_size // each,
+            images_per_identity=each,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            seed=seed,
+        )
+        return TrainLoader(
+            dataset,
+            collate_pictures,
+            sampler,
+            num_workers=data.num_workers,
+            pin_memory=processes.device.type == "cuda",
+            substitutes=dataset.substitutes if data.on_bad_image == "skip" else None,
+            cache=reader.cache,
         )
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> ImageRetrieval:
