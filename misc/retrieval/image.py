@@ -18,7 +18,6 @@ from misc.retrieval.base import (
     Loading,
     Ranked,
     Rerank,
-    Results,
     Retrieval,
     encode_items,
     mean,
