@@ -10,6 +10,7 @@ from torch import Tensor
 from errors import InputError
 
 MAX_PAIRS = 2**27  # similarities held at once
+CHUNK = 256  # queries ranked at once unless asked otherwise
 TILE = 2**19  # similarities compared at once, about 25 bytes each
 
 
@@ -77,7 +78,7 @@ def rank_features(
     query_cams: Tensor | None = None,
     gallery_cams: Tensor | None = None,
     *,
-    chunk: int = 256,
+    chunk: int = CHUNK,
 ) -> Ranking:
     """Rank the gallery by cosine similarity, a few queries at a time.
 
@@ -194,9 +195,7 @@ class _Labels:
         return same_identity & (self.gallery_cams[items] == self.query_cams[rows, None])
 
 
-def _rank(
-    similarity_of: Callable[[slice], Tensor], labels: _Labels, chunk: int = MAX_PAIRS
-) -> Ranking:
+def _rank(similarity_of: Callable[[slice], Tensor], labels: _Labels, chunk: int = CHUNK) -> Ranking:
     parts = [_rank_block(similarity_of(rows), labels, rows) for rows in labels.blocks(chunk)]
     columns = zip(*(vars(part).values() for part in parts), strict=True)
     return Ranking(*(torch.cat(column) for column in columns))
