@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from errors import InputError
-from misc.evaluation import MAX_PAIRS
 from misc.runtime.atomic import atomic_write
 from model.trees import Tree
 
+MAX_PAIRS = 2**24  # similarities held at once
 DECIMALS = 6  # of similarities and thresholds
 STEP = 10.0**-DECIMALS
 MAX_SCORES = 1000  # kept of a sample

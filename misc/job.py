@@ -260,7 +260,7 @@ class Job:
             log.info("Features written to %s", features)
         ranked = retrieval.rank(encoded, self.processes, self.task.rerank)
         count, seed = self.config.evaluation.ranked_lists, self.config.misc.seed
-        if count and ranked.ranking is not None:
+        if count and self.processes.is_main:
             device = self.processes.device
             found = retrieval.ranked_lists(encoded, ranked.ranking, device, count=count, seed=seed)
             write_ranked_lists(lists, found)

@@ -4,9 +4,10 @@ import json
 import re
 
 import pytest
+import torch
 
 import options
-from benchmarks import index_scale, transfer, tuning_cost
+from benchmarks import index_scale, metrics, transfer, tuning_cost
 from benchmarks.ablation import ROWS, to_table
 from benchmarks.sweep import CONSOLE, RESULTS, Plan, Run, make_all
 from errors import InputError
@@ -94,3 +95,24 @@ def test_an_index_is_measured_in_both_precisions(monkeypatch, tmp_path, capsys):
     sizes = [figures["bytes per picture, compacted"] for figures in (full, half)]
     assert 0.8 * 2 * 32 < sizes[0] - sizes[1] < 1.2 * 2 * 32
     assert full["recall@1, pictures"] == 1
+
+
+def test_metrics_are_measured_against_their_bars(monkeypatch, tmp_path, capsys):
+    sides = metrics.Sides(40, 90, 7, 16)
+    monkeypatch.setattr(metrics, "SMALL", metrics.Sizes(sides, sides, sides, sides))
+    file = tmp_path / "results" / "metrics.json"
+    assert metrics.main(["--small", "--rounds", "1", "--output", str(file)]) == 0
+    rows = json.loads(file.read_text())
+    assert {name: row["bar"] for name, row in rows.items()} == metrics.BARS
+    for row in rows.values():
+        assert row["held"] == (row["value"] <= row["bar"])
+    assert all(row["value"] > 0 for name, row in rows.items() if "memory" not in name)
+    assert len(capsys.readouterr().out.splitlines()) == len(rows)
+
+
+def fill_half_a_gigabyte() -> tuple[float]:
+    return (metrics.grown(lambda: torch.ones(2**27)),)
+
+
+def test_memory_is_what_a_call_adds():
+    assert 0.5 < metrics.alone(fill_half_a_gigabyte)[0] < 0.6

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.data.loader import Item, Items, MovableBatch, evaluation_loader
-from misc.evaluation import Ranking
+from misc.evaluation import Ranking, retrieval_metrics
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList
 from misc.runtime.distributed import Processes
@@ -36,10 +36,10 @@ class Loading:
 
 
 class Ranked(NamedTuple):
-    """Metrics of every direction; in the main process also the ranking of the first one."""
+    """Metrics of every direction and the ranking of the first one, the same in every process."""
 
     results: Results
-    ranking: Ranking | None  # of the first direction and the first language or draw
+    ranking: Ranking  # of the first direction and the first language or draw
 
 
 class Retrieval(ABC, Generic[Model]):
@@ -58,11 +58,12 @@ class Retrieval(ABC, Generic[Model]):
 
     @abstractmethod
     def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
-        """Metrics of every direction, the same in every process.
+        """Metrics of every direction, the same in every process; the processes share the ranking.
 
         Args:
             encoded: the result of `encode`.
-            rerank: adds the same metrics of the distances that it gives, in rows of their own.
+            rerank: adds the same metrics of the distances that it gives, in rows of their own. It
+                is called in the main process alone.
         """
 
     @abstractmethod
@@ -123,6 +124,28 @@ def encode_items(
             "schedule.lr, or set experiment.precision to bf16 or fp32"
         )
     return features
+
+
+def reranked_metrics(
+    rerank: Rerank,
+    query: Tensor,
+    gallery: Tensor,
+    query_ids: Tensor,
+    gallery_ids: Tensor,
+    query_cams: Tensor | None = None,
+    gallery_cams: Tensor | None = None,
+    *,
+    processes: Processes,
+) -> dict[str, float]:
+    """Metrics of the distances that `rerank` gives in the main process, for every process.
+
+    The other arguments and the errors are those of `rank_features`.
+    """
+    metrics: dict[str, float] = {}
+    if processes.is_main:
+        similarity = rerank(query, gallery).neg_()
+        metrics = retrieval_metrics(similarity, query_ids, gallery_ids, query_cams, gallery_cams)
+    return processes.share(metrics)
 
 
 def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

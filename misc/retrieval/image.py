@@ -12,19 +12,20 @@ from torch import Tensor
 from misc.data.reid import ReIDItems
 from misc.datasets.reid import ReIDDataset
 from misc.datasets.reid_published import ReIDPicture
-from misc.evaluation import Ranking, choose_queries, rank_features, retrieval_metrics
+from misc.evaluation import Ranking, choose_queries
 from misc.retrieval.base import (
     Encoded,
     Loading,
     Ranked,
     Rerank,
-    Results,
     Retrieval,
     encode_items,
     mean,
+    reranked_metrics,
 )
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList, ranked_lists
+from misc.retrieval.shared_ranking import rank_together
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, generator
@@ -103,25 +104,29 @@ class ImageRetrieval(Retrieval[CLIPReID]):
         return (F.normalize(features, dim=-1),)
 
     def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
-        results: Results = {}
-        ranking = None
-        if processes.is_main:
-            features = encoded[0].to(processes.device)
-            device = processes.device
-            draws = ((query.to(device), gallery.to(device)) for query, gallery in self.draws)
-            ranked = [self._rank(features, *draw, rerank) for draw in draws]
-            ranking, each = ranked[0].ranking, [draw.results for draw in ranked]
-            results = {row: mean([found[row] for found in each]) for row in each[0]}
-        return Ranked(processes.share(results), ranking)
+        device = processes.device
+        features = encoded[0].to(device)
+        draws = ((query.to(device), gallery.to(device)) for query, gallery in self.draws)
+        ranked = [self._rank(features, *draw, processes, rerank) for draw in draws]
+        each = [draw.results for draw in ranked]
+        results = {row: mean([found[row] for found in each]) for row in each[0]}
+        return Ranked(results, ranked[0].ranking)
 
-    def _rank(self, features: Tensor, query: Side, gallery: Side, rerank: Rerank | None) -> Ranked:
-        queries, searched = features[query.rows], features[gallery.rows]
+    def _rank(
+        self,
+        features: Tensor,
+        query: Side,
+        gallery: Side,
+        processes: Processes,
+        rerank: Rerank | None,
+    ) -> Ranked:
         labels = (query.ids, gallery.ids, query.cameras, gallery.cameras)
-        ranking = rank_features(queries, searched, *labels, chunk=self.loading.chunk)
+        args = features[query.rows], features[gallery.rows], *labels
+        ranking = rank_together(*args, chunk=self.loading.chunk, processes=processes)
         results = {DIRECTION: ranking.metrics()}
         if rerank:
-            similarity = rerank(queries, searched).neg_()
-            results[f"{DIRECTION}, re-ranked"] = retrieval_metrics(similarity, *labels)
+            metrics = reranked_metrics(rerank, *args, processes=processes)
+            results[f"{DIRECTION}, re-ranked"] = metrics
         return Ranked(results, ranking)
 
     def ranked_lists(

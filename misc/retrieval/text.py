@@ -12,7 +12,7 @@ from torch import Tensor
 
 from misc.data.text import PictureDataset, TokenDataset
 from misc.datasets.text_annotations import TextPicture
-from misc.evaluation import Ranking, choose_queries, rank_features, retrieval_metrics
+from misc.evaluation import Ranking, choose_queries
 from misc.retrieval.base import (
     Encoded,
     Loading,
@@ -22,9 +22,11 @@ from misc.retrieval.base import (
     Retrieval,
     encode_items,
     mean,
+    reranked_metrics,
 )
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList, ranked_lists
+from misc.retrieval.shared_ranking import rank_together
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, generator
@@ -78,44 +80,39 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
 
     def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
         """Metrics of every direction; of several languages their mean, then each of them."""
-        image, text = encoded
-        results: Results = {}
-        ranking = None
-        if processes.is_main:
-            counts = list(self.num_captions.values())
-            parts = zip(text.split(counts), self.text_ids.split(counts), strict=True)
-            ranked = [self._rank(image, *part, processes.device, rerank) for part in parts]
-            ranking, each = ranked[0].ranking, [part.results for part in ranked]
-            results = {direction: mean([r[direction] for r in each]) for direction in each[0]}
-            if len(each) > 1:
-                for language, found in zip(self.num_captions, each, strict=True):
-                    results |= {f"{direction}, {language}": row for direction, row in found.items()}
-        return Ranked(processes.share(results), ranking)
+        image, text = (features.to(processes.device) for features in encoded)
+        counts = list(self.num_captions.values())
+        parts = zip(text.split(counts), self.text_ids.split(counts), strict=True)
+        ranked = [self._rank(image, *part, processes, rerank) for part in parts]
+        each = [part.results for part in ranked]
+        results = {direction: mean([r[direction] for r in each]) for direction in each[0]}
+        if len(each) > 1:
+            for language, found in zip(self.num_captions, each, strict=True):
+                results |= {f"{direction}, {language}": row for direction, row in found.items()}
+        return Ranked(results, ranked[0].ranking)
 
     def _rank(
         self,
         image: Tensor,
         text: Tensor,
         text_ids: Tensor,
-        device: torch.device,
+        processes: Processes,
         rerank: Rerank | None,
     ) -> Ranked:
-        images = image.to(device), self.image_ids.to(device)
-        texts = text.to(device), text_ids.to(device)
+        images = image, self.image_ids.to(image.device)
+        texts = text, text_ids.to(text.device)
         results: Results = {}
         rankings = []
-        for direction, query, gallery in (
+        for direction, (query, query_ids), (gallery, gallery_ids) in (
             ("text to image", texts, images),
             ("image to text", images, texts),
         ):
-            ranking = rank_features(
-                query[0], gallery[0], query[1], gallery[1], chunk=self.loading.chunk
-            )
+            args = query, gallery, query_ids, gallery_ids
+            ranking = rank_together(*args, chunk=self.loading.chunk, processes=processes)
             rankings.append(ranking)
             results[direction] = ranking.metrics()
             if rerank:
-                similarity = rerank(query[0], gallery[0]).neg_()
-                metrics = retrieval_metrics(similarity, query[1], gallery[1])
+                metrics = reranked_metrics(rerank, *args, processes=processes)
                 results[f"{direction}, re-ranked"] = metrics
         return Ranked(results, rankings[0])
 

@@ -25,8 +25,8 @@ if sys.platform != "win32":
 
 T = TypeVar("T")
 
-# One process ranks and re-ranks for all; on a CPU the largest test sets take it hours. Heartbeats
-# tell that from a process that hangs.
+# One process re-ranks for all; on a CPU the largest test sets take it hours. Heartbeats tell that
+# from a process that hangs.
 LONGEST_WAIT = timedelta(hours=12)
 DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from misc.evaluation import largest
 from misc.search.table import PictureTable, RowIds
 
 IN_MEMORY = 8 * 2**30  # bytes of features that are kept between queries; more are read each time
@@ -97,9 +98,5 @@ def _nearest(features: Tensor, query: Tensor, top: int) -> tuple[Tensor, Tensor]
 
 def _best(rows: RowIds, scores: Tensor, top: int) -> Found:
     """The `top` highest scores, equal ones in their order."""
-    if not len(scores):
-        return Found(rows, scores)
-    least = scores.topk(min(top, len(scores))).values[-1]
-    kept = (scores >= least).nonzero()[:, 0]
-    order = kept[scores[kept].argsort(descending=True, stable=True)[:top]]
+    order = largest(scores[None], top)[0]
     return Found(rows[order.numpy()], scores[order])

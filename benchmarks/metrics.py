@@ -1,0 +1,223 @@
+"""The cost of retrieval metrics and of re-ranking, against bars.
+
+python -m benchmarks.metrics --output metrics.json
+
+Times are ratios to a peer that is measured in turn with it, so that the machine matters little; the
+fastest of a few rounds counts. Memory is what a process of its own needs beyond its features. The
+features are noise, which is the slowest case: every similarity must be compared.
+"""
+
+import argparse
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from misc.evaluation import queries_at_once, rank_features, retrieval_metrics
+from misc.reranking import k_reciprocal
+from misc.retrieval.shared_ranking import rank_together
+from misc.runtime.atomic import atomic_write
+from misc.runtime.distributed import Processes, choose_device, processes
+from misc.runtime.script import Parser, positive, run_script
+
+CHUNK = 256  # queries at once
+WIDTH = 512  # of a feature of CLIP
+
+
+class Sides(NamedTuple):
+    """Numbers of queries, of gallery items and of identities, and the width of a feature."""
+
+    queries: int
+    gallery: int
+    identities: int
+    width: int = WIDTH
+
+
+class Sizes(NamedTuple):
+    """The sizes that are measured."""
+
+    texts: Sides = Sides(6156, 3074, 1000)  # those of CUHK-PEDES
+    images: Sides = Sides(3074, 6156, 1000)
+    large: Sides = Sides(1000, 1_000_000, 200_000)
+    reranked: Sides = Sides(3368, 15_913, 750, 1280)  # those of Market-1501
+
+
+SMALL = Sizes(
+    large=Sides(1000, 100_000, 20_000),
+    reranked=Sides(700, 3300, 150, 1280),
+)
+BARS = {
+    "text to image, metrics / full argsort": 0.5,
+    "image to text, metrics / full argsort": 0.5,
+    "large gallery, ranking / product of matrices": 2.5,
+    "large gallery, memory beyond the features, GB": 1.0,
+    "ranking, two processes / one": 0.6,
+    "re-ranking / product of all pairs": 8.0,
+    "re-ranking, memory beyond the features, GB": 1.2,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    return run_script(_parser(), _run, arguments)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m benchmarks.metrics", description="Cost of metrics, against bars."
+    )
+    add = parser.add_argument
+    add("--output", type=Path, required=True, metavar="FILE", help="JSON to write")
+    small = "100,000 instead of 1,000,000 gallery items, 4,000 instead of 19,281 re-ranked"
+    add("--small", action="store_true", help=small)
+    add("--rounds", type=positive, default=3, metavar="N", help="(default: 3)")
+    return parser
+
+
+def _run(asked: argparse.Namespace) -> None:
+    sizes, rounds = SMALL if asked.small else Sizes(), asked.rounds
+    parts: list[Callable[[], Sequence[float]]] = [
+        partial(against_argsort, sizes.texts, rounds),
+        partial(against_argsort, sizes.images, rounds),
+        partial(alone, large_gallery, sizes.large, rounds),
+        partial(two_processes, sizes.texts, rounds),
+        partial(alone, reranking, sizes.reranked),
+    ]
+    values = [value for part in tqdm(parts, desc="metrics", disable=None) for value in part()]
+    rows = {
+        name: {"value": value, "bar": bar, "held": value <= bar}
+        for value, (name, bar) in zip(values, BARS.items(), strict=True)
+    }
+    asked.output.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(asked.output) as file:
+        file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    for name, row in rows.items():
+        verdict = "" if row["held"] else ", not held"
+        print(f"{name}: {row['value']:.3g} (bar {row['bar']:g}{verdict})")
+
+
+def draw(sides: Sides) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Features of noise, L2-normalised, of the queries and of the gallery; and their identities."""
+    rng = torch.Generator().manual_seed(0)
+    sizes = sides.queries, sides.gallery
+    query, gallery = (torch.randn(size, sides.width, generator=rng) for size in sizes)
+    for features in (query, gallery):
+        F.normalize(features, out=features)
+    query_ids, gallery_ids = (torch.arange(size) % sides.identities for size in sizes)
+    return query, gallery, query_ids, gallery_ids
+
+
+def against_argsort(sides: Sides, rounds: int) -> tuple[float]:
+    """The time of the metrics of a matrix, of the time of sorting it."""
+    query, gallery, query_ids, gallery_ids = draw(sides)
+    similarity = query @ gallery.T
+    metrics = partial(retrieval_metrics, similarity, query_ids, gallery_ids)
+    return (ratio(metrics, lambda: similarity.argsort(dim=1, descending=True), rounds),)
+
+
+def large_gallery(sides: Sides, rounds: int) -> tuple[float, float]:
+    """The time of ranking a gallery, of that of the similarities alone; and its memory."""
+    query, gallery, query_ids, gallery_ids = draw(sides)
+    rank = partial(rank_features, query, gallery, query_ids, gallery_ids, chunk=CHUNK)
+
+    def product() -> None:
+        for part in query.split(queries_at_once(len(gallery), CHUNK)):
+            part @ gallery.T
+
+    memory = grown(rank)
+    return ratio(rank, product, rounds), memory
+
+
+def reranking(sides: Sides) -> tuple[float, float]:
+    """The time of re-ranking, of that of the product of all pairs; and its memory."""
+    query, gallery, *_ = draw(sides)
+
+    def product() -> None:
+        for side in (query, gallery):
+            for part in side.split(CHUNK):
+                part @ query.T
+                part @ gallery.T
+
+    start = time.perf_counter()
+    memory = grown(lambda: k_reciprocal(query, gallery, chunk=CHUNK))
+    seconds = time.perf_counter() - start
+    return seconds / min(_seconds(product) for _ in range(3)), memory
+
+
+def two_processes(sides: Sides, rounds: int) -> tuple[float]:
+    """The time of ranking with two processes, of that with one; each has one thread."""
+    one, two = (
+        min(_in_processes(partial(_rank_seconds, sides, rounds), world_size))
+        for world_size in (1, 2)
+    )
+    return (two / one,)
+
+
+def _in_processes(function: Callable[[Processes], float], world_size: int) -> list[float]:
+    """The results of a function in processes as torchrun starts them, by rank."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    with ProcessPoolExecutor(world_size, mp_context=get_context("spawn")) as pool:
+        ranks = [pool.submit(_join, function, rank, world_size, port) for rank in range(world_size)]
+        return [rank.result() for rank in ranks]
+
+
+def _join(function: Callable[[Processes], float], rank: int, world_size: int, port: int) -> float:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    with processes("cpu") as own:
+        return function(own)
+
+
+def _rank_seconds(sides: Sides, rounds: int, own: Processes) -> float:
+    features = draw(sides)
+    times = []
+    for _ in range(rounds):
+        own.share(None)  # so that all begin together
+        times.append(_seconds(lambda: rank_together(*features, chunk=CHUNK, processes=own)))
+    return min(times)
+
+
+def alone(function: Callable[..., tuple[float, ...]], *args: object) -> tuple[float, ...]:
+    """The result of a function in a process of its own, whose memory is the function's."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
+def grown(call: Callable[[], object]) -> float:
+    """The gigabytes by which the peak memory of this process grows in a call."""
+    own = Processes(0, 1, choose_device("cpu"))
+    before = own.peak_memory()
+    call()
+    return (own.peak_memory() - before) / 1e9
+
+
+def ratio(call: Callable[[], object], peer: Callable[[], object], rounds: int) -> float:
+    """The least time of a call, of the least time of its peer, in turn."""
+    times = [(_seconds(call), _seconds(peer)) for _ in range(rounds)]
+    ours, theirs = map(min, zip(*times, strict=True))
+    return ours / theirs
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main())
