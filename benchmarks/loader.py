@@ -97,6 +97,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--output", type=Path, required=True, metavar="FILE", help="JSON")
     add("--batches", type=positive, default=24, metavar="N", help="of each (default: 24)")
+    add("--people", type=positive, default=60, metavar="N", help="drawn (default: 60)")
     add("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe")
     return parser
 
@@ -107,7 +108,7 @@ def _run(asked: argparse.Namespace) -> None:
         written = write_dataset(
             "cuhk-pedes",
             Path(folder),
-            identities={"train": 60, "test": 4},
+            identities={"train": asked.people, "test": 4},
             images=(2, 2),
             height=(384, 384),
         )

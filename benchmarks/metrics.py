@@ -8,7 +8,6 @@ features are noise, which is the slowest case: every similarity must be compared
 """
 
 import argparse
-import json
 import os
 import socket
 import sys
@@ -25,10 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.record import Row, write_record
 from misc.evaluation import queries_at_once, rank_features, retrieval_metrics
 from misc.reranking import k_reciprocal
 from misc.retrieval.shared_ranking import rank_together
-from misc.runtime.atomic import atomic_write
 from misc.runtime.distributed import Processes, choose_device, processes
 from misc.runtime.script import Parser, positive, run_script
 
@@ -96,16 +95,13 @@ def _run(asked: argparse.Namespace) -> None:
         partial(alone, reranking, sizes.reranked),
     ]
     values = [value for part in tqdm(parts, desc="metrics", disable=None) for value in part()]
-    rows = {
-        name: {"value": value, "bar": bar, "held": value <= bar}
-        for value, (name, bar) in zip(values, BARS.items(), strict=True)
-    }
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(asked.output) as file:
-        file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    for name, row in rows.items():
-        verdict = "" if row["held"] else ", not held"
-        print(f"{name}: {row['value']:.3g} (bar {row['bar']:g}{verdict})")
+    write_record(
+        asked.output,
+        {
+            name: Row(value, "<=", bar)
+            for value, (name, bar) in zip(values, BARS.items(), strict=True)
+        },
+    )
 
 
 def draw(sides: Sides) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -41,11 +41,9 @@ def write_record(file: Path, rows: Mapping[str, Row]) -> None:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "rows": {
-            name: {
-                "value": round(row.value, 4),
-                "against": row.against,
-                **({} if row.bar is None else {"bar": f"{row.sign} {row.bar}", "held": row.held}),
-            }
+            name: {"value": row.value, "against": row.against}
+            if row.bar is None
+            else row._asdict() | {"held": row.held}
             for name, row in rows.items()
         },
     }
