@@ -8,8 +8,8 @@ import torch
 
 import options
 from benchmarks import index_scale, loader, metrics, transfer, tuning_cost
-from benchmarks.record import Row
 from benchmarks.ablation import ROWS, to_table
+from benchmarks.record import Row
 from benchmarks.sweep import CONSOLE, RESULTS, Plan, Run, make_all
 from errors import InputError
 from model.criteria.text import LOSSES
