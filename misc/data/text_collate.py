@@ -40,12 +40,14 @@ class TextCollate:
         text_length: the most tokens of a caption.
         mixing: settings of MixGen; None: nothing is mixed.
         masking: mask words, for masked language modelling.
+        multiple: what the number of tokens is rounded up to a multiple of, within `text_length`.
     """
 
     tokenizer: Tokenizer
     text_length: int = 77
     mixing: Mixing | None = None
     masking: bool = False
+    multiple: int = 8
     seed: int = 0
 
     def __call__(self, samples: Sequence[Sample]) -> TextBatch:
@@ -57,7 +59,7 @@ class TextCollate:
         if self.masking:  # not cut: the decoder's attention is not causal and sees the padding
             tokens, labels = self._mask(samples, tokens)
         else:
-            tokens = self.tokenizer.trim(tokens)
+            tokens = self.tokenizer.trim(tokens, self.multiple)
         simclr = [sample.simclr_views for sample in samples if sample.simclr_views is not None]
         return TextBatch(
             images=images,
