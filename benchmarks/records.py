@@ -54,8 +54,8 @@ class Record:
         if left <= 0:
             row = {NOT_MEASURED: f"the {self.seconds:.0f} seconds of --seconds were over"}
         else:
-            free(self.device)
             try:
+                free(self.device)
                 row = measurement()
             except Exception as error:  # of whatever kind: the others are to be measured, too
                 first = (str(error).strip().splitlines() or [""])[0]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import wraps
+from subprocess import SubprocessError
 from typing import Literal
 
 import torch
@@ -56,7 +57,7 @@ def find_fault(device: torch.device) -> str | None:
     """The reason why torch.compile does not work on a device, if it does not; found by a trial."""
     try:
         torch.compile(lambda x: x.sin() + 1, dynamic=False)(torch.ones(8, device=device))
-    except (RuntimeError, OSError) as error:  # those of torch.compile are RuntimeErrors
+    except (RuntimeError, OSError, ImportError, SubprocessError) as error:
         lines = [line for line in str(error).splitlines() if line and "raised:" not in line]
         reason = lines[0] if lines else type(error).__name__
         return f"torch.compile fails on this machine ({reason})"
