@@ -66,6 +66,7 @@ def run(command: "options.Command") -> None:
                 overwrite=command.overwrite,
                 restarts=command.resume == "auto",
                 allow_changes=command.allow_changes,
+                profiles=command.profile,
             )
 
 

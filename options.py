@@ -46,6 +46,7 @@ class Command:
     output: Path | None
     overwrite: bool
     allow_changes: bool
+    profile: bool
     device: str | None
     overrides: tuple[Layer, ...]
 
@@ -151,6 +152,8 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         parser.error("--save-features goes with one --evaluate")
     if arguments["allow_changes"] and arguments["resume"] is None:
         parser.error("--allow-changes goes with --resume")
+    if arguments["profile"] and arguments["evaluate"]:
+        parser.error("--profile is of a training, and --evaluate trains nothing")
     if arguments["overwrite"] and (arguments["output"] is None or arguments["resume"] is not None):
         parser.error("--overwrite goes with --output, and not with --resume")
     _check_places(parser, arguments["output"], arguments["save_features"])
@@ -205,6 +208,8 @@ def _build_parser() -> _Parser:
     add("--overwrite", action="store_true", help="remove the record of the run in --output first")
     known = "with --resume: go on with other settings or data than the run's, where they fit"
     add("--allow-changes", action="store_true", help=known)
+    known = "record a trace of a few training steps in the run's folder (docs/performance.md)"
+    add("--profile", action="store_true", help=known)
     add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     known = "settings that override the recipe"
     add("overrides", nargs="*", metavar="section.key=value", help=known)

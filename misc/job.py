@@ -30,12 +30,14 @@ from misc.runtime.seeding import Purpose, seed_torch
 from misc.settings.recipes import dump, to_tree
 from misc.settings.resumption import check_resumption
 from misc.settings.sections import Config
-from misc.tasks.base import Task
+from misc.tasks.base import Task, training_settings
 from misc.tasks.fingerprint import fingerprint
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.text.task import TextTask
+from misc.training.compilation import compile_blocks
 from misc.training.engine import Engine, Selection
-from misc.training.trainer import Stage, TrainingSettings, steps_until
+from misc.training.profiling import check_steps
+from misc.training.trainer import Stage, steps_until
 from model.trees import Tree
 from model.tuning.trained_weights import frozen_hash
 
@@ -93,6 +95,7 @@ class Job:
         overwrite: bool = False,
         restarts: bool = False,
         allow_changes: bool = False,
+        profiles: bool = False,
     ) -> None:
         """Train through all stages, evaluate the chosen model on the test split, and calibrate
         it on the val split.
@@ -101,6 +104,7 @@ class Job:
             output: the run's folder; by default the one that is resumed, else runs/<recipe>-<time>.
             overwrite, restarts: those of `held_folder`.
             allow_changes: resume with other settings or data, where the checkpoint fits them.
+            profiles: record a trace of some steps in the main process.
         """
         stages = self.task.build_stages(self.model)
         data = fingerprint(self.task.training_samples(), stages)
@@ -108,6 +112,8 @@ class Job:
         resume = self.checkpoint.training if self.checkpoint else None
         folder = self._folder(output, data, allow_changes)
         resume_step = resume.position.step if resume else None
+        if profiles:
+            check_steps(sum(stage.steps for stage in stages) - (resume_step or 0))
         with (
             held_folder(
                 folder, self.processes, resumes=bool(resume), overwrite=overwrite, restarts=restarts
@@ -121,8 +127,10 @@ class Job:
                 log.info("Resuming from %s: epoch %d, step %d", file, done.epoch, done.step)
                 if done.step >= sum(stage.steps for stage in stages):
                     log.warning("Nothing is left to train: the run has all of its epochs")
+            if mode := self.config.model.compile:
+                compile_blocks(self.model, mode, self.processes.device)
             engine = self._engine(recorder, selection, data)
-            engine.run(stages, resume)
+            engine.run(stages, resume, profiles)
             chosen = self._choose(engine, selection, stages)
             evaluation = self.test(recorder, chosen)
             self._calibrate(recorder)
@@ -168,14 +176,7 @@ class Job:
                 omitted,
                 data,
             ),
-            settings=TrainingSettings(
-                seed=config.misc.seed,
-                chunk=config.data.batch_size,
-                use_gather=config.model.use_gather,
-                print_period=config.log.print_period,
-                save_period=config.log.save_period,
-                max_bad_steps=config.log.max_bad_steps,
-            ),
+            settings=training_settings(config),
             selection=selection,
         )
 

@@ -36,14 +36,14 @@ class Tokenizer(ABC):
     def lengths(self, tokens: Tensor) -> Tensor:
         """Number of tokens of each caption, start and end included: (N, L) -> int64 (N,)."""
 
-    def trim(self, tokens: Tensor) -> Tensor:
-        """Cut (N, L) to the longest caption, rounded up to a multiple of 8, at most L.
+    def trim(self, tokens: Tensor, multiple: int = 8) -> Tensor:
+        """Cut (N, L) to the longest caption, rounded up to a multiple of `multiple`, at most L.
 
         Features do not change, since no token attends to the padding: CLIP's attention is causal,
         AltCLIP's is masked. Rounding limits the number of different shapes.
         """
         longest = int(self.lengths(tokens).max())
-        return tokens[:, : -(-longest // 8) * 8]
+        return tokens[:, : -(-longest // multiple) * multiple]
 
 
 def _open_clip_tokenizer() -> ModuleType:

@@ -45,12 +45,14 @@ class TextCollate:
         masking: mask words, for masked language modelling.
         statistics: mean and standard deviation of the channels, for samples whose images are made
             later.
+        multiple: what the number of tokens is rounded up to a multiple of, within `text_length`.
     """
 
     tokenizer: Tokenizer
     text_length: int = 77
     mixing: Mixing | None = None
     masking: bool = False
+    multiple: int = 8
     seed: int = 0
     statistics: Statistics | None = None
 
@@ -93,7 +95,7 @@ class TextCollate:
         tokens = self.tokenizer(captions, self.text_length)
         if self.masking:  # not cut: the decoder's attention is not causal and sees the padding
             return self._mask(samples, tokens)
-        return self.tokenizer.trim(tokens), None
+        return self.tokenizer.trim(tokens, self.multiple), None
 
     def _mask(self, samples: Sequence[Sample], tokens: Tensor) -> tuple[Tensor, Tensor]:
         lengths = self.tokenizer.lengths(tokens).tolist()

@@ -24,6 +24,8 @@ class Precision:
             raise InputError(
                 "experiment.precision=bf16 is not supported by this GPU; use fp16 or fp32"
             )
+        # torch's default rounds the inputs of convolutions to TF32 on a GPU: 10 bits of 23.
+        torch.backends.cudnn.allow_tf32 = name != "fp32"
         self.name, self.device_type = name, device.type
 
     def autocast(self) -> AbstractContextManager[None]:

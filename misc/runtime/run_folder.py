@@ -20,6 +20,7 @@ WRITTEN = (
     *("config.yaml*", "metrics.jsonl*", "results.md*", "results.json*", "checkpoint_*.pt*"),
     *("log.txt", "events.out.tfevents.*", "ranked_lists", "ranked_lists-[0-9]*"),
     *("calibration.json*", "calibration.md", "calibration.png*"),
+    "profile.json",
 )
 
 

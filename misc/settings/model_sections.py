@@ -95,6 +95,8 @@ class ModelSettings(Section):
     stride: Count | None
     last_stride: Literal[1, 2]
     gradient_checkpointing: bool
+    # absent from older runs' config.yaml
+    compile: Literal[False, "default", "max-autotune"] = False
     freeze: tuple[Text, ...]
     use_gather: bool
     softlabel_ratio: Probability

@@ -24,7 +24,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, ScheduleSettings, StageSettings
-from misc.training.trainer import Stage
+from misc.training.trainer import Stage, TrainingSettings
 from model.architecture import Architecture
 from model.criteria.base import Criterion
 from model.interface import Method
@@ -174,6 +174,18 @@ class Task(ABC, Generic[M]):
             return None
         chunk = self.config.evaluation.chunk
         return partial(k_reciprocal, k1=rerank.k1, k2=rerank.k2, weight=rerank.weight, chunk=chunk)
+
+
+def training_settings(config: Config) -> TrainingSettings:
+    """The settings of a training that its stages share."""
+    return TrainingSettings(
+        seed=config.misc.seed,
+        chunk=config.data.batch_size,
+        use_gather=config.model.use_gather,
+        print_period=config.log.print_period,
+        save_period=config.log.save_period,
+        max_bad_steps=config.log.max_bad_steps,
+    )
 
 
 def share_batch(config: Config, processes: Processes, stage_batch: int | None = None) -> int:

@@ -1,6 +1,7 @@
 """The training loop: stages, epochs, steps; checkpoints and evaluations between them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +24,7 @@ from misc.runtime.recorder import Recorder, log
 from misc.runtime.signals import Request, Requests
 from misc.training.bad_steps import BadSteps
 from misc.training.meter import Meter, Reading
+from misc.training.profiling import StepProfiler
 from misc.training.trainer import Stage, Trainer, TrainingSettings, check_chunk
 from model.gather import Alone, Gather
 from model.interface import Method
@@ -73,9 +75,18 @@ class Engine:
         self.position = Position()
         self.requests = Requests(processes)
         self.kept = "no checkpoint was saved before"
+        self.profiler: StepProfiler | None = None
 
-    def run(self, stages: Sequence[Stage], resume: TrainingState | None = None) -> None:
+    def run(
+        self,
+        stages: Sequence[Stage],
+        resume: TrainingState | None = None,
+        profiles: bool = False,
+    ) -> None:
         """Train every stage, from the beginning or from the state of a checkpoint.
+
+        Args:
+            profiles: record a trace of some steps in the main process.
 
         Raises:
             InputError: if the training diverges, or the checkpoint is of other stages or batches.
@@ -86,7 +97,9 @@ class Engine:
             self.position = resume.position
             self._keep()
         first_epoch = first_step = 0
-        with self.requests:
+        if profiles and self.processes.is_main:
+            self.profiler = StepProfiler(self.recorder.folder, self.processes.device)
+        with self.requests, self.profiler or nullcontext():
             for stage in stages:
                 if self.position.epoch < first_epoch + stage.epochs:
                     self._run_stage(stage, first_epoch, first_step, resume)
@@ -168,7 +181,7 @@ class Engine:
         for done, batch in enumerate(self.processes.batches(bar), first + 1):
             step = self.position.step
             losses, lr, is_bad = trainer.step(batch.to(self.processes.device), step)
-            self.position = replace(self.position, step=step + 1)
+            self._advance()
             meter.add(losses, is_bad, len(batch))
             last = done == len(loader)
             request = self.requests.read(now=last)
@@ -184,6 +197,11 @@ class Engine:
             if save and not bad_steps.in_row:
                 self._save(trainer)
             self._leave_if_asked(request)
+
+    def _advance(self) -> None:
+        self.position = replace(self.position, step=self.position.step + 1)
+        if self.profiler:
+            self.profiler.step()
 
     def _leave_if_asked(self, request: Request) -> None:
         if request == Request.LEAVE:

@@ -147,6 +147,7 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
         min(experiment.text_length, room),
         mixing=mixing if experiment.mixgen else None,
         masking=experiment.mlm,
+        multiple=16 if config.model.compile else 8,  # each length is compiled by itself
         seed=config.misc.seed,
         statistics=statistics(_normalize(config)),
     )

@@ -1,0 +1,63 @@
+"""A training step of open_clip's model with the towers of a configuration, to compare with."""
+
+from collections.abc import Callable
+
+import torch
+
+import options
+from misc.runtime.precision import Precision
+from misc.settings.model_sections import VisionTowerSettings
+
+
+def build_open_clip_step(
+    config: options.Config, device: torch.device, vocab_size: int = 49408
+) -> Callable[[], None]:
+    """A step of open_clip's CLIP with its plain contrastive loss, on one batch of noise.
+
+    Its optimizer is the fused AdamW, as ours. It reads captions at full length, as its tokenizer
+    gives them, and trains all parameters.
+    """
+    from open_clip.loss import ClipLoss
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+    vision, text, length = config.model.vision, config.model.text, config.experiment.text_length
+    torch.manual_seed(0)
+    model = CLIP(
+        config.model.embed_dim,
+        CLIPVisionCfg(**_vision_sizes(vision), image_size=config.data.image_size),
+        CLIPTextCfg(
+            context_length=length,
+            vocab_size=vocab_size,
+            width=text.width,
+            heads=text.heads,
+            layers=text.layers,
+        ),
+        quick_gelu=True,
+    )
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    criterion, precision = ClipLoss(), Precision(config.experiment.precision, device)
+    size = config.data.batch_size
+    images = torch.randn(size, 3, *config.data.image_size, device=device)
+    tokens = torch.randint(1, vocab_size, (size, length), device=device)
+
+    def step() -> None:
+        with precision.autocast():
+            image, words, scale = model(images, tokens)[:3]
+            loss = criterion(image, words, scale)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _vision_sizes(vision: VisionTowerSettings) -> dict[str, int]:
+    assert isinstance(vision.layers, int)
+    assert vision.patch_size is not None
+    return {
+        "layers": vision.layers,
+        "width": vision.width,
+        "head_width": vision.width // vision.heads,
+        "patch_size": vision.patch_size,
+    }

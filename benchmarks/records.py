@@ -1,0 +1,79 @@
+"""Measurements as rows of a JSON file, written one by one: a row that fails costs no other."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from benchmarks.steps import free
+
+Row = Mapping[str, object]
+NOT_MEASURED = "not measured"
+PACKAGES = ("torch", "torchvision", "transformers", "peft", "numpy", "open_clip_torch")
+
+
+def describe_machine(device: torch.device) -> dict[str, object]:
+    """The name of the device, the number of CPU cores, and the versions of what is measured."""
+    on_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if on_gpu else platform.machine() + " CPU",
+        "memory, GiB": torch.cuda.get_device_properties(device).total_memory / 2**30
+        if on_gpu
+        else None,
+        "CPU cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "Python": platform.python_version(),
+        "CUDA": torch.version.cuda if on_gpu else None,
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+class Record:
+    """The rows that were measured so far.
+
+    Args:
+        file: written after each row.
+        seconds: after which rows are left out, with a note.
+    """
+
+    def __init__(self, file: Path, device: torch.device, seconds: float) -> None:
+        self.file, self.device, self.seconds = file, device, seconds
+        self.start = time.perf_counter()
+        self.machine, self.rows = describe_machine(device), dict[str, Row]()
+
+    def measure(self, name: str, measurement: Callable[[], Row]) -> Row:
+        """Add a row; the reason, where it could not be measured."""
+        began = time.perf_counter()
+        left = self.seconds - (began - self.start)
+        row: Row
+        if left <= 0:
+            row = {NOT_MEASURED: f"the {self.seconds:.0f} seconds of --seconds were over"}
+        else:
+            try:
+                free(self.device)
+                row = measurement()
+            except Exception as error:  # of whatever kind: the others are to be measured, too
+                first = (str(error).strip().splitlines() or [""])[0]
+                row = {NOT_MEASURED: f"{type(error).__name__}: {first[:300]}"}
+        self.rows[name] = {**row, "seconds taken": round(time.perf_counter() - began, 1)}
+        print(f"{name}: {format_row(row)}", flush=True)
+        self._write()
+        return row
+
+    def _write(self) -> None:
+        tree = {"machine": self.machine, "rows": self.rows}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+def format_row(row: Row) -> str:
+    """A row in one line, its numbers with four digits."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in row.items()
+    )

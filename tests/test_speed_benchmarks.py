@@ -1,0 +1,133 @@
+"""The benchmarks of speed in their small form, where only what they need is installed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from benchmarks import gpu, step
+from benchmarks.records import NOT_MEASURED, Record
+from benchmarks.steps import RECIPES, SMALL, build_step, tower_operations
+from misc.runtime.distributed import Processes
+from tests import ROOT
+
+CPU = torch.device("cpu")
+ALONE = Processes(0, 1, CPU)
+# All that a machine with PyTorch, transformers and a few carried wheels lacks.
+ABSENT = (
+    *("lancedb", "pyarrow", "av", "matplotlib", "tensorboard", "sentencepiece", "gradio", "nltk"),
+    *("timm", "cv2", "sklearn", "optuna", "onnx", "pandas", "scipy"),
+)
+BLOCKED = """
+import runpy, sys
+sys.modules.update(dict.fromkeys({absent!r}))
+sys.argv[1:] = {arguments!r}
+runpy.run_module("benchmarks.gpu", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> dict[str, dict]:
+    """The rows of the small form on a machine that lacks packages, and a compiler."""
+    folder = tmp_path_factory.mktemp("speed")
+    file = folder / "gpu.json"
+    arguments = ["--output", str(file), "--device", "cpu", "--small", "--workers", "1"]
+    made = subprocess.run(
+        [sys.executable, "-c", BLOCKED.format(absent=ABSENT, arguments=arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PATH": str(folder), "CXX": "absent", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    tree = json.loads(file.read_text())
+    assert tree["machine"]["torch"] == torch.__version__.split("+")[0]
+    return tree["rows"]
+
+
+def test_every_recipe_is_measured(rows):
+    for name in RECIPES:
+        assert rows[f"{name}: batch 8"]["samples/s"] > 0, name
+        row = rows[f"{name}: batch 32 in parts"]
+        if name == "CLIP-ReID, images":
+            assert "the model has batch norms" in row[NOT_MEASURED]
+        else:
+            assert row["samples/s"] > 0, name
+
+
+def test_rows_that_cannot_be_measured_say_why(rows):
+    for mode in ("default", "max-autotune"):
+        row = rows[f"TBPS-CLIP, simplified: model.compile={mode}"]
+        assert "No working C++ compiler" in row[NOT_MEASURED]
+    assert rows["parity of losses"]["GPU against CPU, fp32"] == "not measured: there is no GPU"
+    assert 0 < rows["parity of losses"]["bf16 against fp32"] < 0.02
+
+
+def test_the_other_rows_have_their_figures(rows):
+    plain = rows["TBPS-CLIP, simplified: model.compile=false"]
+    assert plain["share of the matrix product's rate"] == pytest.approx(
+        plain["TFLOP/s"] / rows["matrix product"]["TFLOP/s"]
+    )
+    peer = rows["open_clip, plain CLIP loss"]  # whose captions are longer
+    work, own = (row["TFLOP/s"] * row["seconds"] for row in (peer, plain))
+    assert own < work < 1.3 * own
+    assert rows["re-ranking"]["images"] == 120
+    for name in (gpu.SIMPLIFIED, gpu.FULL):
+        row = rows[f"{name}: end to end"]
+        assert row["ratio"] == pytest.approx(row["end to end"] / row["compute"])
+
+
+def test_a_row_that_fails_or_comes_too_late_costs_no_other(tmp_path, capsys):
+    def fail() -> dict[str, object]:
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB\nand a traceback")
+
+    record = Record(tmp_path / "new" / "record.json", CPU, seconds=60)
+    record.measure("first", fail)
+    record.measure("second", lambda: {"seconds": 2.0})
+    record.seconds = 0
+    record.measure("third", lambda: {"seconds": 3.0})
+    rows = json.loads((tmp_path / "new" / "record.json").read_text())["rows"]
+    assert rows["first"][NOT_MEASURED] == "OutOfMemoryError: tried to allocate 3 GiB"
+    assert rows["second"]["seconds"] == 2
+    assert "seconds of --seconds were over" in rows["third"][NOT_MEASURED]
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_operations_are_those_that_torch_counts():
+    """In the linear layers and the patch embedding; attention is counted by the flop counter, too,
+    where it is two products.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    words = (*SMALL, "data={batch_size: 4, num_workers: 0}", "model.freeze=[]")
+    step = build_step(RECIPES["TBPS-CLIP, full"], words, ALONE)
+    clip, batch = step.trainer.model.clip, step.batch
+    pictures = torch.cat([batch.images, batch.simclr_images]).flatten(0, 1)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        clip.visual(pictures)
+        clip.text(batch.tokens)
+    convolution = 2 * len(pictures) * 8 * 32 * 3 * 8**2
+    forward = counter.get_total_flops() - convolution
+    assert tower_operations(step) == pytest.approx(3 * forward + convolution)
+
+
+def test_a_step_is_compared_with_open_clips(tmp_path, capsys):
+    file = tmp_path / "step.json"
+    assert step.main(["--output", str(file), "--small", "--rounds", "1", "--batch", "4"]) == 0
+    rows = json.loads(file.read_text())["rows"]
+    *measured, authors = rows.values()
+    assert len(measured) == 3
+    for row in measured:
+        assert row["ratio"] == pytest.approx(row["seconds"] / row["the other's"])
+    assert "not part of this project" in authors[NOT_MEASURED]
+
+
+@pytest.mark.parametrize("main", [gpu.main, step.main])
+def test_the_output_is_a_file(tmp_path, capsys, main):
+    assert main(["--output", str(tmp_path)]) == 2
+    assert "is a folder, give a file" in capsys.readouterr().err
