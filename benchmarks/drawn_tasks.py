@@ -20,6 +20,7 @@ from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import StageSettings
 from misc.tasks.base import StagePlan, Task, TrainingSample
+from misc.tasks.pictures import PictureReader
 from misc.tasks.reid.data import ReIDData, TrainingCounts
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.starting_weights import build_tokenizer
@@ -104,11 +105,15 @@ class DrawnTextTask(TextTask):
     def _training_set(self) -> DrawnPairs:  # type: ignore[override]
         return DrawnPairs(self.config, self.samples)
 
+    @cached_property
+    def _reader(self) -> PictureReader:
+        return PictureReader(self.config.data, [])
+
     def draw_batch(self, model: TBPSCLIP, stage: StageSettings) -> Batch:
         """A batch of a stage, on the CPU."""
         loader = self.plan_stage(stage, model).loader
         loader.start(0)
-        return next(iter(loader))
+        return next(iter(loader)).to(torch.device("cpu"))
 
 
 class DrawnAltCLIPTask(DrawnTextTask):

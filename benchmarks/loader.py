@@ -9,10 +9,12 @@ counts.
 """
 
 import argparse
+import math
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count, cycle, islice
 from pathlib import Path
 from random import Random
@@ -27,7 +29,7 @@ from torchvision import transforms as T
 from tqdm import tqdm
 
 import options
-from benchmarks.record import Row, write_record
+from benchmarks.records import Record, Row, against_bar
 from misc.data.loader import Trainable, TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.runtime.script import Parser, positive, run_script
@@ -117,7 +119,9 @@ def _run(asked: argparse.Namespace) -> None:
             f"data.image_root={written.image_root}",
         )
         seconds = measure((*data, *asked.overrides), asked.batches)
-    write_record(asked.output, to_rows(seconds))
+    record = Record(asked.output, torch.device("cpu"), seconds=math.inf)
+    for name, row in to_rows(seconds).items():
+        record.measure(name, partial(dict, row))
 
 
 def measure(overrides: Sequence[str], batches: int) -> dict[str, float]:
@@ -167,18 +171,15 @@ def batches_of(overrides: Sequence[str]) -> Iterator[Trainable]:
 
 
 def to_rows(seconds: Mapping[str, float]) -> dict[str, Row]:
-    """The ratios of the table."""
-    plain, against = seconds["plain"], "times the plain form's samples a second"
+    """Samples a second as multiples of the plain form's, and the time of the device's share."""
+    plain, ours, workers = seconds["plain"], seconds["cpu"], seconds["workers"]
     return {
-        "full recipe": Row(plain / seconds["cpu"], ">=", 2.0, against),
-        "workers, data.augment_on=device": Row(plain / seconds["workers"], ">=", 5.0, against),
-        "device augmentation, on this CPU": Row(
-            (seconds["workers"] + seconds["device"]) / seconds["cpu"],
-            "<=",
-            1.0,
-            "of the CPU path's time",
+        "full recipe / plain form": against_bar(plain / ours, ">=", 2.0),
+        "workers of data.augment_on=device / plain form": against_bar(plain / workers, ">=", 5.0),
+        "time of data.augment_on=device, all on this CPU / of cpu": against_bar(
+            (workers + seconds["device"]) / ours, "<=", 1.0
         ),
-        "samples a second": Row(BATCH / seconds["cpu"], against="on this core"),
+        "full recipe": {"samples a second of a core": BATCH / ours},
     }
 
 

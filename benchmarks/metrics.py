@@ -8,6 +8,7 @@ features are noise, which is the slowest case: every similarity must be compared
 """
 
 import argparse
+import math
 import os
 import socket
 import sys
@@ -24,11 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.record import Row, write_record
+from benchmarks.records import Record, against_bar
 from misc.evaluation import queries_at_once, rank_features, retrieval_metrics
 from misc.reranking import k_reciprocal
 from misc.retrieval.shared_ranking import rank_together
-from misc.runtime.distributed import Processes, choose_device, processes
+from misc.runtime.distributed import Processes, processes
 from misc.runtime.script import Parser, positive, run_script
 
 CHUNK = 256  # queries at once
@@ -95,13 +96,9 @@ def _run(asked: argparse.Namespace) -> None:
         partial(alone, reranking, sizes.reranked),
     ]
     values = [value for part in tqdm(parts, desc="metrics", disable=None) for value in part()]
-    write_record(
-        asked.output,
-        {
-            name: Row(value, "<=", bar)
-            for value, (name, bar) in zip(values, BARS.items(), strict=True)
-        },
-    )
+    record = Record(asked.output, torch.device("cpu"), seconds=math.inf)
+    for value, (name, bar) in zip(values, BARS.items(), strict=True):
+        record.measure(name, partial(against_bar, value, "<=", bar))
 
 
 def draw(sides: Sides) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -195,11 +192,16 @@ def alone(function: Callable[..., tuple[float, ...]], *args: object) -> tuple[fl
 
 
 def grown(call: Callable[[], object]) -> float:
-    """The gigabytes by which the peak memory of this process grows in a call."""
-    own = Processes(0, 1, choose_device("cpu"))
-    before = own.peak_memory()
+    """The gigabytes by which the peak memory of this process grows in a call; on Linux."""
+    before = _peak_memory()
     call()
-    return (own.peak_memory() - before) / 1e9
+    return (_peak_memory() - before) / 1e9
+
+
+def _peak_memory() -> int:
+    """Bytes; unlike getrusage's, without those of the process that started this one."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def ratio(call: Callable[[], object], peer: Callable[[], object], rounds: int) -> float:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -31,6 +32,12 @@ def describe_machine(device: torch.device) -> dict[str, object]:
         "CUDA": torch.version.cuda if on_gpu else None,
         **{name: version(name) for name in PACKAGES},
     }
+
+
+def against_bar(value: float, sign: Literal["<=", ">="], bar: float) -> Row:
+    """A row with a bar, and whether it is held."""
+    held = value <= bar if sign == "<=" else value >= bar
+    return {"value": value, "bar": f"{sign} {bar}", "held": held}
 
 
 class Record:

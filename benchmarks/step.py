@@ -14,7 +14,7 @@ from statistics import median
 from timeit import timeit
 
 from benchmarks.open_clip_step import build_open_clip_step
-from benchmarks.records import NOT_MEASURED, Record, Row
+from benchmarks.records import NOT_MEASURED, Record, Row, against_bar
 from benchmarks.steps import RECIPES, SMALL, Step, build_step
 from errors import InputError
 from misc.runtime.distributed import Processes, processes
@@ -58,7 +58,7 @@ def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Call
     def against_open_clip(name: str) -> Row:
         ours = build(name)
         row = compare(ours, build_open_clip_step(ours.task.config, own.device), asked.rounds)
-        return {**row, "bar": BAR} if name == SIMPLIFIED else row
+        return {**row, **against_bar(row["ratio"], "<=", BAR)} if name == SIMPLIFIED else row
 
     def half(name: str) -> Row:
         return compare(build(name, "bf16"), build(name), asked.rounds)
@@ -70,7 +70,9 @@ def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Call
     yield f"{SIMPLIFIED}, against its authors' code", lambda: {NOT_MEASURED: reason}
 
 
-def compare(first: Callable[[], object], second: Callable[[], object], rounds: int) -> Row:
+def compare(
+    first: Callable[[], object], second: Callable[[], object], rounds: int
+) -> dict[str, float]:
     """Seconds of two steps, taken in turns after one of each, and the ratio of their medians."""
     times = [[timeit(step, number=1) for step in (first, second)] for _ in range(1 + rounds)][1:]
     own, other = (median(column) for column in zip(*times, strict=True))

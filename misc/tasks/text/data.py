@@ -135,7 +135,7 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
     Args:
         room: tokens of the longest caption that the model reads whole.
     """
-    experiment = config.experiment
+    experiment, on_device = config.experiment, config.data.augment_on == "device"
     mixing = Mixing(
         kind=experiment.mixgen_type,
         p=experiment.mixgen_p,
@@ -149,7 +149,7 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
         masking=experiment.mlm,
         multiple=16 if config.model.compile else 8,  # each length is compiled by itself
         seed=config.misc.seed,
-        statistics=statistics(_normalize(config)),
+        statistics=statistics(_normalize(config)) if on_device else None,
     )
 
 
