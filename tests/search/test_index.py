@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -131,11 +132,31 @@ def test_fields_of_paths_can_be_filtered_by(people, tmp_path, pictures):
         ("camera =", "Expected"),
         ("camera = 'hall'", "hall.* is not what its column holds"),
         ("camera", "cannot be understood"),
+        # What follows a whole condition is ignored by Lance.
+        ("camera = 3 adn time > '2026-01-01'", "Expected: .*, found: adn"),
+        ("camera = 3, camera = 1", "cannot be understood"),
+        ("camera = 3 limit 1", "Expected: .*, found: limit"),
     ],
 )
 def test_a_condition_that_is_none_names_the_columns(index, where, reason):
     with pytest.raises(InputError, match=rf"{reason}.*columns are path, size, camera"):
         index.search(WORDS, where=where)
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ("1=1; DROP TABLE pictures", "has ; or a comment"),
+        ("camera = 1;", "has ; or a comment"),
+        ("camera = 1 -- and time > '2026'", "has ; or a comment"),
+        ("camera = 1) or (1 = 1", "has a bracket that is not closed or not opened"),
+        ("(camera = 1", "has a bracket that is not closed or not opened"),
+    ],
+)
+def test_a_condition_that_ends_early_is_refused(index, where, reason):
+    with pytest.raises(InputError, match=rf"the condition {re.escape(repr(where))} {reason}"):
+        index.search(WORDS, where=where)
+    assert index.search(WORDS, top=100, where="camera = 1 and path <> 'a;b--c(d'")
 
 
 def write_crops(folder: Path, files: list[str]) -> None:
