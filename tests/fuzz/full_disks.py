@@ -36,7 +36,7 @@ from tests.command_line import parse
 from tests.conftest import SMALL
 from tests.search.contents import assert_part, assert_same, content
 
-COUNT, SAMPLE = 300, 2
+COUNT, SAMPLE = 150, 2
 LONGEST = 60.0  # seconds of a case, of which some train twice
 LARGEST = 20_000  # bytes of a file of the small index
 DEMO = str(options.RECIPES / "demo.yaml")

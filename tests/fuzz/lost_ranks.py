@@ -69,7 +69,7 @@ def check(kind: str, lost: int, took: float, statuses: list[str], errors: str) -
     assert len(sentences) == 1, (kind, errors)
     if kind == "hung":
         assert f"rank {lost} " in sentences[0], errors
-        assert took > LIMIT
+        assert took > LIMIT / 2  # the last sign of the lost rank is older than its stop
     assert "Traceback" not in errors
 
 

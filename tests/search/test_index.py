@@ -15,9 +15,11 @@ import torch
 from errors import InputError
 from misc.calibration import Calibration
 from misc.reranking import k_reciprocal
+from misc.search import updating
 from misc.search.index import Index, open_index
 from misc.search.opening import open_model
 from misc.search.person_search import PersonSearch
+from misc.search.table import PictureTable
 from misc.settings.recipes import to_tree
 from tests.search.conftest import train
 
@@ -91,6 +93,21 @@ def test_a_second_folder_leaves_the_first_alone(index, pictures, tmp_path):
     shutil.copytree(pictures / "cam1", tmp_path / "more")
     update = index.add(tmp_path / "more")
     assert (update.added, update.removed, len(index)) == (15, 0, 45)
+
+
+def test_small_files_are_joined_ever_more_rarely(people, tmp_path, pictures, monkeypatch):
+    """After 2, 4 and 8 commits, then every 5, and at the end."""
+    monkeypatch.setattr(updating, "COMPACTION", 2)
+    monkeypatch.setattr(updating, "RARELY", 5)
+    lengths, compact = [], PictureTable.compact
+
+    def compact_too(table: PictureTable) -> None:
+        lengths.append(len(table))
+        compact(table)
+
+    monkeypatch.setattr(PictureTable, "compact", compact_too)
+    people.index(tmp_path / "index").add(pictures, batch_size=1, workers=0)
+    assert lengths == [2, 4, 8, 13, 18, 23, 28, 30]
 
 
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(index, pictures):
