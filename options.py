@@ -103,6 +103,18 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{COMMAND_LINE}: {shorten(message, 300)}; {hint}")
 
 
+def _overrides(words: Sequence[str]) -> tuple[Layer, ...]:
+    """The settings as layers, each key once: which of two values is meant cannot be known."""
+    layers: dict[str, tuple[str, Layer]] = {}
+    for word in words:
+        layer, key = _override(word), word.partition("=")[0]
+        if key in layers:
+            given = f"{shorten(layers[key][0])} and {shorten(word)}"
+            raise InputError(f"{COMMAND_LINE}: {given} set the same key; give one of them")
+        layers[key] = word, layer
+    return tuple(layer for _, layer in layers.values())
+
+
 def _override(word: str) -> Layer:
     """`section.key=value` as a layer; the value is YAML."""
     key, equals, text = word.partition("=")
@@ -157,7 +169,7 @@ def parse(argv: Sequence[str] | None = None) -> Command:
     if arguments["overwrite"] and (arguments["output"] is None or arguments["resume"] is not None):
         parser.error("--overwrite goes with --output, and not with --resume")
     _check_places(parser, arguments["output"], arguments["save_features"])
-    overrides = tuple(map(_override, arguments.pop("overrides")))
+    overrides = _overrides(arguments.pop("overrides"))
     return Command(**arguments, overrides=overrides)
 
 

@@ -14,6 +14,7 @@ from misc.runtime.recorder import OURS
 from misc.synthetic.writing import WrittenDataset, write_dataset
 from misc.training.engine import Engine
 from misc.training.trainer import Trainer
+from tests.command_line import parse
 
 SMALL = (
     "data.image_size=[32,16]",
@@ -55,7 +56,7 @@ def small_config(places) -> Callable[..., options.Config]:
 
     def configure(*changes: str) -> options.Config:
         demo = str(Path(options.RECIPES) / "demo.yaml")
-        return options.parse(["--config", demo, *SMALL, *places, *changes]).configure()
+        return parse(["--config", demo, *SMALL, *places, *changes]).configure()
 
     return configure
 

@@ -11,8 +11,8 @@ import torch
 import torch.multiprocessing as mp
 
 import main
-import options
 from misc.runtime.distributed import processes
+from tests.command_line import parse
 
 
 def run_ranks(
@@ -77,4 +77,4 @@ def _join(folder: Path, function: Callable[..., Any], args: Any) -> None:
 
 
 def _main(_: Path, arguments: list[str]) -> None:
-    main.run(options.parse(arguments))
+    main.run(parse(arguments))

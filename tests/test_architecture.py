@@ -26,6 +26,7 @@ from misc.runtime.checkpoint import BEST, open_checkpoint
 from model.tuning.trained_weights import ADJUSTED
 from tests import ROOT
 from tests.archives import write_openai_archive
+from tests.command_line import parse
 from tests.conftest import SMALL
 from tests.test_imports import SPINE
 
@@ -190,7 +191,7 @@ def train(places, tmp_path, monkeypatch) -> Callable[..., Path]:
         few = ("schedule={epoch: 1, epoch_warmup: 0}", "data.batch_size=40")
         record = ("log.print_period=1", "evaluation.ranked_lists=0")
         recipe = ["--config", DEMO, "--output", "run", *SMALL, *places, *few, *record]
-        main.run(options.parse([*recipe, *words]))
+        main.run(parse([*recipe, *words]))
         assert len([row for row in rows("run") if "loss" in row]) == 2
         return tmp_path / "run"
 
@@ -207,7 +208,7 @@ def closing(folder: str) -> list[tuple]:
 
 def check_evaluation(run: Path) -> None:
     """The best checkpoint, restored from its file, gives the numbers that closed the run."""
-    main.run(options.parse(["--evaluate", str(run), "--output", "again"]))
+    main.run(parse(["--evaluate", str(run), "--output", "again"]))
     assert closing("again") == closing("run") != []
 
 
@@ -216,11 +217,11 @@ def test_an_example_leaves_nothing_behind(tmp_path):
         additions = Additions(tmp_path, patch)
         for heading in re.findall(r"^### (.*)", PAGE, re.MULTILINE):
             additions.apply(heading)
-        options.parse(["--backbone", "bag-of-words", "tuning.biases={}"]).configure()
+        parse(["--backbone", "bag-of-words", "tuning.biases={}"]).configure()
         additions.undo()
     for word in ("model.backbone=bag-of-words", "tuning.biases={}"):
         with pytest.raises(InputError, match="unknown"):
-            options.parse([word]).configure()
+            parse([word]).configure()
 
 
 def test_a_loss(add, train):
@@ -312,7 +313,7 @@ def test_a_way_of_tuning(add, train, archive):
     assert all(name.startswith("clip.visual.") and name.endswith(".bias") for name in held)
     check_evaluation(run)
     with pytest.raises(InputError, match="was tuned in another"):
-        main.run(options.parse(["--evaluate", str(run), "tuning.biases.towers=[text]"]))
+        main.run(parse(["--evaluate", str(run), "tuning.biases.towers=[text]"]))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_a_way_of_tuning(add, train, archive):
 )
 def test_a_name_that_is_not_registered_is_refused_before_anything_is_built(word, sentence):
     with pytest.raises(InputError, match=re.escape(sentence)):
-        options.parse([word]).configure()
+        parse([word]).configure()
 
 
 def test_a_setting_that_a_way_does_not_have_is_refused(add, train, archive):

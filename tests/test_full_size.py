@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import main
-import options
 from misc.synthetic.writing import write_dataset
 from misc.training.trainer import Trainer
 from model.interface import TextBatch
 from tests.archives import VIT_B_16, write_openai_archive
+from tests.command_line import parse
 
 Parameters = dict[str, Tensor]
 Row = dict[str, float]
@@ -216,7 +216,7 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
             *("data.batch_size=4", "data.num_workers=0", "experiment.dropout=0"),
             *("log.print_period=1", "--device=cpu", f"--output={tmp_path / 'run'}", *words),
         ]
-        main.run(options.parse(settings))
+        main.run(parse(settings))
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
         steps = [line for line in lines if "loss" in line]
         rows = [row | {"logit_scale": s} for row, s in zip(steps, scales, strict=True)]

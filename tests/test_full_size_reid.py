@@ -24,6 +24,7 @@ from misc.synthetic.writing import write_reid_dataset
 from misc.training.trainer import Trainer
 from model.interface import PromptBatch, ReIDBatch
 from tests.archives import VIT_B_16, write_openai_archive
+from tests.command_line import parse
 
 PEOPLE, EACH = 2, 2  # in a batch
 # Of the two epochs, each a step: a line to the second one, where the cosine is at its end.
@@ -193,7 +194,7 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
             *("data.num_workers=0", "log.print_period=1", "--device=cpu"),
             *(f"--output={tmp_path / 'run'}", "evaluation.ranked_lists=0", *words),
         ]
-        main.run(options.parse(settings))
+        main.run(parse(settings))
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
         run.rows += [line for line in lines if "loss" in line]
         assert lines[-1]["split"] == "test"

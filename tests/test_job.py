@@ -19,6 +19,7 @@ from misc.retrieval.features import load_features
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.distributed import processes
 from tests import GOLDEN_FILES
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -44,7 +45,7 @@ def published(tmp_path) -> Path:
 
 def test_a_published_checkpoint_gives_the_published_features(published, places):
     """As `main.py --evaluate` builds it, without a configuration of this project in the file."""
-    command = options.parse(
+    command = parse(
         ["--config", DEMO, "--evaluate", str(published), *SMALL, *places, *GOLDEN_SHAPE]
     )
     (checkpoint,) = main.open_checkpoints(command)
@@ -70,7 +71,7 @@ def run(places, tmp_path, monkeypatch):
         heads = "experiment={ss: true, id: true, mlm: true, cmt_depth: 1}"
         few = ("schedule.epoch=1", "schedule.lr=1e-2", heads)
         arguments = ["--config", DEMO, "--output", output, *SMALL, *places, *few, *words]
-        main.run(options.parse(arguments))
+        main.run(parse(arguments))
         return tmp_path / output
 
     return run
@@ -87,14 +88,14 @@ def test_an_exported_checkpoint_evaluates_as_the_one_it_was_made_of(run, places,
     exported = tmp_path / "exported.pth"
     write_published(open_checkpoint(folder / BEST).state, exported)
     arguments = ["--config", DEMO, "--evaluate", str(exported), *SMALL, *places]
-    main.run(options.parse(arguments))
+    main.run(parse(arguments))
     assert table(capsys.readouterr().out) == trained
 
 
 def test_an_evaluation_saves_what_it_has_encoded(run, pedestrians, tmp_path):
     folder = run()
     file = tmp_path / "features.safetensors"
-    main.run(options.parse(["--evaluate", str(folder), "--save-features", str(file)]))
+    main.run(parse(["--evaluate", str(folder), "--save-features", str(file)]))
     features = load_features(file)
     count = pedestrians.counts["test"]
     assert features.image.shape == (count.images, 16)
@@ -109,7 +110,7 @@ def test_the_closing_tables_are_re_ranked_where_asked(run, tmp_path):
     folder, file = run(), tmp_path / "features.safetensors"
     rerank = "evaluation.rerank={k1: 2, k2: 1, weight: 0.0}"
     words = ["--evaluate", str(folder), "--save-features", str(file), "--output", "again", rerank]
-    main.run(options.parse(words))
+    main.run(parse(words))
     found = json.loads((tmp_path / "again" / "results.json").read_text())["results"]
     rows = found["CUHK-PEDES test"]
     assert list(rows) == [
@@ -129,7 +130,7 @@ def test_several_checkpoints_have_a_mean_and_a_deviation(run, tmp_path, capsys):
     folders = [run(f"misc.seed={seed}", output=f"run-{seed}") for seed in (1, 2)]
     capsys.readouterr()
     words = [word for folder in folders for word in ("--evaluate", str(folder))]
-    main.run(options.parse([*words, "--output", "both"]))
+    main.run(parse([*words, "--output", "both"]))
     alone = [
         json.loads((folder / "results.json").read_text())["results"]["CUHK-PEDES test"]
         for folder in folders
@@ -152,7 +153,7 @@ def test_different_recipes_are_set_side_by_side(run, tmp_path, capsys):
     plain, other = run(output="plain"), run("experiment.ritc=false", output="other")
     capsys.readouterr()
     words = ("--evaluate", str(plain), "--evaluate", str(other), "--output", "both")
-    main.run(options.parse(words))
+    main.run(parse(words))
     table = (tmp_path / "both" / "results.md").read_text()
     assert table in capsys.readouterr().out
     assert "| CUHK-PEDES test | text to image | plain |" in table
@@ -165,15 +166,15 @@ def test_different_recipes_are_set_side_by_side(run, tmp_path, capsys):
             assert found["R1"] == metrics["R1"]["mean"]
 
     best, last = plain / BEST, plain / LAST
-    main.run(options.parse(["--evaluate", str(best), "--evaluate", str(last), "--output", "two"]))
+    main.run(parse(["--evaluate", str(best), "--evaluate", str(last), "--output", "two"]))
     assert f"| {last} |" in (tmp_path / "two" / "results.md").read_text()
     with pytest.raises(InputError, match="name the same checkpoint"):
-        main.run(options.parse(["--evaluate", str(best), "--evaluate", str(best)]))
+        main.run(parse(["--evaluate", str(best), "--evaluate", str(best)]))
 
 
 def test_a_published_checkpoint_is_neither_resumed_nor_exported(published, run, capsys):
     with pytest.raises(InputError, match="a checkpoint of TBPS-CLIP, and one of this project"):
-        main.run(options.parse(["--resume", str(published)]))
+        main.run(parse(["--resume", str(published)]))
     assert export.main([str(published), "out.pth"]) == 2
     assert "is a checkpoint of TBPS-CLIP" in capsys.readouterr().err
 
@@ -189,7 +190,7 @@ def test_checkpoints_of_different_datasets_have_no_mean(run, places):
     )
     for first, second in ((plain, cross), (cross, plain)):
         with pytest.raises(InputError, match="not evaluated on the same datasets"):
-            main.run(options.parse(["--evaluate", str(first), "--evaluate", str(second)]))
+            main.run(parse(["--evaluate", str(first), "--evaluate", str(second)]))
 
 
 def test_a_training_begins_from_a_checkpoint_of_another_size(run):

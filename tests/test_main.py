@@ -12,6 +12,7 @@ import main
 import options
 from misc.runtime.checkpoint import LAST
 from misc.synthetic.writing import write_dataset
+from tests.command_line import latest, parse
 from tests.conftest import SMALL
 
 ROOT = Path(main.__file__).parent
@@ -25,7 +26,7 @@ def fail(places, tmp_path, monkeypatch, capsys):
 
     def fail(*words: str) -> str:
         arguments = ["main.py", "--config", DEMO, *SMALL, *places, "schedule.epoch=1", *words]
-        monkeypatch.setattr(sys, "argv", arguments)
+        monkeypatch.setattr(sys, "argv", latest(arguments))
         with pytest.raises(SystemExit) as caught:
             main.main()
         assert caught.value.code == 2
@@ -84,7 +85,7 @@ def test_an_unreadable_picture_stops_the_training_in_a_sentence(fail, tmp_path, 
 def test_a_checkpoint_of_another_architecture_is_refused(fail, places, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["--config", DEMO, "--output", "run", *SMALL, *places, "schedule.epoch=1"]
-    main.run(options.parse(arguments))
+    main.run(parse(arguments))
     wider = "model.text={width: 64, layers: 1, heads: 2}"
     for change, key in (
         ("data.image_size=[48, 16]", "data.image_size is (32, 16)"),
@@ -112,11 +113,12 @@ def test_help_and_mistyped_keys_do_not_wait_for_torch():
 
 def test_the_published_command_trains_on_four_ranks(places, tmp_path):
     """As TBPS-CLIP's authors start it, with tiny towers, on CPUs."""
+    settings = (*SMALL, *places, "model.clip_pretrained=null", "data.batch_size=2")
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--rdzv_id=3", "--rdzv_backend=c10d"),
         *("--rdzv_endpoint=localhost:0", "--nnodes=1", "--nproc_per_node=4"),
-        *("main.py", "--simplified", "--output", str(tmp_path / "run"), *SMALL, *places),
-        *("model.clip_pretrained=null", "data.batch_size=2", "schedule.epoch=1"),
+        *("main.py", "--simplified", "--output", str(tmp_path / "run"), "schedule.epoch=1"),
+        *latest(settings),
     ]
     done = subprocess.run(
         command,

@@ -58,6 +58,10 @@ def test_options_and_settings_may_come_in_any_order():
         (["--save-features", ".", "--evaluate", "a"], "--save-features . is a folder, give a file"),
         (["--output", str(ROOT / "main.py")], "main.py is a file, give a folder"),
         *[([name, ""], f"argument {name}: it is empty; is a variable") for name in NAMING],
+        (
+            ["misc.seed=1", "log.print_period=2", "misc.seed=2"],
+            "misc.seed=1 and misc.seed=2 set the same key; give one of them",
+        ),
         (["--allow-changes"], "--allow-changes goes with --resume"),
         (["--overwrite"], "--overwrite goes with --output"),
         (["--backbone", ""], "model.backbone: unknown backbone ''"),

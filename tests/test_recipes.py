@@ -10,6 +10,7 @@ import main
 import options
 from misc.synthetic.writing import write_reid_dataset
 from tests.altclip_folders import write_altclip_folder
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 RECIPES = sorted(
@@ -39,14 +40,14 @@ def vehicles_and_people(tmp_path_factory) -> Path:
 
 def train(*arguments: str, output: Path) -> list[dict]:
     """The rows of the record of a run of main.py."""
-    main.run(options.parse([*arguments, "--output", str(output)]))
+    main.run(parse([*arguments, "--output", str(output)]))
     return [json.loads(line) for line in (output / "metrics.jsonl").open()]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_trains_and_evaluates(recipe, places, vehicles_and_people, tmp_path):
     recipe_file = str(options.RECIPES / recipe)
-    task = options.parse(["--config", recipe_file]).configure().task
+    task = parse(["--config", recipe_file]).configure().task
     arguments = ("--config", recipe_file, *SMALL, *FEW)
     if task == "image_to_image":
         arguments += ("schedule.epoch=2", *FEW_REID, f"reid.root={vehicles_and_people}")

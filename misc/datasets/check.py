@@ -29,6 +29,7 @@ from misc.datasets.check_reid import check_reid
 from misc.datasets.check_text import check_text
 from misc.datasets.finding import Report
 from misc.datasets.text_person import read_text_person
+from misc.runtime.atomic import atomic_write
 from misc.runtime.script import Parser, run_script
 from misc.settings.sections import Config, DataSettings
 from misc.tasks.reid.data import people_division
@@ -108,7 +109,8 @@ def _write(reports: Mapping[str, Report], file: Path) -> None:
     content = {name: asdict(report) for name, report in reports.items()}
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False)
-        file.write_text(text + "\n", encoding="utf-8")
+        with atomic_write(file) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {file} ({error.strerror}): choose another file") from error
 

@@ -13,6 +13,7 @@ from errors import InputError
 from misc.calibration import Calibration, QueryCalibration, best_hits
 from misc.retrieval.calibration_plot import draw_calibration
 from misc.retrieval.features import Features
+from misc.runtime.atomic import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +91,16 @@ def write_calibration(folder: Path, calibration: Calibration, false_alarms: floa
     log.info("%s", "\n".join([table.get_string(), *notes]))
     table.set_style(TableStyle.MARKDOWN)
     lines = [table.get_string(), "", *(f"- {note}" for note in notes)]
-    (folder / TABLE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write(folder / TABLE, "\n".join(lines) + "\n")
     draw_calibration(folder / PLOT, calibration, KINDS, false_alarms)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        with atomic_write(file) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {file} ({error}); choose another folder") from error
 
 
 def to_table(calibration: Calibration) -> PrettyTable:

@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -101,8 +102,14 @@ class Recorder:
                 [r for r in rows if r["step"] <= (resume_step or 0) and CLOSING not in r]
             )
             purge_step = None if resume_step is None else resume_step + 1
+            self._report_thread, threading.excepthook = threading.excepthook, self._skip_full_disk
             self._curves = SummaryWriter(str(folder), purge_step=purge_step)
             self._move_log()
+
+    def _skip_full_disk(self, end: threading.ExceptHookArgs) -> None:
+        """Report how a thread ended; TensorBoard's on a full disk is raised by its next call."""
+        if not (isinstance(end.exc_value, OSError) and end.exc_value.errno in FULL):
+            self._report_thread(end)
 
     def _move_log(self) -> None:
         """Let log.txt have the lines that were logged so far, and all that follow."""
@@ -128,8 +135,11 @@ class Recorder:
             logging.getLogger(name).removeHandler(self._log)
         # The first error counts: where a disk is full, closing a file fails again.
         with suppress(OSError) if kind else self._writing():
-            self._curves.close()
-            self._log.close()
+            try:
+                self._curves.close()
+            finally:
+                threading.excepthook = self._report_thread
+                self._log.close()
         if kind and self._disposable and not self._metrics.stat().st_size:
             remove_record(self.folder)
         if isinstance(error, OSError) and error.errno in FULL:

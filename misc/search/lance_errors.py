@@ -1,17 +1,26 @@
 """Errors of LanceDB in the user's words."""
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from errors import InputError
+from misc.search.condition import bracketed
+
+# Of a disk, or a quota, that is full.
+FULL = re.compile(rf"\b[Ee]rr(or|no) ({errno.ENOSPC}|{errno.EDQUOT}|{errno.EFBIG})\b")
 
 
 @contextmanager
-def condition(where: str | None, columns: Sequence[str]) -> Iterator[None]:
-    """Turn what Lance says of a condition into the user's error; others pass."""
+def condition(where: str | None, columns: Sequence[str]) -> Iterator[str | None]:
+    """A condition as Lance reads the whole of it; turn what Lance says of it into the user's error.
+
+    Other errors pass.
+    """
+    whole = None if where is None else bracketed(where)
     try:
-        yield
+        yield whole
     except (RuntimeError, ValueError) as error:
         # That of a value, such as a division by zero, is one of execution.
         if where is None or not ("Invalid" in str(error) or "filter expression" in str(error)):
@@ -28,6 +37,11 @@ def faults(location: str) -> Iterator[None]:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         reason = re.sub(r"lance error: |, /\S+\.rs:\d+:\d+", "", str(error)).partition("\n")[0]
+        if FULL.search(reason):
+            raise InputError(
+                f"the index {location} cannot be written ({reason}): make room, and run the same "
+                "command again; what it held before is whole"
+            ) from error
         raise InputError(
             f"the index {location} cannot be read or written ({reason}); if a file of it is "
             "damaged, make it anew"

@@ -23,6 +23,7 @@ from misc.retrieval.cells import (
     draw_picture,
 )
 from misc.runtime.atomic import atomic_write
+from misc.runtime.picture_writing import write_picture
 from misc.search.hit import Hit
 from misc.search.query import Query
 
@@ -76,7 +77,7 @@ def write_sheet(file: Path, query: Query, hits: Sequence[Hit]) -> None:
     sheet = draw_sheet(query, hits)
     try:
         with atomic_write(file) as partial:
-            sheet.save(partial, "JPEG", quality=90, subsampling=0)
+            write_picture(partial, sheet, "JPEG", quality=90, subsampling=0)
     except OSError as error:
         raise InputError(f"cannot write {file} ({error.strerror}); choose another file") from error
 

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from errors import InputError
+from misc.search.commits import check_files, commit
 from misc.search.lance_errors import condition, faults
 from misc.search.location import ABOUT, LOCK, PICTURES, as_location, is_local
 
@@ -95,6 +97,7 @@ class PictureTable:
         with faults(location):
             database = lancedb.connect(location)
             database.create_table(ABOUT, pa.table({"content": [about]}), mode="overwrite")
+            check_files(_folder(location, ABOUT))
             vector = pa.list_(pa.float16() if half else pa.float32(), width)
             schema = METADATA.append(pa.field("vector", vector))
             database.create_table(PICTURES, schema=schema, mode="overwrite")
@@ -110,7 +113,9 @@ class PictureTable:
     @about.setter
     def about(self, text: str) -> None:
         with faults(self.location):
-            self.database.create_table(ABOUT, pa.table({"content": [text]}), mode="overwrite")
+            table = self.database.open_table(ABOUT)
+            with commit(table, _folder(self.location, ABOUT)):
+                self.database.create_table(ABOUT, pa.table({"content": [text]}), mode="overwrite")
 
     @property
     def version(self) -> int:
@@ -137,8 +142,8 @@ class PictureTable:
         Raises:
             InputError: the condition cannot be understood.
         """
-        with faults(self.location), condition(where, COLUMNS):
-            return self.rows.count_rows(where)
+        with faults(self.location), condition(where, COLUMNS) as whole:
+            return self.rows.count_rows(whole)
 
     def at(self, version: int) -> "PictureTable":
         """The table as it was at a commit, to be read."""
@@ -168,9 +173,9 @@ class PictureTable:
         return np.concatenate([np.empty(0, np.uint64), *found])
 
     def _read(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
-        with faults(self.location), condition(where, COLUMNS):
+        with faults(self.location), condition(where, COLUMNS) as whole:
             query = self.rows.search().select(list(columns))
-            yield from (query if where is None else query.where(where)).to_batches(BATCH)
+            yield from (query if whole is None else query.where(whole)).to_batches(BATCH)
 
     def values(self, column: str) -> list[Any]:
         """The values of a column, each once, in ascending order; missing ones are left out."""
@@ -205,12 +210,12 @@ class PictureTable:
         Raises:
             InputError: the condition cannot be understood.
         """
-        with faults(self.location), condition(where, COLUMNS):
+        with faults(self.location), condition(where, COLUMNS) as whole:
             search = self.rows.search(query.numpy(), vector_column_name="vector")
             assert isinstance(search, LanceVectorQueryBuilder)
             search = search.distance_type("cosine").nprobes(PROBES).refine_factor(REFINED)
-            if where is not None:
-                search = search.where(where, prefilter=True)
+            if whole is not None:
+                search = search.where(whole, prefilter=True)
             found = search.select(["_distance"]).with_row_id(True).limit(top).to_arrow()
         return found["_rowid"].to_numpy(), 1 - torch.tensor(found["_distance"].to_numpy())
 
@@ -241,7 +246,7 @@ class PictureTable:
         Args:
             features: (N, D).
         """
-        with faults(self.location):
+        with self._committing():
             self.rows.add(self._table(rows, features))
 
     def replace(self, rows: Sequence[Row], features: NDArray[np.float32] | None = None) -> None:
@@ -254,24 +259,30 @@ class PictureTable:
             new = pa.Table.from_pylist(list(rows), METADATA)
         else:
             new = self._table(rows, features)
-        with faults(self.location):
+        with self._committing():
             self.rows.merge_insert("path").when_matched_update_all().execute(new)
 
     def remove(self, paths: Sequence[str]) -> None:
         """Remove pictures by their paths."""
-        with faults(self.location):
+        with self._committing():
             for first in range(0, len(paths), DELETED):
                 names = ", ".join(map(quote, paths[first : first + DELETED]))
                 self.rows.delete(f"path IN ({names})")
 
     def compact(self) -> None:
         """Join small files, bring an approximate index up to date, and drop old versions."""
-        with faults(self.location):
+        with self._committing():
             self.rows.optimize(cleanup_older_than=KEPT)
+        with faults(self.location):
             indices = self.rows.list_indices()
             is_split = any((index.num_segments or 1) > SEGMENTS for index in indices)
         if is_split:
             self.build_approximate()
+
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
+        with faults(self.location), commit(self.rows, _folder(self.location, PICTURES)):
+            yield
 
     def _table(self, rows: Sequence[Row], features: NDArray[np.float32]) -> pa.Table:
         table = pa.Table.from_pylist(list(rows), METADATA)
@@ -279,6 +290,11 @@ class PictureTable:
         values = pa.array(features.reshape(-1).astype(vector.type.value_type.to_pandas_dtype()))
         column = pa.FixedSizeListArray.from_arrays(values, vector.type.list_size)
         return table.append_column(vector, column)
+
+
+def _folder(location: str, table: str) -> Path | None:
+    """The folder of a table; None if it is not on a disk of this machine."""
+    return Path(location, f"{table}.lance") if is_local(location) else None
 
 
 def quote(text: str) -> str:

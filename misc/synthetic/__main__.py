@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import InputError
+from misc.runtime.picture_writing import write_picture
 from misc.runtime.script import Parser, run_script
 from misc.synthetic.drawing_plan import DiskLayout, check_layout
 from misc.synthetic.pedestrians.contact_sheet import draw_contact_sheet
@@ -136,7 +137,7 @@ def _save_contact_sheet(file: Path, seed: int, difficulty: float) -> None:
     sheet = draw_contact_sheet(seed, difficulty)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(file, quality=76, optimize=True)
+        write_picture(file, sheet, quality=76, optimize=True)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write {file} ({error}): give a .jpg or .png file.") from error
     print(f"{'contact sheet':<16} {file}")

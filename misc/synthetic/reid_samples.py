@@ -12,6 +12,7 @@ from typing import ClassVar
 from PIL import Image
 
 from errors import InputError
+from misc.runtime.picture_writing import write_picture
 from misc.synthetic import pedestrians, vehicles
 from misc.synthetic.drawing_plan import DrawingPlan
 from misc.synthetic.pedestrians.chance import Stream, generator, happens, pick
@@ -90,7 +91,7 @@ def _write(
     image, quality, viewpoint = draw(plan, role, drawn, camera)
     path = plan.published.path(role, written, camera, (MOST_IMAGES + 1) * drawn[0] + drawn[1])
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    image.save(folder / path, quality=quality)
+    write_picture(folder / path, image, quality=quality)
     return ReIDSample(role, written, path, viewpoint)
 
 

@@ -16,6 +16,7 @@ from misc.datasets.text_person import (
 )
 from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.synthetic.writing import write_dataset
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 
@@ -50,7 +51,7 @@ def test_a_run_trains_and_tests_on_several_datasets(places, tmp_path, capsys):
     )
     demo = ["--config", str(options.RECIPES / "demo.yaml"), *SMALL, *places, "schedule.epoch=1"]
     sets = [f"data.train_sets=[{other}]", f"data.test_sets=[{other}]"]
-    main.run(options.parse([*demo, *sets, "experiment.id=true", "--output", str(tmp_path / "run")]))
+    main.run(parse([*demo, *sets, "experiment.id=true", "--output", str(tmp_path / "run")]))
     printed = capsys.readouterr().out
     assert "CUHK-PEDES test split: epoch 1, the best on val" in printed
     assert "ICFG test split: epoch 1, the best on val" in printed

@@ -1,10 +1,15 @@
-"""Values that are not finite, put into a loss, a gradient or a parameter of a short training."""
+"""Values that are not finite, put into a loss, a gradient or a parameter of a short training, in
+its only process or in one of two.
+"""
 
 import json
 import math
 import re
 import tempfile
-from functools import cache
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
@@ -14,16 +19,74 @@ from torch import Tensor
 import main
 import options
 from errors import InputError
-from misc.runtime.checkpoint import LAST, open_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.synthetic.writing import write_dataset
 from misc.training import engine
 from misc.training.trainer import Trainer
 from model.interface import Batch
+from tests.command_line import latest, parse
 from tests.conftest import SMALL
+from tests.fuzz import _runs
 
 COUNT, SAMPLE = 30, 3
+LONGEST = 120.0  # seconds of a case, of two processes
 STEPS = 10  # of two epochs
 DEMO = str(options.RECIPES / "demo.yaml")
+
+
+@dataclass(frozen=True)
+class Injection:
+    """A value that is not finite, put somewhere into one step.
+
+    Args:
+        where: `loss`, `gradient` or `parameter`.
+        step: counted from 0.
+        rank: of the process that has it.
+        seed: of the choice among gradients or parameters.
+    """
+
+    where: str
+    value: float
+    step: int
+    rank: int
+    seed: int
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Train with it; no checkpoint with such a value is saved."""
+        backward, losses, save = Trainer.backward, Trainer._losses, engine.save_checkpoint
+        random = Random(self.seed)
+
+        def is_due(trainer: Trainer, step: int, where: str) -> bool:
+            own = self.where, self.step, self.rank
+            return own == (where, step, trainer.processes.rank)
+
+        def poison(tensors: list[Tensor]) -> None:
+            tensor = random.choice(tensors).detach().view(-1)
+            tensor[random.randrange(len(tensor))] = self.value
+
+        def backward_too(trainer: Trainer, batch: Batch, step: int) -> object:
+            if is_due(trainer, step, "parameter"):
+                poison(list(trainer.trained))
+            found = backward(trainer, batch, step)
+            if is_due(trainer, step, "gradient"):
+                poison([p.grad for p in trainer.trained if p.grad is not None])
+            return found
+
+        def losses_too(trainer: Trainer, outputs: object, batch: Batch, step: int) -> object:
+            found, total = losses(trainer, outputs, batch, step)
+            return found, total + self.value if is_due(trainer, step, "loss") else total
+
+        def save_too(content: dict, file: Path) -> None:
+            assert is_finite(content["model"]), "weights that are not finite are saved"
+            save(content, file)
+
+        with (
+            patch.object(Trainer, "backward", backward_too),
+            patch.object(Trainer, "_losses", losses_too),
+            patch.object(engine, "save_checkpoint", save_too),
+        ):
+            yield
 
 
 @cache
@@ -39,11 +102,28 @@ def places() -> tuple[str, str]:
     return f"data.annotation_file={drawn.processed}", f"data.image_root={drawn.image_root}"
 
 
-def train(folder: Path, *words: str) -> None:
+def arguments(folder: Path, *words: str) -> list[str]:
     few = ("schedule.epoch=2", "log.print_period=2", "log.save_period=2", "log.max_bad_steps=3")
     quick = ("evaluation.ranked_lists=0", "experiment.augment_image=false")
-    arguments = ["--config", DEMO, "--output", str(folder / "run"), *SMALL, *places()]
-    main.run(options.parse([*arguments, *few, *quick, *words]))
+    recipe = ("--config", DEMO, "--output", str(folder / "run"), *SMALL, *places())
+    return latest([*recipe, *few, *quick, *words])
+
+
+def train_alone(injection: Injection, words: Sequence[str]) -> None:
+    with injection.active():
+        main.run(parse(words))
+
+
+def train_in_pair(injection: Injection, words: Sequence[str], log: Path) -> None:
+    """Two processes, whose error is raised here."""
+    ends = _runs.statuses(_runs.start(2, words, log, partial(Injection.active, injection)))
+    output = log.read_text()
+    assert "Traceback" not in output, output
+    sentences = re.findall(r"^error: (.*)$", output, re.MULTILINE)
+    assert [bool(end) for end in ends] == [bool(sentences)] * 2, (ends, output)
+    assert len(sentences) <= 1, sentences
+    if sentences:
+        raise InputError(sentences[0])
 
 
 def is_finite(tree: dict[str, Tensor]) -> bool:
@@ -52,49 +132,33 @@ def is_finite(tree: dict[str, Tensor]) -> bool:
 
 def case(random: Random, folder: Path) -> None:
     """One injection: no checkpoint with it is saved, and the run goes on or ends in a sentence."""
-    where = random.choice(["loss", "gradient", "parameter"])
+    where, ranks = random.choice(["loss", "gradient", "parameter"]), random.choice([1, 1, 2])
     precision = random.choice(["fp32", "bf16", "fp16"])
-    value, chosen = random.choice([math.nan, math.inf, -math.inf]), random.randrange(STEPS)
-    backward, losses, save = Trainer.backward, Trainer._losses, engine.save_checkpoint
-
-    def poison(tensors: list[Tensor]) -> None:
-        tensor = random.choice(tensors).detach().view(-1)
-        tensor[random.randrange(len(tensor))] = value
-
-    def backward_too(self: Trainer, batch: Batch, step: int) -> object:
-        if where == "parameter" and step == chosen:
-            poison(list(self.trained))
-        found = backward(self, batch, step)
-        if where == "gradient" and step == chosen:
-            poison([p.grad for p in self.trained if p.grad is not None])
-        return found
-
-    def losses_too(self: Trainer, outputs: object, batch: Batch, step: int) -> object:
-        found, total = losses(self, outputs, batch, step)
-        return found, total + value if where == "loss" and step == chosen else total
-
-    def save_too(content: dict, file: Path) -> None:
-        assert is_finite(content["model"]), "weights that are not finite are saved"
-        save(content, file)
-
-    with (
-        patch.object(Trainer, "backward", backward_too),
-        patch.object(Trainer, "_losses", losses_too),
-        patch.object(engine, "save_checkpoint", save_too),
-    ):
-        try:
-            train(folder, f"experiment.precision={precision}")
-        except InputError as error:
-            if where != "parameter":
-                raise AssertionError("a step that could be skipped ends the run") from error
-            check_sentence(str(error), folder / "run" / LAST)
-            raise
-    assert where != "parameter", "a parameter that is not finite goes unnoticed"
+    value = random.choice([math.nan, math.inf, -math.inf])
+    chosen, rank = random.randrange(STEPS), random.randrange(ranks)
+    injection = Injection(where, value, chosen, rank, random.randrange(2**32))
+    words = [f"experiment.precision={precision}", f"data.batch_size={8 // ranks}"]
+    words, last = arguments(folder, *words), folder / "run" / LAST
+    try:
+        if ranks == 1:
+            train_alone(injection, words)
+        else:
+            train_in_pair(injection, words, folder / "log")
+    except InputError as error:
+        if where != "parameter":
+            raise AssertionError("a step that could be skipped ends the run") from error
+        check_sentence(str(error), last)
+        raise
+    assert where != "parameter" or rank, "a parameter that is not finite goes unnoticed"
+    assert all(is_finite(open_checkpoint(folder / "run" / name).state) for name in (LAST, BEST))
     rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").open()]
     skipped = [row["step"] for row in rows if "skipped" in row]
-    is_overflow = where == "gradient" and precision == "fp16"  # as of a scale that is too high
-    assert skipped == ([] if is_overflow else [chosen + 1])
-    assert open_checkpoint(folder / "run" / LAST).training.position.step == STEPS
+    # As of a scale that is too high; or the second process has not needed the parameter.
+    is_unnoticed = (where == "gradient" and precision == "fp16") or (
+        where == "parameter" and not skipped
+    )
+    assert skipped == ([] if is_unnoticed else [chosen + 1])
+    assert open_checkpoint(last).training.position.step == STEPS
 
 
 def check_sentence(sentence: str, last: Path) -> None:

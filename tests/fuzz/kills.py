@@ -1,28 +1,28 @@
-"""Short trainings that are killed at random moments, resumed, and compared bit by bit."""
+"""Short trainings that are killed, at random or as they save or evaluate, resumed, and compared bit
+by bit.
+"""
 
 import json
-import os
-import socket
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from random import Random
 
 import torch
 
-import main
 import options
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.synthetic.writing import write_dataset, write_reid_dataset
+from tests.command_line import latest
 from tests.conftest import SMALL
+from tests.fuzz import _runs
 
 COUNT, SAMPLE = 30, 2
-CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["misc.job", "main", __name__])
+LONGEST = 300.0  # seconds of a case: up to four runs, of up to two processes
+MOMENTS = ("any", "saving", "evaluating")
 MEASURED = ("samples_per_second", "peak_memory_gib")  # of the machine, not of the model
 FEW = ("log.print_period=2", "log.save_period=2", "evaluation.ranked_lists=0")
 WORDS = {
@@ -63,43 +63,20 @@ def places(kind: str) -> tuple[str, ...]:
     return f"data.annotation_file={drawn.processed}", f"data.image_root={drawn.image_root}"
 
 
-def rank_of(rank: int, world_size: int, port: int, log: Path, arguments: list[str]) -> None:
-    """main.py in one process of a run."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    with log.open("a") as sys.stderr:
-        sys.stdout, sys.argv = sys.stderr, ["main.py", *arguments]
-        main.main()
-
-
 def start(kind: str, ranks: int, output: Path) -> list[ForkServerProcess]:
     """Begin a training, or go on with it."""
     words = [str(options.RECIPES / w) if w.endswith(".yaml") else w for w in WORDS[kind]]
-    small = [w for w in SMALL if not w.startswith("data.batch_size")]
-    batch = [f"data.batch_size={8 // ranks}"]
-    arguments = [*words, *small, *batch, *FEW, *places(kind)]
+    batch = f"data.batch_size={8 // ranks}"
+    arguments = [*words, *SMALL, batch, *FEW, *places(kind)]
     arguments += ["--output", str(output), "--resume", "auto"]
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    log = output.with_suffix(".log")
-    run = [
-        CONTEXT.Process(target=rank_of, args=(rank, ranks, port, log, arguments))
-        for rank in range(ranks)
-    ]
-    for process in run:
-        process.start()
-    return run
+    return _runs.start(ranks, latest(arguments), output.with_suffix(".log"))
 
 
 def finish(run: list[ForkServerProcess], output: Path) -> None:
     """Wait for the end of a training, which must be a good one."""
-    for process in run:
-        process.join()
-    assert [process.exitcode for process in run] == [0] * len(run), output.with_suffix(
-        ".log"
-    ).read_text()
+    ends = _runs.statuses(run)
+    assert ends == [0] * len(run), output.with_suffix(".log").read_text()
+    assert not [*output.rglob("*.partial")]
 
 
 @cache
@@ -110,33 +87,61 @@ def whole(kind: str, ranks: int) -> tuple[Path, float]:
     return folder, time.monotonic() - begin
 
 
-def result(folder: Path) -> tuple[list[dict], list[object]]:
-    """The rows of a run, and its positions and weights."""
+def result(folder: Path) -> tuple[list[dict], list[object], str]:
+    """The rows of a run, its positions and weights, and its closing tables."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     rows = [{k: v for k, v in json.loads(line).items() if k not in MEASURED} for line in lines]
     kept = [open_checkpoint(folder / name) for name in (LAST, BEST)]
     assert kept[0].training is not None
-    return rows, [kept[0].training.position, *(checkpoint.state for checkpoint in kept)]
+    states = [kept[0].training.position, *(checkpoint.state for checkpoint in kept)]
+    return rows, states, (folder / "results.json").read_text()
+
+
+def detector(moment: str, whole_run: Path, folder: Path) -> Callable[[], bool]:
+    """A function that tells whether a training is saving, or evaluating."""
+    rows = [json.loads(line) for line in (whole_run / "metrics.jsonl").open()]
+    evaluated = {row["step"] for row in rows if "split" in row}
+
+    def is_evaluating() -> bool:
+        file = folder / "metrics.jsonl"
+        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+        if not lines or not lines[-1].endswith("\n"):
+            return False
+        last = json.loads(lines[-1])
+        return "loss" in last and last["step"] in evaluated
+
+    return {
+        "any": lambda: True,
+        "saving": lambda: any(folder.glob("*.partial")),
+        "evaluating": is_evaluating,
+    }[moment]
+
+
+def kill(run: list[ForkServerProcess], is_due: Callable[[], bool], delay: float) -> None:
+    """Kill all processes, at the first moment after a delay that is due."""
+    time.sleep(delay)
+    while not is_due() and any(process.is_alive() for process in run):
+        time.sleep(0.0005)
+    for process in run:
+        process.kill()
+    _runs.statuses(run)
 
 
 def case(random: Random, folder: Path) -> None:
     """Kill a training once or twice, let it end, and find nothing lost."""
     kind, ranks = random.choice([*WORDS]), random.choice([1, 1, 2])
     expected, seconds = whole(kind, ranks)
+    output = folder / "run"
     for _ in range(random.choice([1, 2])):
-        run = start(kind, ranks, folder / "run")
-        time.sleep(random.uniform(0.1, 1) * seconds)
-        for process in run:
-            process.kill()
-        for process in run:
-            process.join()
-    finish(start(kind, ranks, folder / "run"), folder / "run")
-    (rows, (position, *states)), (own_rows, (own_position, *own_states)) = (
-        result(expected),
-        result(folder / "run"),
-    )
+        run = start(kind, ranks, output)
+        is_due = detector(random.choice(MOMENTS), expected, output)
+        kill(run, is_due, random.uniform(0.1, 1) * seconds)
+    finish(start(kind, ranks, output), output)
+    (rows, (position, *states), tables) = result(expected)
+    (own_rows, (own_position, *own_states), own_tables) = result(output)
     assert own_rows == rows
     assert own_position == position
+    assert own_tables == tables
     for state, own in zip(states, own_states, strict=True):
         assert own.keys() == state.keys()
         assert all(torch.equal(tensor, own[name]) for name, tensor in state.items())

@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 
 import options
 from misc.synthetic.writing import WrittenDataset, write_dataset
+from tests.command_line import latest
 from tests.conftest import SMALL
 
 COUNT = 30
@@ -32,7 +33,7 @@ def lose(kind: str, random: Random, folder: Path) -> None:
     """Start a run that would take an hour, and take a part of it away."""
     with (folder / "errors.txt").open("w+") as errors:
         agent = subprocess.Popen(
-            [sys.executable, "-m", "tests.agent", "2", *arguments(folder)],
+            [sys.executable, "-m", "tests.agent", "2", *latest(arguments(folder))],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -68,7 +69,7 @@ def check(kind: str, lost: int, took: float, statuses: list[str], errors: str) -
     assert len(sentences) == 1, (kind, errors)
     if kind == "hung":
         assert f"rank {lost} " in sentences[0], errors
-        assert took > LIMIT
+        assert took > LIMIT / 2  # the last sign of the lost rank is older than its stop
     assert "Traceback" not in errors
 
 

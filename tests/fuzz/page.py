@@ -14,11 +14,11 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-import options
 from errors import InputError
 from misc.job import Job
 from misc.search.person_search import PersonSearch
 from misc.synthetic.writing import write_dataset
+from tests.command_line import parse
 from tests.conftest import SMALL
 from tests.search.conftest import CPU, DEMO
 from tests.search.page.conftest import served
@@ -296,7 +296,7 @@ def _page() -> tuple[str, Path]:
     )
     places = (f"data.annotation_file={written.processed}", f"data.image_root={written.image_root}")
     few = ("schedule={epoch: 1, epoch_warmup: 0}", "evaluation.ranked_lists=0")
-    config = options.parse(["--config", DEMO, *SMALL, *places, *few]).configure()
+    config = parse(["--config", DEMO, *SMALL, *places, *few]).configure()
     Job(config, "small", CPU).train(folder / "run")
     pictures = folder / "pictures"
     pictures.mkdir()

@@ -8,6 +8,7 @@ import torch
 import options
 from misc.tasks.reid.model import TrainingCounts, build_clip_reid, restore_clip_reid
 from model.clip_reid import CLIPReID
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 COUNTS = TrainingCounts(num_identities=5, num_cameras=2, num_views=1)
@@ -18,7 +19,7 @@ def build(after_necks: bool) -> tuple[CLIPReID, CLIPReID]:
     recipe = str(Path(options.RECIPES) / "clipreid_vit.yaml")
     choice = f"reid.after_necks={str(after_necks).lower()}"
     words = ["--config", recipe, *SMALL, "model.clip_pretrained=null", choice]
-    config = options.parse(words).configure()
+    config = parse(words).configure()
     torch.manual_seed(0)
     new = build_clip_reid(config, COUNTS)
     for neck in (new.image_head.neck, new.projected_head.neck):

@@ -16,6 +16,7 @@ from misc.calibration import BestHits, Calibration, QueryCalibration, Scores
 from misc.retrieval.calibration import FILE, PLOT, TABLE, calibrate, write_calibration
 from misc.retrieval.features import Features, load_features
 from misc.synthetic.writing import write_dataset
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -119,7 +120,7 @@ def train(tmp_path, monkeypatch):
         few = ("schedule.epoch=1", "evaluation={ranked_lists: 0, false_alarms: 0.05}")
         heads = "experiment={ss: true, id: true}"
         arguments = ["--config", DEMO, "--output", "run", *SMALL, *few, heads, *words]
-        main.run(options.parse(arguments))
+        main.run(parse(arguments))
         return tmp_path / "run"
 
     return train
@@ -144,11 +145,11 @@ def test_a_training_ends_with_a_calibration_on_val(train, places, pedestrians, c
     with Image.open(folder / PLOT) as plot:
         assert plot.format == "PNG"
     words = ["--evaluate", "run", "--output", "again", "--save-features", "features"]
-    main.run(options.parse(words))
+    main.run(parse(words))
     assert load_features("features").model_hash == calibration.model_hash
 
     before = (folder / FILE).read_bytes()
-    main.run(options.parse(["--resume", "run"]))  # after its end
+    main.run(parse(["--resume", "run"]))  # after its end
     assert (folder / FILE).read_bytes() == before
 
     capsys.readouterr()

@@ -37,6 +37,7 @@ def test_one_process_needs_no_group():
     with processes("cpu") as own:
         assert (own.rank, own.world_size, own.is_main) == (0, 1, True)
         assert own.share({"a": 1}) == {"a": 1}
+        assert own.largest(3)() == 3
         assert own.mean(torch.tensor(3.0)) == 3.0
         assert own.collect(torch.ones(2, 1))[0].shape == (2, 1)
 
@@ -63,11 +64,13 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 def exchange(own: Processes) -> tuple:
     rows = torch.full((own.rank + 1, 2), float(own.rank))
-    return own.mean(torch.tensor(float(own.rank))), own.collect(rows), own.share(own.rank)
+    mean, largest = own.mean(torch.tensor(float(own.rank))), own.largest(own.rank)()
+    return mean, largest, own.collect(rows), own.share(own.rank)
 
 
 def test_exchanges(tmp_path):
-    for mean, parts, shared in run_ranks(exchange, 2, tmp_path):
+    for mean, largest, parts, shared in run_ranks(exchange, 2, tmp_path):
+        assert largest == 1
         assert mean == 0.5
         assert [part.tolist() for part in parts] == [[[0, 0]], [[1, 1], [1, 1]]]
         assert shared == 0

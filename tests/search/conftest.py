@@ -11,6 +11,7 @@ from misc.job import Job
 from misc.runtime.distributed import Processes
 from misc.search.index import Index
 from misc.search.person_search import PersonSearch
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -20,9 +21,7 @@ CPU = Processes(0, 1, torch.device("cpu"))
 
 def train(folder: Path, *words: str) -> Path:
     """A run of one epoch in a folder."""
-    config = options.parse(
-        ["--config", DEMO, *SMALL, *words, "schedule.epoch=1", CALIBRATES]
-    ).configure()
+    config = parse(["--config", DEMO, *SMALL, *words, "schedule.epoch=1", CALIBRATES]).configure()
     Job(config, "small", CPU).train(folder)
     return folder
 

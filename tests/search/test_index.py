@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import torch
 from errors import InputError
 from misc.calibration import Calibration
 from misc.reranking import k_reciprocal
+from misc.search import updating
 from misc.search.index import Index, open_index
 from misc.search.opening import open_model
 from misc.search.person_search import PersonSearch
+from misc.search.table import PictureTable
 from misc.settings.recipes import to_tree
 from tests.search.conftest import train
 
@@ -92,6 +95,21 @@ def test_a_second_folder_leaves_the_first_alone(index, pictures, tmp_path):
     assert (update.added, update.removed, len(index)) == (15, 0, 45)
 
 
+def test_small_files_are_joined_ever_more_rarely(people, tmp_path, pictures, monkeypatch):
+    """After 2, 4 and 8 commits, then every 5, and at the end."""
+    monkeypatch.setattr(updating, "COMPACTION", 2)
+    monkeypatch.setattr(updating, "RARELY", 5)
+    lengths, compact = [], PictureTable.compact
+
+    def compact_too(table: PictureTable) -> None:
+        lengths.append(len(table))
+        compact(table)
+
+    monkeypatch.setattr(PictureTable, "compact", compact_too)
+    people.index(tmp_path / "index").add(pictures, batch_size=1, workers=0)
+    assert lengths == [2, 4, 8, 13, 18, 23, 28, 30]
+
+
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(index, pictures):
     first = Path(files_of(pictures)[0])
     first.write_bytes(first.read_bytes()[:100])
@@ -131,11 +149,31 @@ def test_fields_of_paths_can_be_filtered_by(people, tmp_path, pictures):
         ("camera =", "Expected"),
         ("camera = 'hall'", "hall.* is not what its column holds"),
         ("camera", "cannot be understood"),
+        # What follows a whole condition is ignored by Lance.
+        ("camera = 3 adn time > '2026-01-01'", "Expected: .*, found: adn"),
+        ("camera = 3, camera = 1", "cannot be understood"),
+        ("camera = 3 limit 1", "Expected: .*, found: limit"),
     ],
 )
 def test_a_condition_that_is_none_names_the_columns(index, where, reason):
     with pytest.raises(InputError, match=rf"{reason}.*columns are path, size, camera"):
         index.search(WORDS, where=where)
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ("1=1; DROP TABLE pictures", "has ; or a comment"),
+        ("camera = 1;", "has ; or a comment"),
+        ("camera = 1 -- and time > '2026'", "has ; or a comment"),
+        ("camera = 1) or (1 = 1", "has a bracket that is not closed or not opened"),
+        ("(camera = 1", "has a bracket that is not closed or not opened"),
+    ],
+)
+def test_a_condition_that_ends_early_is_refused(index, where, reason):
+    with pytest.raises(InputError, match=rf"the condition {re.escape(repr(where))} {reason}"):
+        index.search(WORDS, where=where)
+    assert index.search(WORDS, top=100, where="camera = 1 and path <> 'a;b--c(d'")
 
 
 def write_crops(folder: Path, files: list[str]) -> None:

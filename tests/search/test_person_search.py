@@ -21,6 +21,7 @@ from misc.tasks.text.model import new_model
 from model.weights.published.irra import to_irra
 from model.weights.published.tbps_clip import to_tbps_clip
 from tests import ROOT
+from tests.command_line import parse
 from tests.test_legacy import UNTOLD, unpack
 from text_utils.captions import clean_caption
 from text_utils.tokenizer import ClipTokenizer
@@ -35,7 +36,7 @@ def test_search_has_the_class_and_nothing_else():
 def test_features_are_those_of_an_evaluation(people, run_folder, tmp_path):
     file, output = tmp_path / "features", tmp_path / "evaluated"
     words = ["--evaluate", str(run_folder), "--save-features", str(file), "--output", str(output)]
-    main.run(options.parse(words))
+    main.run(parse(words))
     saved = load_features(file, people.encoder.model_hash)
     image = people.encode_images(saved.image_paths)
     text = people.encode_texts(saved.captions)
@@ -104,7 +105,7 @@ def test_a_published_checkpoint_of_other_sizes_needs_a_recipe(tmp_path, pictures
     file = unpack(f"published/{name}.pth", tmp_path / f"{name}.pth")
     with pytest.raises(InputError):
         PersonSearch(file, "cpu")
-    config = options.parse(["--config", str(options.RECIPES / recipe), *UNTOLD]).configure()
+    config = parse(["--config", str(options.RECIPES / recipe), *UNTOLD]).configure()
     (tmp_path / "own.yaml").write_text(options.dump(config))
     published = PersonSearch(file, "cpu", config=tmp_path / "own.yaml")
     feature = published.encode_images([pictures / "cam1" / "000.jpg"])
@@ -128,7 +129,7 @@ def test_a_published_checkpoint_is_prepared_as_its_project_does(
         "model.vision={width: 64, layers: 1, heads: 1, patch_size: 16}",
         "model.text={width: 64, layers: 1, heads: 1}",
     )
-    config = options.parse(sizes).configure()
+    config = parse(sizes).configure()
     model = new_model(config, None, with_heads=False).eval()
     torch.save(rename(model.state_dict()), tmp_path / "published.pth")
     people = PersonSearch(tmp_path / "published.pth", "cpu")

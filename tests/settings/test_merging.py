@@ -50,7 +50,6 @@ def test_overrides_reach_nested_keys_and_replace_lists():
         "model.freeze=[]",
         "data.image_size=[384, 128]",
         "schedule.lr=1",
-        "data.batch_size=4",
         "data.batch_size=5",
     )
     assert (config.model.vision.width, config.model.vision.heads) == (96, 12)

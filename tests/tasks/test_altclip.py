@@ -12,6 +12,7 @@ from errors import InputError
 from misc.export import main as export
 from misc.synthetic.writing import WrittenDataset, write_dataset
 from tests.altclip_folders import TEXTS, write_altclip_folder
+from tests.command_line import parse
 from tests.ranks import run_main_on_ranks
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -103,7 +104,7 @@ def train(bilingual_few, folder, tmp_path) -> Callable[..., Path]:
     def train(*more: str, output: str = "run") -> Path:
         few = ("data.batch_size=8", "data.test_batch_size=16", "schedule.epoch=1")
         arguments = [*words(bilingual_few, folder, (32, 32), 48), *few, *more]
-        main.run(options.parse([*arguments, "--output", str(tmp_path / output)]))
+        main.run(parse([*arguments, "--output", str(tmp_path / output)]))
         return tmp_path / output
 
     return train
@@ -125,7 +126,7 @@ def test_a_checkpoint_of_altclip_evaluates_without_its_weights(train, folder, tm
     trained = closing_rows(train("data.test_sets=[]"))
     (folder / "model.safetensors").unlink()
     again = tmp_path / "again"
-    main.run(options.parse(["--evaluate", str(tmp_path / "run"), "--output", str(again)]))
+    main.run(parse(["--evaluate", str(tmp_path / "run"), "--output", str(again)]))
     evaluated = closing_rows(again)
     assert list(evaluated) == list(trained)
     for direction, row in evaluated.items():
@@ -155,7 +156,7 @@ def test_what_tbps_clip_does_not_know_is_not_exported(train, tmp_path):
 def test_a_caption_has_no_more_tokens_than_the_weights_have_positions(bilingual_few, tmp_path):
     short = write_altclip_folder(tmp_path / "short", context_length=40)
     with pytest.raises(InputError, match=r"experiment\.text_length is 77, but .* 40 tokens"):
-        main.run(options.parse(words(bilingual_few, short, (32, 32), 48)))
+        main.run(parse(words(bilingual_few, short, (32, 32), 48)))
 
 
 def test_a_test_set_may_have_languages_of_its_own(train, pedestrians):
@@ -193,13 +194,13 @@ def test_a_training_begins_from_one_of_altclip(train):
 )
 def test_a_contradiction_names_both_keys(change, keys):
     with pytest.raises(InputError) as error:
-        options.parse(["--backbone", "altclip", change]).configure()
+        parse(["--backbone", "altclip", change]).configure()
     assert all(key in str(error.value) for key in keys)
 
 
 @pytest.mark.parametrize("choice", [["--backbone", "altclip"], ["model.backbone=altclip"]])
 def test_one_switch_sets_what_goes_with_it(choice):
-    model = options.parse(["--simplified", *choice, "misc.seed=3"]).configure().model
+    model = parse(["--simplified", *choice, "misc.seed=3"]).configure().model
     assert (model.altclip_pretrained, model.embed_dim) == ("BAAI/AltCLIP", 768)
 
 
@@ -209,12 +210,12 @@ def test_a_recipe_that_chooses_altclip_keeps_its_own_keys(tmp_path):
         f"base: {options.RECIPES / 'config.yaml'}\n"
         "model: {backbone: altclip, altclip_pretrained: here}\n"
     )
-    model = options.parse(["--config", str(recipe)]).configure().model
+    model = parse(["--config", str(recipe)]).configure().model
     assert (model.altclip_pretrained, model.projection_dim) == ("here", 768)
-    again = options.parse(["--config", str(recipe), "--backbone", "altclip"]).configure().model
+    again = parse(["--config", str(recipe), "--backbone", "altclip"]).configure().model
     assert again == model
 
 
 def test_the_processor_of_clip_is_refused():
     with pytest.raises(InputError, match=r"use_altclip_processor: needs model\.backbone altclip"):
-        options.parse(["experiment.use_altclip_processor=true"]).configure()
+        parse(["experiment.use_altclip_processor=true"]).configure()

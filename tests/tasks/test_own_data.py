@@ -13,6 +13,7 @@ import options
 from errors import InputError
 from misc.datasets.text_annotations import read_annotations
 from misc.synthetic.writing import write_reid_dataset
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 BASELINE = str(options.RECIPES / "baseline_vit.yaml")
@@ -42,7 +43,7 @@ def people(tmp_path_factory) -> Path:
 
 def run(*words: str, output: Path) -> list[dict]:
     """The closing rows of the record of a run of main.py."""
-    main.run(options.parse([*words, "--output", str(output)]))
+    main.run(parse([*words, "--output", str(output)]))
     rows = [json.loads(line) for line in (output / "metrics.jsonl").open(encoding="utf-8")]
     return [row for row in rows if "chosen" in row]
 

@@ -16,6 +16,7 @@ from misc.retrieval.features import load_features
 from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.synthetic.writing import write_reid_dataset
 from model.weights.published.clip_reid import to_clip_reid
+from tests.command_line import parse
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks
 
@@ -51,7 +52,7 @@ def run(folder, tmp_path, monkeypatch):
     def run(*words: str, recipe: str = VIT, output: str = "run") -> Path:
         root = f"reid.root={folder}"
         arguments = ["--config", recipe, "--output", output, *SMALL, *FEW, root, *words]
-        main.run(options.parse(arguments))
+        main.run(parse(arguments))
         return tmp_path / output
 
     return run
@@ -59,7 +60,7 @@ def run(folder, tmp_path, monkeypatch):
 
 def evaluate(*words: str, output: str) -> dict[str, dict[str, float]]:
     """The closing metrics of `main.py --evaluate`, by dataset and direction."""
-    main.run(options.parse(["--evaluate", *words, "--output", output]))
+    main.run(parse(["--evaluate", *words, "--output", output]))
     return metrics(Path(output))
 
 
@@ -230,7 +231,7 @@ def test_a_text_training_goes_on_with_pictures(run, places, tmp_path):
     """The image tower and the text tower of task text_to_image, at another size."""
     demo = str(options.RECIPES / "demo.yaml")
     arguments = ["--config", demo, *SMALL, *places, "schedule.epoch=1", "experiment.text_length=77"]
-    main.run(options.parse([*arguments, "--output", "text"]))
+    main.run(parse([*arguments, "--output", "text"]))
     words = ("model.init_from=text", "data.image_size=[48, 16]", "stages.images.skip=true")
     state = open_checkpoint(run(*words) / LAST).state
     text = open_checkpoint(tmp_path / "text" / LAST).state
@@ -239,7 +240,7 @@ def test_a_text_training_goes_on_with_pictures(run, places, tmp_path):
     projection = "text.projection"
     assert torch.equal(state[f"prompts.{projection}"], text[f"clip.{projection}"])
     with pytest.raises(InputError, match="is a re-identification model and cannot search by text"):
-        main.run(options.parse([*arguments, "model.init_from=run", "--output", "none"]))
+        main.run(parse([*arguments, "model.init_from=run", "--output", "none"]))
 
 
 def test_a_training_begins_with_a_published_checkpoint(run, tmp_path):
@@ -258,7 +259,7 @@ def test_a_training_begins_with_a_published_checkpoint(run, tmp_path):
 def test_a_checkpoint_of_the_other_task_is_named(run, places, tmp_path):
     demo = str(options.RECIPES / "demo.yaml")
     text = ["--config", demo, *SMALL, *places, "schedule.epoch=1", "experiment.text_length=77"]
-    main.run(options.parse([*text, "--output", "text"]))
+    main.run(parse([*text, "--output", "text"]))
     assert export.main(["text", "tbps.pth"]) == 0
     for file, fault in (
         ("text", "is a text-to-image model, which has no identities"),
@@ -272,7 +273,7 @@ def test_a_checkpoint_of_the_other_task_is_named(run, places, tmp_path):
     assert torch.equal(started[f"prompts.{name}"], whole[f"clip.{name}"])
     torch.save(to_clip_reid(started), "reid.pth")
     with pytest.raises(InputError, match=r"reid\.pth is a checkpoint of CLIP-ReID, for"):
-        main.run(options.parse([*text, "--evaluate", "reid.pth", "--output", "none"]))
+        main.run(parse([*text, "--evaluate", "reid.pth", "--output", "none"]))
 
 
 def test_prompts_of_other_identities_or_another_noun_are_not_taken(run):
@@ -290,7 +291,7 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
     torch.save(to_clip_reid(open_checkpoint(trained / LAST).state), "sie.pth")
     words = ("--config", VIT, *SMALL, *FEW, f"reid.root={folder}", "model.stride=12")
     words = tuple(word for word in words if word != "model.stride=12")
-    stride = options.parse(["--config", SIE_OLP]).configure().model.stride
+    stride = parse(["--config", SIE_OLP]).configure().model.stride
     found = evaluate("sie.pth", *words, f"model.stride={stride}", output="again")
     assert found == metrics(trained)
 

@@ -16,6 +16,7 @@ from misc.export import main as export
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from model.weights import load_clip, resize_position_embedding
 from tests.archives import write_openai_archive
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -52,7 +53,7 @@ def run(places, tmp_path) -> Run:
     def run(*words: str, output: str = "run") -> Path:
         few = ("data.image_size=[64, 32]", "data.batch_size=48", "schedule.epoch=1")
         arguments = ["--config", DEMO, *SMALL, *places, *few, *words]
-        main.run(options.parse([*arguments, "--output", str(tmp_path / output)]))
+        main.run(parse([*arguments, "--output", str(tmp_path / output)]))
         return tmp_path / output
 
     return run
@@ -77,7 +78,7 @@ def test_it_trains_and_evaluates_from_its_checkpoint(run, weights, tmp_path):
     assert (vision.layers, vision.last_stride) == ((1, 2, 1, 1), 2)
     assert checkpoint.state[POSITIONS].shape == (1 + 2 * 1, 256)
     again = tmp_path / "again"
-    main.run(options.parse(["--evaluate", str(folder), "--output", str(again)]))
+    main.run(parse(["--evaluate", str(folder), "--output", str(again)]))
     trained, evaluated = closing_rows(folder), closing_rows(again)
     for row in (*trained, *evaluated):
         del row["step"]

@@ -20,6 +20,7 @@ from model.weights.published.cskt import to_cskt
 from model.weights.published.format import Geometry
 from tests.altclip_folders import write_altclip_folder
 from tests.archives import VIT_B_16, write_openai_archive
+from tests.command_line import parse
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks
 
@@ -64,7 +65,7 @@ def train(places, archive, tmp_path, monkeypatch):
 
     def train(*words: str, output: str = "run") -> Path:
         recipe = ["--config", CSKT, "--output", output, *SMALL, *FEW, *places]
-        main.run(options.parse([*recipe, f"model.clip_pretrained={archive}", *words]))
+        main.run(parse([*recipe, f"model.clip_pretrained={archive}", *words]))
         return tmp_path / output
 
     return train
@@ -77,7 +78,7 @@ def closing(folder: Path) -> list[dict]:
 
 
 def evaluate(*words: str, output: str) -> list[dict]:
-    main.run(options.parse(["--evaluate", *words, "--output", output]))
+    main.run(parse(["--evaluate", *words, "--output", output]))
     return closing(Path(output))
 
 
@@ -196,7 +197,7 @@ def test_lora_is_merged_by_an_export_and_the_others_are_refused(train, tmp_path)
     assert export.main([str(folder), "merged.pth"]) == 0
     merged = open_checkpoint(Path("merged.pth"), geometry=lambda _: Geometry((32, 16))).state
     checkpoint = open_checkpoint(folder, BEST)
-    config = options.parse([]).configure(checkpoint.config)
+    config = parse([]).configure(checkpoint.config)
     model = restored_model(config, checkpoint, with_heads=False)
     assert torch.equal(merged["classifier.weight"], checkpoint.state["classifier.weight"])
     name = "clip.visual.transformer.blocks.0.mlp.c_fc"
@@ -212,7 +213,7 @@ def test_lora_is_merged_by_an_export_and_the_others_are_refused(train, tmp_path)
 def test_a_published_checkpoint_is_evaluated(train, places):
     folder = train()
     checkpoint = open_checkpoint(folder, BEST)
-    config = options.parse([]).configure(checkpoint.config)
+    config = parse([]).configure(checkpoint.config)
     state = restored_model(config, checkpoint, with_heads=False).state_dict()
     torch.save({"model": to_cskt(state)}, "best.pth")
     words = ("--config", CSKT, *SMALL, *FEW, *places)
@@ -221,7 +222,7 @@ def test_a_published_checkpoint_is_evaluated(train, places):
     reid = write_reid_dataset("market1501", Path("reid"), identities={"train": 4, "test": 2})
     words = ("--config", recipe, *SMALL, "model.embed_dim=32", f"reid.root={reid.root}")
     with pytest.raises(InputError, match="is tuned by prompts, image_adapters, text_ada"):
-        main.run(options.parse([*words, "model.init_from=best.pth"]))
+        main.run(parse([*words, "model.init_from=best.pth"]))
 
 
 def test_altclip_is_tuned_in_its_own_way(places, tmp_path, monkeypatch):
@@ -232,8 +233,8 @@ def test_altclip_is_tuned_in_its_own_way(places, tmp_path, monkeypatch):
     more = ("model.embed_dim=16", "model.projection_dim=16", "lora.rank=2", "prompts.depth=1")
     recipe = ["--config", CSKT, "--output", "run", *SMALL, *FEW, *places, *words, *more]
     with pytest.raises(InputError, match=r"set prompts\.direction=independent"):
-        main.run(options.parse(recipe))
-    main.run(options.parse([*recipe, "prompts.direction=independent"]))
+        main.run(parse(recipe))
+    main.run(parse([*recipe, "prompts.direction=independent"]))
     assert evaluate("run", output="again") == closing(Path("run"))
 
 
@@ -280,7 +281,7 @@ def test_the_recipe_makes_full_size_steps(tmp_path):
     )
     source = f"model.clip_pretrained={tmp_path / 'ViT-B-16.pt'}"
     arguments = ["--config", CSKT, "--output", str(tmp_path / "run"), *places, source, *few]
-    main.run(options.parse(arguments))
+    main.run(parse(arguments))
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     steps = [row for row in rows if "loss" in row]
     assert len(steps) == 2

@@ -18,6 +18,7 @@ from misc.runtime.precision import Precision
 from misc.training.engine import Engine
 from misc.training.trainer import Trainer
 from model.interface import Batch
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -31,7 +32,7 @@ def train(places, tmp_path, monkeypatch):
     def train(*words: str, output: str = "run") -> Path:
         few = ("schedule.epoch=3", "log.print_period=4")
         arguments = ["--config", DEMO, "--output", output, *SMALL, *places, *few, *words]
-        main.run(options.parse(arguments))
+        main.run(parse(arguments))
         return tmp_path / output
 
     return train
@@ -68,13 +69,13 @@ def test_a_run_leaves_its_record(train, capsys):
     assert best.epoch == 1 + scores.index(max(scores))
     printed = capsys.readouterr().out
     assert f"test split: epoch {best.epoch}, the best on val" in printed
-    saved = options.parse(["--config", str(folder / "config.yaml")]).configure()
+    saved = parse(["--config", str(folder / "config.yaml")]).configure()
     assert options.to_tree(saved) == best.config
 
 
 def test_evaluation_alone_gives_the_same_numbers(train, tmp_path, capsys):
     folder = train()
-    main.run(options.parse(["--evaluate", str(folder), "--output", "again"]))
+    main.run(parse(["--evaluate", str(folder), "--output", "again"]))
     trained, again = (
         [r for r in rows(f) if r.get("split") == "test"] for f in (folder, tmp_path / "again")
     )
@@ -230,7 +231,7 @@ def test_two_runs_of_the_same_second_have_folders_of_their_own(places, tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda _: "20260101-000000")
     for _ in range(2):
-        main.run(options.parse(["--config", DEMO, *SMALL, *places, "schedule.epoch=1"]))
+        main.run(parse(["--config", DEMO, *SMALL, *places, "schedule.epoch=1"]))
     names = {folder.name for folder in (tmp_path / "runs").iterdir()}
     assert names == {"demo-20260101-000000", "demo-20260101-000000+"}
 
@@ -288,3 +289,20 @@ def test_lower_precision_trains(train, precision):
 
 def test_precision_follows_the_device():
     assert Precision("auto", torch.device("cpu")).name == "fp32"
+
+
+def test_weights_that_are_not_finite_are_not_evaluated(train, tmp_path, monkeypatch):
+    """Those after the last step of an epoch, which no later step can show to be bad."""
+    step = Trainer.step
+
+    def spoil(self: Trainer, batch: Batch, number: int) -> tuple:
+        taken = step(self, batch, number)
+        if number + 1 == len(self.stage.loader):
+            self.trained[0].detach().fill_(float("nan"))
+        return taken
+
+    monkeypatch.setattr(Trainer, "step", spoil)
+    with pytest.raises(InputError, match=r"has values that are not finite at step \d+: the train"):
+        train("log.save_period=0")
+    assert not [*tmp_path.rglob("*.pt")]
+    assert not [row for row in rows(tmp_path / "run") if "split" in row]

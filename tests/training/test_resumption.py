@@ -11,6 +11,7 @@ from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.recorder import Recorder
 from misc.synthetic.writing import write_dataset
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -24,7 +25,7 @@ def train(places, tmp_path, monkeypatch):
     def train(*words: str, output: str = "run") -> Path:
         few = ("schedule.epoch=1", "log.print_period=4", "evaluation.ranked_lists=0")
         arguments = ["--config", DEMO, "--output", output, *SMALL, *places, *few, *words]
-        main.run(options.parse(arguments))
+        main.run(parse(arguments))
         return tmp_path / output
 
     return train

@@ -16,6 +16,7 @@ from model.gather import Alone
 from model.interface import TextBatch, TextOutputs
 from model.resnet import ModifiedResNet, ResNetShape
 from model.tbps_clip import TBPSCLIP
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 Training = tuple[Stage, TBPSCLIP, TextBatch]
@@ -38,7 +39,7 @@ STEP = 3  # within the first epoch: the soft labels have some weight, but not al
 @pytest.fixture(scope="module", params=SETTINGS.values(), ids=SETTINGS)
 def training(request, places) -> Training:
     recipe = ["--config", str(options.RECIPES / "demo.yaml"), *SMALL, *places]
-    config = options.parse([*recipe, FULL, *request.param]).configure()
+    config = parse([*recipe, FULL, *request.param]).configure()
     seed_torch(1, Purpose.INITIALISATION)
     task = TextTask(config, ALONE, Precision("fp32", ALONE.device))
     model = new_model(config, None, num_identities=task.data.num_identities)

@@ -11,6 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from misc.datasets.counts import counted
+from misc.runtime.picture_writing import write_picture
 from misc.search.footage.box import Box, Region
 from misc.search.footage.mot import MOTBoxes
 from misc.search.footage.sharpness import sharpness
@@ -142,7 +143,7 @@ def _cut_box(frame: Frame, box: Box, choice: Choice, file: Path) -> Crop | str:
     sharp = sharpness(person)
     if sharp < choice.min_sharpness:
         return f"with a sharpness below {choice.min_sharpness:g}"
-    person.save(file, quality=QUALITY)
+    write_picture(file, person, quality=QUALITY)
     return Crop(file, frame.number, frame.seconds, box, region, sharp * person.height)
 
 

@@ -1,12 +1,12 @@
 """The form of the page."""
 
 import re
-from itertools import accumulate
 from typing import NamedTuple
 
 from PIL import Image
 
 from errors import InputError
+from misc.search.condition import bracketed, unquoted
 from misc.search.path_fields import parse_time
 from misc.search.query import Query
 from misc.search.table import quote
@@ -70,8 +70,9 @@ class Form(NamedTuple):
         if end := _words(self.end):
             conditions.append(f"time <= {quote(_time(end, DAY_ENDS))}")
         if condition := _words(self.condition):
-            _refuse_tricks(condition)
-            conditions.append(f"({condition})" if conditions else condition)
+            _refuse_costs(condition)
+            whole = bracketed(condition)
+            conditions.append(whole if conditions else condition)
         return " AND ".join(conditions) or None
 
 
@@ -80,26 +81,14 @@ def _words(text: str | None) -> str | None:
     return (text or "").strip() or None
 
 
-def _refuse_tricks(condition: str) -> None:
-    """Refuse a condition that would end early or reach beyond its brackets, or cost too much."""
-    bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", condition)
-    called = {name.lower() for name in re.findall(r"(\w+|''|`)\s*\(", bare)} - CALLED
-    fault = None
+def _refuse_costs(condition: str) -> None:
+    """Refuse a condition that could cost too much."""
+    called = {name.lower() for name in re.findall(r"(\w+|''|`)\s*\(", unquoted(condition))} - CALLED
     if len(condition) > LONGEST:
-        fault = f"is longer than {LONGEST} characters"
-    elif called:
-        fault = f"calls {min(called)[:40]}, which is not among {', '.join(sorted(CALLED))}"
-    elif re.search(r";|--|/\*", bare):
-        fault = "has ; or a comment: give one condition, and put such text in quotes"
-    elif any(end < 0 for end in _depths(bare)) or [0, *_depths(bare)][-1] != 0:
-        fault = "has a bracket that is not closed or not opened"
-    if fault:
-        raise InputError(f"the condition {fault}")
-
-
-def _depths(text: str) -> list[int]:
-    """The number of open brackets after each character."""
-    return [*accumulate((letter == "(") - (letter == ")") for letter in text)]
+        raise InputError(f"the condition is longer than {LONGEST} characters")
+    if called:
+        allowed = ", ".join(sorted(CALLED))
+        raise InputError(f"the condition calls {min(called)[:40]}, which is not among {allowed}")
 
 
 def _time(text: str, rest: str) -> str:

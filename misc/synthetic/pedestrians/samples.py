@@ -3,6 +3,7 @@
 from itertools import cycle
 from pathlib import Path
 
+from misc.runtime.picture_writing import write_picture
 from misc.synthetic.pedestrians.attributes import Person, draw_identity
 from misc.synthetic.pedestrians.cameras import draw_camera
 from misc.synthetic.pedestrians.captions import describe
@@ -50,7 +51,7 @@ def _write_sample(
     image = draw_picture(person, shot, draw_size(rng, person, plan.height), rng)
     name = plan.published.file_path(split, identity, number, picture)
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    image.save(folder / name, quality=camera.quality)
+    write_picture(folder / name, image, quality=camera.quality)
     captions = _write_captions(person, shot, plan, identity, picture)
     return tuple(Sample(split, identity, name, *captions[language]) for language in plan.languages)
 

@@ -38,6 +38,7 @@ from model.weights.published.irra import from_irra, to_irra
 from model.weights.published.tbps_clip import from_tbps_clip, to_tbps_clip
 from model.weights.published.text_towers import HEADS
 from tests import GOLDEN_FILES
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 GOLDEN = np.load(GOLDEN_FILES / "tbps_step.npz")
@@ -507,7 +508,7 @@ def test_a_trained_run_is_exported(places, tmp_path, monkeypatch):
     heads = [f"experiment.{loss}=true" for loss in ("ss", "id", "mlm")]
     few = ["schedule.epoch=1", "experiment.cmt_depth=1"]
     words = ["--config", demo, "--output", "run", *SMALL, *places, *few, *heads]
-    main.run(options.parse(words))
+    main.run(parse(words))
     output = tmp_path / "tbps_clip.pth"
     assert export.main(["run", str(output)]) == 0
 

@@ -15,6 +15,7 @@ import options
 from misc.calibration import Calibration, QueryCalibration, Scores
 from misc.search.index import Index
 from misc.search.person_search import PersonSearch
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 pytest.importorskip("gradio", reason="Gradio is not installed (requirements-page.txt)")
@@ -27,7 +28,7 @@ def index(pedestrians, places, tmp_path_factory) -> Index:
     folder = tmp_path_factory.mktemp("page")
     few = ("schedule={epoch: 1, epoch_warmup: 0}", "evaluation.ranked_lists=0")
     demo = ["--config", str(options.RECIPES / "demo.yaml")]
-    main.run(options.parse([*demo, "--output", str(folder / "run"), *SMALL, *places, *few]))
+    main.run(parse([*demo, "--output", str(folder / "run"), *SMALL, *places, *few]))
     pictures = folder / "pictures"
     pictures.mkdir()
     for number, file in enumerate(sorted(pedestrians.image_root.rglob("*.jpg"))[:12]):
