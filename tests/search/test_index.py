@@ -95,6 +95,21 @@ def test_a_second_folder_leaves_the_first_alone(index, pictures, tmp_path):
     assert (update.added, update.removed, len(index)) == (15, 0, 45)
 
 
+def test_of_a_file_as_large_as_before_the_content_decides(index, pictures):
+    first, second = sorted(pictures.rglob("*.jpg"))[:2]
+    size = max(first.stat().st_size, second.stat().st_size)
+    content = second.read_bytes().ljust(size, b"\0")  # JPEG readers stop before
+    first.write_bytes(first.read_bytes().ljust(size, b"\0"))
+    index.add(pictures, workers=0)
+    time = first.stat().st_mtime_ns
+    os.utime(first, ns=(time, time + 10**9))
+    assert index.add(pictures, workers=0).encoded == 0
+    first.write_bytes(content)
+    os.utime(first, ns=(time, time + 2 * 10**9))
+    update = index.add(pictures, workers=0)
+    assert (update.changed, update.encoded) == (1, 1)
+
+
 def test_small_files_are_joined_ever_more_rarely(people, tmp_path, pictures, monkeypatch):
     """After 2, 4 and 8 commits, then every 5, and at the end."""
     monkeypatch.setattr(updating, "COMPACTION", 2)
