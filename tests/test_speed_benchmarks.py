@@ -7,8 +7,9 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 
-from benchmarks import gpu, step
+from benchmarks import gpu, growth, step
 from benchmarks.records import NOT_MEASURED, Record
 from benchmarks.steps import RECIPES, SMALL, build_step, tower_operations
 from misc.runtime.distributed import Processes
@@ -131,3 +132,15 @@ def test_a_step_is_compared_with_open_clips(tmp_path, capsys):
 def test_the_output_is_a_file(tmp_path, capsys, main):
     assert main(["--output", str(tmp_path)]) == 2
     assert "is a folder, give a file" in capsys.readouterr().err
+
+
+def test_growth_is_measured_and_drawn(tmp_path):
+    file = tmp_path / "growth.png"
+    assert growth.main(["--small", "--output", str(file)]) == 0
+    rows = json.loads(file.with_suffix(".json").read_text())["rows"]
+    kept = {name: row["32"] for name, row in rows.items() if name.startswith("MiB kept")}
+    whole, checkpointed, parts = kept.values()
+    assert checkpointed < whole / 5
+    assert whole / 2.1 < parts < whole / 1.9
+    with Image.open(file) as picture:
+        assert min(picture.size) > 500
