@@ -1,4 +1,4 @@
-"""How cost grows: plots of time against gallery and batch, and of memory against batch.
+"""Plots of how cost grows: time against gallery and batch, memory against batch.
 
 python -m benchmarks.growth --output docs/growth.png
 

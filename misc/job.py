@@ -22,7 +22,6 @@ from misc.runtime.checkpoint import (
     open_checkpoint,
 )
 from misc.runtime.distributed import Processes
-from misc.runtime.lock import LOCK
 from misc.runtime.precision import Precision
 from misc.runtime.recorder import CLOSING, Recorder, log
 from misc.runtime.run_folder import folder_of_resumed_run, held_folder, new_folder
@@ -346,6 +345,4 @@ def write_tables(
         recorder.write_text("results.json", to_json(evaluations, names))
     if len(evaluations) > 1:
         log.info("%s", to_markdown(evaluations, names).rstrip())
-    if recorder.active:
-        files = sorted(file.name for file in recorder.folder.iterdir() if file.name != LOCK)
-        log.info("Written to %s: %s", recorder.folder, ", ".join(files))
+    recorder.list_files()

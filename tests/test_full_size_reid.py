@@ -260,7 +260,7 @@ def test_small_towers_train_as_the_plain_stages_do(train, tmp_path):
     run = train(
         tmp_path / "small.pt",
         *("data.image_size=[32, 16]", "model.stride=4", "model.embed_dim=32"),
-        "stages.images.schedule={lr: 1e-3, weight_decay: 0.5}",
+        "stages.images.schedule={epoch: 2, epoch_warmup: 2, lr: 1e-3, weight_decay: 0.5}",
     )
     overlap(clip, 4, (7, 3))
     check_run(run, clip, read_pictures(tmp_path, (32, 16)), rate=1e-3, decay=0.5)

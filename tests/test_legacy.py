@@ -21,6 +21,7 @@ from misc.runtime.checkpoint import open_checkpoint
 from misc.synthetic.writing import write_dataset, write_reid_dataset
 from misc.tasks.starting_weights import geometry
 from misc.tasks.text.model import restored_model
+from tests.legacy.old_views import make_views
 from text_utils.captions import clean_caption
 from text_utils.tokenizer import ClipTokenizer
 
@@ -163,8 +164,13 @@ def assert_same_weights(file: Path, told: str) -> None:
     ("kind", "places", "checkpoints"),
     [("text", "text_places", (LAST, BEST)), ("reid", "reid_places", (LAST,))],
 )
-def test_an_interrupted_run_goes_on_as_it_would_have(run, request, kind, places, checkpoints):
-    """From within the second epoch, and of re-identification within the second stage."""
+def test_an_interrupted_run_goes_on_as_it_would_have(
+    run, request, monkeypatch, kind, places, checkpoints
+):
+    """From within the second epoch, and of re-identification within the second stage. Views are
+    made otherwise since then: here they are made as they were.
+    """
+    monkeypatch.setattr("misc.data.text.make_views", make_views)
     for name in ("config.yaml", "metrics.jsonl", "log.txt", *checkpoints):
         unpack(f"{kind}/interrupted/{name}", f"run/{name}")
     run("--resume", "run", *request.getfixturevalue(places))

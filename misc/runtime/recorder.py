@@ -202,6 +202,12 @@ class Recorder:
             with self._writing(), atomic_write(self.folder / name) as partial:
                 partial.write_text(text, encoding="utf-8")
 
+    def list_files(self) -> None:
+        """Log the names of the files in the run's folder."""
+        if self.active:
+            files = sorted(file.name for file in self.folder.iterdir() if file.name != LOCK)
+            log.info("Written to %s: %s", self.folder, ", ".join(files))
+
 
 def _parse(line: bytes) -> Tree | None:
     """A row of metrics.jsonl; None if it is damaged."""

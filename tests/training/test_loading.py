@@ -15,6 +15,7 @@ from misc.data.text import CaptionDataset
 from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.tasks.pictures import PictureReader
 from misc.tasks.text.data import build_collate, build_training_set, read_text_data
+from tests.command_line import latest, parse
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks
 from text_utils.tokenizer import ClipTokenizer
@@ -39,7 +40,7 @@ def train(places, tmp_path, monkeypatch):
     def train(*words: str, output: str = "run") -> dict[str, torch.Tensor]:
         few = ("schedule.epoch=2", "log.save_period=7", EVERYTHING)
         arguments = ["--config", DEMO, "--output", output, *SMALL, *places, *few, *words]
-        main.run(options.parse(arguments))
+        main.run(parse(arguments))
         return open_checkpoint(tmp_path / output / LAST).state
 
     return train
@@ -64,7 +65,7 @@ def test_two_processes_augment_as_one_does(train, places, tmp_path):
     few = ("schedule.epoch=2", EVERYTHING, *words, "log.print_period=1", "data.batch_size=4")
     small = [word for word in SMALL if not word.startswith("data.batch_size")]
     arguments = ["--config", DEMO, "--output", str(tmp_path / "two"), *small, *places, *few]
-    run_main_on_ranks(2, tmp_path, [*arguments, "--device", "cpu"])
+    run_main_on_ranks(2, tmp_path, [*latest(arguments), "--device", "cpu"])
 
     def losses(folder: Path) -> list[float]:
         rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())

@@ -8,6 +8,7 @@ import main
 import options
 from errors import InputError
 from misc.training.profiling import PROFILED, SKIPPED, TRACE, WARMUP, format_times
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -17,7 +18,7 @@ NEEDED = SKIPPED + WARMUP + PROFILED
 def run(places, folder, *words: str) -> None:
     few = ("schedule.epoch=3", "log.print_period=4", "--profile")
     arguments = ["--config", DEMO, "--output", str(folder), *SMALL, *places, *few, *words]
-    main.run(options.parse(arguments))
+    main.run(parse(arguments))
 
 
 def test_a_profile_is_of_a_few_steps(places, tmp_path, capsys):
