@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count, cycle, islice
 from pathlib import Path
-from random import Random
 from statistics import median
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.random import Generator
 from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.utils.data import default_collate
@@ -49,22 +50,21 @@ class Plain(NamedTuple):
     pool: list[Callable[[Tensor], Tensor]]
     simclr: Callable[[Image.Image], Tensor]
 
-    def __call__(self, file: str, random: Random) -> list[Tensor]:
+    def __call__(self, file: str, rng: Generator) -> list[Tensor]:
         picture = Image.open(file).convert("RGB")
         views = []
         for _ in range(2):
             image = self.resize(picture)
-            for operation in random.choices(self.pool, k=2):
-                image = operation(image)
+            for choice in rng.integers(len(self.pool), size=2):
+                image = self.pool[choice](image)
             views.append(STATISTICS(image))
         return [*views, self.simclr(picture), self.simclr(picture)]
 
 
 def plain_transforms(size: tuple[int, int]) -> Plain:
     """The transforms that TBPS-CLIP's recipe describes."""
-    blur = T.Lambda(
-        lambda picture: picture.filter(ImageFilter.GaussianBlur(Random().uniform(0.1, 2.0)))
-    )
+    rng = np.random.default_rng(1)
+    blur = T.Lambda(lambda picture: picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.1, 2.0))))
     return Plain(
         T.Compose([T.Resize(size), T.ToTensor()]),
         [
@@ -128,11 +128,11 @@ def measure(overrides: Sequence[str], batches: int) -> dict[str, float]:
     """Seconds of a batch, by way of making it."""
     config = options.parse([*overrides]).configure()
     pictures = read_text_data(config).splits["train"][""]
-    plain, random = plain_transforms(config.data.image_size), Random(0)
+    plain, rng = plain_transforms(config.data.image_size), np.random.default_rng(0)
     turns: dict[str, Iterator[object]] = {
         "plain": (
             default_collate(
-                [plain(picture.path, random) for picture in random.choices(pictures, k=BATCH)]
+                [plain(pictures[i].path, rng) for i in rng.integers(len(pictures), size=BATCH)]
             )
             for _ in cycle([None])
         ),
