@@ -2,8 +2,7 @@
 
 python -m benchmarks.growth --output docs/growth.png
 
-On a CPU, with the demo's towers. Times are relative to the first point of each curve: a line of
-slope 1 grows as fast as its size. The kept memory is what a step's forward keeps for its backward,
+On a CPU, with the demo's towers. The kept memory is what a step's forward keeps for its backward,
 the largest at any time.
 """
 
@@ -19,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 from torch import Tensor
 from tqdm import tqdm
 
@@ -152,6 +152,10 @@ def draw(file: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]]) ->
         for way, points in lines.items():
             area.plot([*points], [*points.values()], marker="o", label=way or None)
         area.set(xscale="log", yscale="log", title=title)
+        area.set_xticks([*points], [f"{size:,}" for size in points], minor=False)
+        area.xaxis.set_minor_locator(NullLocator())
+        area.yaxis.set_major_formatter(ScalarFormatter())
+        area.yaxis.set_minor_formatter(NullFormatter())
         area.set_xlabel("pairs in a batch" if len(lines) > 1 else "images")
         if len(lines) > 1:
             area.legend(frameon=False, fontsize=8)
