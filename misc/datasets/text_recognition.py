@@ -7,8 +7,9 @@ from misc.datasets.icfg_pedes import ICFG_PEDES
 from misc.datasets.rstpreid import RSTPREID
 from misc.datasets.text_annotations import Record
 from misc.datasets.text_published import PublishedTextDataset
+from misc.datasets.ufine6926 import UFINE6926
 
-PUBLISHED: tuple[PublishedTextDataset, ...] = (CUHK_PEDES, RSTPREID, ICFG_PEDES)
+PUBLISHED: tuple[PublishedTextDataset, ...] = (CUHK_PEDES, RSTPREID, ICFG_PEDES, UFINE6926)
 
 
 def identify(records: Sequence[Record]) -> PublishedTextDataset | None:
