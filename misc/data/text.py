@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.random import Generator
 from PIL import Image
@@ -23,6 +24,7 @@ from misc.data.transforms import (
     make_views,
 )
 from misc.data.views import View
+from misc.datasets.pairs import count_samples
 from misc.datasets.pictures import ReadNumbered, read_numbered, read_picture
 from misc.datasets.text_annotations import TextPicture
 from misc.runtime.seeding import Purpose, generator
@@ -73,7 +75,9 @@ class CaptionDataset(Dataset[Sample]):
     Args:
         languages: the same pictures with their captions in each language. A picture has as many
             items as captions in the language with the most. The language of an item is drawn at
-            random; where it has fewer captions, they are counted through again.
+            random; where it has fewer captions, they are counted through again. A pair that is read
+            when it is asked for (`misc.datasets.pairs`) is one item, whose captions take turns,
+            one an epoch.
         simclr: the augmentation of two more views, for the loss that contrasts them.
         read: gives a picture by its number and file.
         draws_alone: do not make the views, if `transform` is a `ViewTransform`.
@@ -91,12 +95,9 @@ class CaptionDataset(Dataset[Sample]):
         read: ReadNumbered = read_numbered,
         draws_alone: bool = False,
     ) -> None:
-        self.languages = [list(pictures) for pictures in languages]
-        self.captions = [
-            (p, c)
-            for p, in_each_language in enumerate(zip(*self.languages, strict=True))
-            for c in range(max(len(picture.captions) for picture in in_each_language))
-        ]
+        self.languages = languages
+        counts = np.max([count_samples(pictures) for pictures in languages], axis=0)
+        self.first = np.concatenate([[0], counts.cumsum()])  # item of each picture, and the end
         for pictures in self.languages:  # the Chinese dictionary is loaded here, not in each worker
             split_words(pictures[0].captions[0])
         self.augmentations = [transform] * views + ([simclr] * 2 if simclr else [])
@@ -104,20 +105,29 @@ class CaptionDataset(Dataset[Sample]):
         self.read, self.draws_alone = read, draws_alone
 
     def __len__(self) -> int:
-        return len(self.captions)
+        return int(self.first[-1])
 
     def substitutes(self, index: int) -> Iterator[int]:
         """The captions that may stand for one whose picture is bad: the next ones."""
         return chain(range(index + 1, len(self)), range(index))
 
+    def described(self, index: int) -> list[TextPicture]:
+        """The picture of an item, with its captions in each language."""
+        return [pictures[self._picture_index(index)] for pictures in self.languages]
+
+    def _picture_index(self, index: int) -> int:
+        return int(np.searchsorted(self.first, index, side="right")) - 1
+
     def __getitem__(self, key: SampleKey) -> Sample:
-        _, index = key
-        picture_index, caption_index = self.captions[index]
+        epoch, index = key
+        picture_index = self._picture_index(index)
         language = generator(self.seed, Purpose.LANGUAGE, *key).integers(len(self.languages))
-        picture = self.languages[language][picture_index]
+        picture = self.languages[int(language)][picture_index]
         pixels = self.read(picture_index, Path(picture.path))
         views, whole = self._views(pixels, key)
-        number = caption_index % len(picture.captions)
+        first, end = self.first[picture_index : picture_index + 2].tolist()
+        takes_turns = len(picture.captions) > end - first
+        number = (epoch + picture_index if takes_turns else index - first) % len(picture.captions)
         caption = self.augment_text(
             picture.captions[number],
             picture.back_translations[number],
