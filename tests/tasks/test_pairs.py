@@ -18,6 +18,7 @@ from misc.tasks.text.task import TextTask
 from misc.training.bad_steps import BadSteps
 from tests.command_line import parse
 from tests.conftest import SMALL
+from tests.ranks import run_main_on_ranks
 
 DEMO = str(options.RECIPES / "demo.yaml")
 FEW = ("schedule.epoch=2", "schedule.epoch_warmup=0", "log.save_period=3")
@@ -70,6 +71,22 @@ def test_a_training_on_pairs_alone_is_resumed_bit_by_bit(
     assert same(whole, train(file, *way, "--resume", "auto", output="broken"))
     log = (tmp_path / "broken/log.txt").read_text()
     assert "The annotations have neither a test nor a val split: nothing to evaluate" in log
+
+
+def test_two_processes_train_as_one(train, write, lines, pedestrians, tmp_path):
+    file = write(lines)
+    few = ("log.print_period=1", "experiment.dropout=0")
+    train(file, *few, output="one")
+    small = [word for word in SMALL if not word.startswith("data.batch_size")]
+    data = (f"data.annotation_file={file}", f"data.image_root={pedestrians.image_root}")
+    words = ["--config", DEMO, "--device", "cpu", *small, *data, *FEW, *few, "data.batch_size=4"]
+    run_main_on_ranks(2, tmp_path, [*words, "--output", str(tmp_path / "two")])
+
+    def losses(folder: Path) -> list[float]:
+        rows = map(json.loads, (folder / "metrics.jsonl").open())
+        return [row["loss"] for row in rows if "loss" in row]
+
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=2e-4)
 
 
 def test_a_list_trains_likewise(train, lines, tmp_path):
