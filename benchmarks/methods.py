@@ -46,7 +46,7 @@ METHODS = {
     "CSKT": "cskt",
     "LoRA with ITC": "lora",
 }
-NOISE = "noise.rate"  # the share of captions that are given to other pictures
+NOISE = "data.noise.rate"  # the share of captions that are given to other pictures
 METRICS = ("R1", "mAP")
 
 

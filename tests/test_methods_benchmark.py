@@ -14,7 +14,7 @@ SHARED = {
     "data": {"image_size", "batch_size", "global_batch_size", "normalize"},
     "experiment": {"image_augment", "text_length", "dropout", "select_on"},
     "schedule": {"optimizer", "curve", "lr", "lr_start", "lr_end", "epoch", "epoch_warmup"}
-    | {"weight_decay", "betas", "eps", "decayed", "bias_factor", "layer_decay", "clip_grad"},
+    | {"weight_decay", "betas", "eps", "decayed", "bias_factor", "ratio_factor", "layer_decay"},
     "model": {"clip_pretrained", "embed_dim", "vision", "text", "freeze"},
 }
 PRESENT = [

@@ -24,7 +24,7 @@ from misc.data.transforms import (
     make_views,
 )
 from misc.data.views import View
-from misc.datasets.pairs import count_samples
+from misc.datasets.pairs import count_samples, listed_of
 from misc.datasets.pictures import ReadNumbered, read_numbered, read_picture
 from misc.datasets.text_annotations import TextPicture
 from misc.runtime.seeding import Purpose, generator
@@ -98,6 +98,7 @@ class CaptionDataset(Dataset[Sample]):
         self.languages = languages
         counts = np.max([count_samples(pictures) for pictures in languages], axis=0)
         self.first = np.concatenate([[0], counts.cumsum()])  # item of each picture, and the end
+        self.num_listed = len(listed_of(languages[0]))
         for pictures in self.languages:  # the Chinese dictionary is loaded here, not in each worker
             split_words(pictures[0].captions[0])
         self.augmentations = [transform] * views + ([simclr] * 2 if simclr else [])
@@ -113,21 +114,22 @@ class CaptionDataset(Dataset[Sample]):
 
     def described(self, index: int) -> list[TextPicture]:
         """The picture of an item, with its captions in each language."""
-        return [pictures[self._picture_index(index)] for pictures in self.languages]
+        picture_index, _ = self._place(0, index)
+        return [pictures[picture_index] for pictures in self.languages]
 
-    def _picture_index(self, index: int) -> int:
-        return int(np.searchsorted(self.first, index, side="right")) - 1
+    def _place(self, epoch: int, index: int) -> tuple[int, int]:
+        """The index of an item's picture, and that of its caption, which counts through again."""
+        picture = int(np.searchsorted(self.first, index, side="right")) - 1
+        takes_turns = picture >= self.num_listed
+        return picture, epoch + picture if takes_turns else index - int(self.first[picture])
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        epoch, index = key
-        picture_index = self._picture_index(index)
+        picture_index, caption_index = self._place(*key)
         language = generator(self.seed, Purpose.LANGUAGE, *key).integers(len(self.languages))
         picture = self.languages[int(language)][picture_index]
         pixels = self.read(picture_index, Path(picture.path))
         views, whole = self._views(pixels, key)
-        first, end = self.first[picture_index : picture_index + 2].tolist()
-        takes_turns = len(picture.captions) > end - first
-        number = (epoch + picture_index if takes_turns else index - first) % len(picture.captions)
+        number = caption_index % len(picture.captions)
         caption = self.augment_text(
             picture.captions[number],
             picture.back_translations[number],

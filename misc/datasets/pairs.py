@@ -85,9 +85,14 @@ def read_pair(lines: JsonLines, index: int) -> TextPicture:
     return to_picture(fields, index, location)
 
 
+def listed_of(pictures: Sequence[TextPicture]) -> Sequence[TextPicture]:
+    """The images before the pairs."""
+    return pictures.listed if isinstance(pictures, ListedAndPairs) else pictures
+
+
 def count_samples(pictures: Sequence[TextPicture]) -> NDArray[np.int64]:
     """Training samples of each image, (P,): one for each caption, but one for a whole pair."""
-    listed = pictures.listed if isinstance(pictures, ListedAndPairs) else pictures
+    listed = listed_of(pictures)
     counts = np.ones(len(pictures), np.int64)
     counts[: len(listed)] = [len(picture.captions) for picture in listed]
     return counts
