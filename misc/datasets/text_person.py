@@ -84,10 +84,9 @@ def read_text_person(
         return _read_pairs(Path(annotation_file), image_root, languages, allow_outside)
     readings = {language: read_records(annotation_file, language) for language in languages}
     records = readings[languages[0]] if languages else read_records(annotation_file)
-    splits, identified = split_records(records), has_identities(records)
-    published = identify(records) if identified else None
+    splits, published = split_records(records), identify(records)
     name = published.name if published else Path(annotation_file).stem
-    dataset = TextPersonDataset(name, splits, has_identities=identified)
+    dataset = TextPersonDataset(name, splits, has_identities=has_identities(records))
     log.info("%s (%s): %s", dataset.name, annotation_file, dataset.describe())
     if published and (differences := published.compare_counts(splits)):
         log.info(differences)

@@ -66,6 +66,13 @@ def test_ones_own_dataset_is_not_taken_for_a_published_one(tmp_path, changes):
     assert identify(read_records(file)) is None
 
 
+def test_pairs_without_identities_are_no_published_dataset(tmp_path):
+    file = tmp_path / "pairs.json"
+    record = {"file_path": "Market/0001_c1s1_001051_00.jpg", "captions": ["a"]}
+    file.write_text(json.dumps([record]))
+    assert identify(read_records(file)) is None
+
+
 def test_differences_from_the_published_counts_are_said(tmp_path):
     written = write_dataset(
         "cuhk-pedes", tmp_path, identities={"train": 3, "test": 2}, height=(40, 48)
