@@ -106,7 +106,7 @@ class Job:
             profiles: record a trace of some steps in the main process.
         """
         stages = self.task.build_stages(self.model)
-        data = fingerprint(self.task.training_samples(), stages)
+        data = fingerprint(self.task, stages)
         selection = self._selection()
         resume = self.checkpoint.training if self.checkpoint else None
         folder = self._folder(output, data, allow_changes)

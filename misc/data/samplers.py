@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from errors import InputError
@@ -46,16 +47,17 @@ class EpochSampler(Sampler[list[SampleKey]], ABC):
         order = self.draw(generator(self.seed, Purpose.ORDER, self.epoch))
         for step in range(self.first_step, len(self)):
             first = (step * self.world_size + self.rank) * self.batch_size
-            yield [(self.epoch, index) for index in order[first : first + self.batch_size]]
+            own = order[first : first + self.batch_size].tolist()
+            yield [(self.epoch, index) for index in own]
 
     def global_batches(self, epoch: int, steps: Sequence[int]) -> list[list[int]]:
         """The samples of all processes in some steps of an epoch."""
         order = self.draw(generator(self.seed, Purpose.ORDER, epoch))
         size = self.batch_size * self.world_size
-        return [order[step * size :][:size] for step in steps]
+        return [order[step * size :][:size].tolist() for step in steps]
 
     @abstractmethod
-    def draw(self, rng: Generator) -> list[int]:
+    def draw(self, rng: Generator) -> NDArray[np.int64]:
         """The samples of an epoch, in order."""
 
 
@@ -80,8 +82,8 @@ class GlobalBatchSampler(EpochSampler):
         steps = size // (batch_size * world_size)
         super().__init__(steps, batch_size, rank=rank, world_size=world_size, seed=seed)
 
-    def draw(self, rng: Generator) -> list[int]:
-        return rng.permutation(self.size).tolist()
+    def draw(self, rng: Generator) -> NDArray[np.int64]:
+        return rng.permutation(self.size)
 
 
 class IdentitySampler(EpochSampler):
@@ -136,7 +138,7 @@ class IdentitySampler(EpochSampler):
         size = self.drawn * self.images // world_size
         super().__init__(steps, size, rank=rank, world_size=world_size, seed=seed)
 
-    def draw(self, rng: Generator) -> list[int]:
+    def draw(self, rng: Generator) -> NDArray[np.int64]:
         order = rng.permutation(len(self.identities))
         order = order[np.argsort(self.identities[order], kind="stable")]
         pools = [
@@ -150,4 +152,4 @@ class IdentitySampler(EpochSampler):
             chosen = np.argsort(turns)[: self.drawn]
             left[chosen] -= 1
             batches += [pools[i][left[i] * self.images :][: self.images] for i in chosen]
-        return np.concatenate(batches).tolist()
+        return np.concatenate(batches)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.random import Generator
 from PIL import Image
@@ -23,6 +24,7 @@ from misc.data.transforms import (
     make_views,
 )
 from misc.data.views import View
+from misc.datasets.pairs import count_samples, listed_of
 from misc.datasets.pictures import ReadNumbered, read_numbered, read_picture
 from misc.datasets.text_annotations import TextPicture
 from misc.runtime.seeding import Purpose, generator
@@ -73,7 +75,9 @@ class CaptionDataset(Dataset[Sample]):
     Args:
         languages: the same pictures with their captions in each language. A picture has as many
             items as captions in the language with the most. The language of an item is drawn at
-            random; where it has fewer captions, they are counted through again.
+            random; where it has fewer captions, they are counted through again. A pair that is read
+            when it is asked for (`misc.datasets.pairs`) is one item, whose captions take turns,
+            one an epoch.
         simclr: the augmentation of two more views, for the loss that contrasts them.
         read: gives a picture by its number and file.
         draws_alone: do not make the views, if `transform` is a `ViewTransform`.
@@ -91,12 +95,10 @@ class CaptionDataset(Dataset[Sample]):
         read: ReadNumbered = read_numbered,
         draws_alone: bool = False,
     ) -> None:
-        self.languages = [list(pictures) for pictures in languages]
-        self.captions = [
-            (p, c)
-            for p, in_each_language in enumerate(zip(*self.languages, strict=True))
-            for c in range(max(len(picture.captions) for picture in in_each_language))
-        ]
+        self.languages = languages
+        counts = np.max([count_samples(pictures) for pictures in languages], axis=0)
+        self.first = np.concatenate([[0], counts.cumsum()])  # item of each picture, and the end
+        self.num_listed = len(listed_of(languages[0]))
         for pictures in self.languages:  # the Chinese dictionary is loaded here, not in each worker
             split_words(pictures[0].captions[0])
         self.augmentations = [transform] * views + ([simclr] * 2 if simclr else [])
@@ -104,17 +106,27 @@ class CaptionDataset(Dataset[Sample]):
         self.read, self.draws_alone = read, draws_alone
 
     def __len__(self) -> int:
-        return len(self.captions)
+        return int(self.first[-1])
 
     def substitutes(self, index: int) -> Iterator[int]:
         """The captions that may stand for one whose picture is bad: the next ones."""
         return chain(range(index + 1, len(self)), range(index))
 
+    def described(self, index: int) -> list[TextPicture]:
+        """The picture of an item, with its captions in each language."""
+        picture_index, _ = self._place(0, index)
+        return [pictures[picture_index] for pictures in self.languages]
+
+    def _place(self, epoch: int, index: int) -> tuple[int, int]:
+        """The index of an item's picture, and that of its caption, which counts through again."""
+        picture = int(np.searchsorted(self.first, index, side="right")) - 1
+        takes_turns = picture >= self.num_listed
+        return picture, epoch + picture if takes_turns else index - int(self.first[picture])
+
     def __getitem__(self, key: SampleKey) -> Sample:
-        _, index = key
-        picture_index, caption_index = self.captions[index]
+        picture_index, caption_index = self._place(*key)
         language = generator(self.seed, Purpose.LANGUAGE, *key).integers(len(self.languages))
-        picture = self.languages[language][picture_index]
+        picture = self.languages[int(language)][picture_index]
         pixels = self.read(picture_index, Path(picture.path))
         views, whole = self._views(pixels, key)
         number = caption_index % len(picture.captions)

@@ -46,7 +46,7 @@ def read_caption_table(file: Path) -> list[tuple[str, Mapping[str, object]]]:
         for column in OPTIONAL:
             if row.get(column) != known.get(column):
                 raise InputError(
-                    f"{file}, line {line}: {column} of {path[:SHOWN]} is "
+                    f"{file}, line {line}: {column} of {_shown(path)} is "
                     f"{reprlib.repr(row[column])}, but {reprlib.repr(known[column])} in line "
                     f"{first}; an image has one {column}"
                 )
@@ -115,10 +115,15 @@ def _read_header(columns: list[str], file: Path) -> list[str]:
     if missing or twice:
         fault = f"no column {missing[0]!r}" if missing else f"two columns {twice[0]!r}"
         raise InputError(
-            f"{file}, line 1: {fault} in the header ({', '.join(columns)[:SHOWN]}); needed: "
+            f"{file}, line 1: {fault} in the header ({_shown(', '.join(columns))}); needed: "
             f"{', '.join(NEEDED)}; optional: {', '.join(OPTIONAL)}"
         )
     return columns
+
+
+def _shown(text: str) -> str:
+    """The beginning of a cell or the header, in one line."""
+    return " ".join(text[:SHOWN].split())
 
 
 def _row(cells: Sequence[str], columns: Sequence[str], location: str) -> Row:

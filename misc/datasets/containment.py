@@ -22,6 +22,23 @@ def refuse_outside(paths: Iterable[str], root: Path) -> None:
         )
 
 
+def refuse_outside_alone(path: str, root: Path, home: Path, location: str) -> None:
+    """Refuse a single image that lies outside its folder, without a look at the others.
+
+    Args:
+        home: `root`, resolved.
+        location: of its annotation.
+
+    Raises:
+        InputError: it does, as in `refuse_outside`.
+    """
+    if not (target := (root / path).resolve()).is_relative_to(home):
+        raise InputError(
+            f"data.image_root: {location}: {path} ({target}) lies outside {root}; set "
+            "data.allow_outside=true if it may be read"
+        )
+
+
 def outside(paths: Iterable[str], root: Path) -> dict[str, Path]:
     """The images that lie outside a folder, each with the file that would be read.
 

@@ -2,10 +2,10 @@
 
 CUHK-PEDES (Li et al., CVPR 2017), ICFG-PEDES (Ding et al. 2021, arXiv 2107.12666) and RSTPReid (Zhu
 et al., ACM MM 2021) are read from the published files, or from a folder of `{split}_reid.json`;
-images of one's own from these formats, or from a table (`captions.csv`). The format is detected.
+images of one's own from these formats, or from a table (`captions.csv`), or from pairs without
+identities (`pairs.jsonl`). The format is detected.
 """
 
-import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from typing import Any
 
 from errors import InputError
 from misc.datasets import caption_table
-from misc.datasets.annotation_file import read_annotation_file
+from misc.datasets.annotation_file import parse_json, read_annotation_file
+from misc.datasets.json_lines import SUFFIX, JsonLines
 from text_utils.captions import MOST_CHARACTERS
 
 SPLITS = ("train", "val", "test")
@@ -39,7 +40,7 @@ class TextPicture:
     back_translations: tuple[str | None, ...]
 
 
-Splits = dict[str, list[TextPicture]]
+Splits = dict[str, Sequence[TextPicture]]
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def read_annotations(source: str | Path) -> Splits:
     """The images of each split of a dataset; identities that are numbers are as annotated.
 
     Args:
-        source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, `captions.csv`, or a
-            folder with `train_reid.json`, `val_reid.json`, `test_reid.json`.
+        source: `reid_raw.json`, `ICFG-PEDES.json`, `data_captions.json`, `captions.csv`,
+            `pairs.jsonl`, or a folder with `train_reid.json`, `val_reid.json`, `test_reid.json`.
 
     Raises:
         InputError: the file is missing or malformed; the message names the record.
@@ -75,7 +76,7 @@ def read_annotations(source: str | Path) -> Splits:
 
 def split_records(records: Sequence[Record]) -> Splits:
     """The images of each split."""
-    splits: Splits = {}
+    splits: dict[str, list[TextPicture]] = {}
     for record in records:
         splits.setdefault(record.split, []).append(record.picture)
     return {split: splits[split] for split in SPLITS if split in splits}
@@ -85,7 +86,8 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
     """All records of a dataset, in the order of the file, or of the files of a folder.
 
     An identity may be a number or a name; names are numbered in their order, after the highest
-    number. A name of at most 18 digits is this number.
+    number. A name of at most 18 digits is this number. In a single JSON file, `id` may be missing
+    from all records: each image is an identity of its own then; and `split`: all are to train on.
 
     Args:
         source: as for `read_annotations`.
@@ -106,20 +108,67 @@ def read_records(source: str | Path, language: str | None = None) -> list[Record
         ]
         if not written:
             raise InputError(_nothing_in(source, language))
-    elif language and source.is_file():
+    else:
+        if language:
+            refuse_languages(source, language)
+        written = _read_single(source)
+    is_missing = {
+        name: source.is_file() and not any(name in _renamed(fields) for _, fields in written)
+        for name in ("id", "split")
+    }
+    people = [
+        number if is_missing["id"] else _person(fields, location)
+        for number, (location, fields) in enumerate(written)
+    ]
+    numbers = _number(people)
+    split = "train" if is_missing["split"] else None
+    return [
+        _record(location, fields, split, person, numbers[person])
+        for (location, fields), person in zip(written, people, strict=True)
+    ]
+
+
+def _read_single(file: Path) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """The location and the fields of each record of a single file."""
+    if file.suffix.lower() in caption_table.SUFFIXES:
+        return caption_table.read_caption_table(file)
+    if file.suffix.lower() != SUFFIX:
+        return _read_list(file)
+    lines = list(JsonLines(file))
+    for location, fields in lines:
+        check_pair(fields, location)
+    return lines
+
+
+def check_pair(fields: Mapping[str, Any], location: str) -> None:
+    """Check that a record is one of pairs: to train on, without an identity.
+
+    Raises:
+        InputError: it is not.
+    """
+    if "id" in _renamed(fields) or fields.get("split", "train") != "train":
+        raise InputError(
+            f"{location}: JSON lines are pairs to train on, without `id` and with no `split` but "
+            "train; write records with identities or other splits as a list, to a .json file"
+        )
+
+
+def has_identities(records: Sequence[Record]) -> bool:
+    """Whether the identities were annotated, and are not just one for each image."""
+    return any("id" in _renamed(record.fields) for record in records)
+
+
+def refuse_languages(source: Path, language: str) -> None:
+    """Refuse a language of the captions in a single file.
+
+    Raises:
+        InputError: there is the file.
+    """
+    if source.is_file():
         raise InputError(
             f"data.languages: {source} is a single file; captions by language are read from a "
             f"folder of {{split}}_reid_{{lang}}.json, such as train_reid_{language}.json"
         )
-    else:
-        is_table = source.suffix.lower() in caption_table.SUFFIXES
-        written = caption_table.read_caption_table(source) if is_table else _read_list(source)
-    people = [_person(fields, location) for location, fields in written]
-    numbers = _number(people)
-    return [
-        _record(location, fields, person, numbers[person])
-        for (location, fields), person in zip(written, people, strict=True)
-    ]
 
 
 def _with_split(fields: Mapping[str, Any], split: str, location: str) -> Mapping[str, Any]:
@@ -155,7 +204,14 @@ def _nothing_in(folder: Path, language: str | None) -> str:
 
 def _read_list(file: Path) -> list[tuple[str, Mapping[str, Any]]]:
     """The location and the fields of each record."""
-    content = _parse(file)
+    text = read_annotation_file(file)
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise InputError(
+            f"data.annotation_file: {file} is not valid JSON ({error}); give the dataset's "
+            "annotation file"
+        ) from None
     if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
         raise InputError(
             f"data.annotation_file: {file} is not a list of records; give the dataset's annotation "
@@ -164,30 +220,6 @@ def _read_list(file: Path) -> list[tuple[str, Mapping[str, Any]]]:
     if not content:
         raise InputError(f"data.annotation_file: {file} lists no images")
     return [(f"{file}, record {number}", record) for number, record in enumerate(content)]
-
-
-def _parse(file: Path) -> object:
-    """The content of a JSON file."""
-    try:
-        text = read_annotation_file(file).decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_without_repetition)
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits is a ValueError
-        reason = str(error).partition(";")[0]
-        raise InputError(
-            f"data.annotation_file: {file} is not valid JSON ({reason}); give the dataset's "
-            "annotation file"
-        ) from None
-
-
-def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"a record has {reprlib.repr(twice)} twice")
-    return fields
 
 
 def _person(fields: Mapping[str, Any], location: str) -> int | str:
@@ -217,10 +249,16 @@ def _number(people: Sequence[int | str]) -> dict[int | str, int]:
     return numbers | {name: number for number, name in enumerate(names, first)}
 
 
-def _record(location: str, fields: Mapping[str, Any], person: int | str, identity: int) -> Record:
-    ours = _renamed(fields)
-    picture = _picture(ours, identity, location)
-    return Record(location, fields, _split(ours, location), person, picture)
+def _record(
+    location: str,
+    fields: Mapping[str, Any],
+    split: str | None,
+    person: int | str,
+    identity: int,
+) -> Record:
+    """The record with these fields; `split` is given if the fields do not say it."""
+    split = split or _split(_renamed(fields), location)
+    return Record(location, fields, split, person, to_picture(fields, identity, location))
 
 
 def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,7 +276,13 @@ def _split(record: Mapping[str, Any], location: str) -> str:
     return str(split)
 
 
-def _picture(record: Mapping[str, Any], identity: int, location: str) -> TextPicture:
+def to_picture(fields: Mapping[str, Any], identity: int, location: str) -> TextPicture:
+    """The image of a record.
+
+    Raises:
+        InputError: a field is missing or malformed.
+    """
+    record = _renamed(fields)
     path = record.get("file_path")
     if not isinstance(path, str) or not path:
         raise InputError(f"{location}: no `file_path` (`img_path` in RSTPReid) names the image")

@@ -9,7 +9,17 @@ from pathlib import Path
 from errors import InputError
 from misc.datasets.containment import refuse_outside
 from misc.datasets.counts import counted
-from misc.datasets.text_annotations import Record, Splits, TextPicture, read_records, split_records
+from misc.datasets.json_lines import SUFFIX, JsonLines
+from misc.datasets.pairs import ListedAndPairs, Pairs, read_pair
+from misc.datasets.text_annotations import (
+    Record,
+    Splits,
+    TextPicture,
+    has_identities,
+    read_records,
+    refuse_languages,
+    split_records,
+)
 from misc.datasets.text_published import count_captioned
 from misc.datasets.text_recognition import identify
 
@@ -17,7 +27,8 @@ log = logging.getLogger(__name__)
 
 
 # The same images by the language of their captions; "" if no languages were asked for.
-PicturesByLanguage = dict[str, list[TextPicture]]
+PicturesByLanguage = dict[str, Sequence[TextPicture]]
+FIRST = 100  # pairs, some of which must be in the image root
 
 
 @dataclass(frozen=True)
@@ -27,11 +38,13 @@ class TextPersonDataset:
     Args:
         splits: captions are in the first language, if any were asked for.
         translations: by language: the same images in the same order, with captions in it.
+        has_identities: whether the identities were annotated; else each image has its own.
     """
 
     name: str
     splits: Splits
     translations: Mapping[str, Splits] = field(default_factory=dict)
+    has_identities: bool = True
 
     def pictures_by_language(self, split: str) -> PicturesByLanguage:
         """The images of a split, with captions in each language that was asked for."""
@@ -42,7 +55,8 @@ class TextPersonDataset:
     def describe(self) -> str:
         """The sizes of the splits, in one line."""
         return "; ".join(
-            f"{split} {count_captioned(pictures)}" for split, pictures in self.splits.items()
+            f"{split} {pictures if isinstance(pictures, Pairs) else count_captioned(pictures)}"
+            for split, pictures in self.splits.items()
         )
 
 
@@ -55,6 +69,9 @@ def read_text_person(
 ) -> TextPersonDataset:
     """Read a dataset, and log its sizes and how they differ from the published ones.
 
+    Of pairs (`.jsonl`), only the first lines and the last are checked here; `Pairs` checks the
+    others, and their images, when they are met.
+
     Args:
         languages: of the captions, if `annotation_file` is a folder of `{split}_reid_{lang}.json`.
         allow_outside: whether images may lie outside `image_root`.
@@ -63,10 +80,13 @@ def read_text_person(
         InputError: annotations or images are missing, a record is malformed, the languages
             annotate different images, or images lie outside `image_root`.
     """
+    if Path(annotation_file).suffix.lower() == SUFFIX:
+        return _read_pairs(Path(annotation_file), image_root, languages, allow_outside)
     readings = {language: read_records(annotation_file, language) for language in languages}
     records = readings[languages[0]] if languages else read_records(annotation_file)
     splits, published = split_records(records), identify(records)
-    dataset = TextPersonDataset(published.name if published else Path(annotation_file).stem, splits)
+    name = published.name if published else Path(annotation_file).stem
+    dataset = TextPersonDataset(name, splits, has_identities=has_identities(records))
     log.info("%s (%s): %s", dataset.name, annotation_file, dataset.describe())
     if published and (differences := published.compare_counts(splits)):
         log.info(differences)
@@ -84,10 +104,11 @@ def read_text_person(
 
 def join_training(
     datasets: Sequence[TextPersonDataset], language: str | None = None
-) -> list[TextPicture]:
+) -> Sequence[TextPicture]:
     """The training images of all datasets, with identities renumbered 0, 1, ... by appearance.
 
-    Datasets share no identities. Order and numbers are the same in every language.
+    Datasets share no identities. Order and numbers are the same in every language. Pairs come last,
+    and are read when they are asked for.
 
     Args:
         language: of the captions, one in which the datasets were read; None for `splits`.
@@ -95,12 +116,32 @@ def join_training(
     sources = [
         dataset.translations[language] if language else dataset.splits for dataset in datasets
     ]
+    training = [splits.get("train", ()) for splits in sources]
     numbers: dict[tuple[int, int], int] = {}
-    return [
+    listed = [
         replace(picture, identity=numbers.setdefault((index, picture.identity), len(numbers)))
-        for index, splits in enumerate(sources)
-        for picture in splits.get("train", ())
+        for index, pictures in enumerate(training)
+        if not isinstance(pictures, Pairs)
+        for picture in pictures
     ]
+    pairs = [pictures for pictures in training if isinstance(pictures, Pairs)]
+    return ListedAndPairs(listed, pairs) if pairs else listed
+
+
+def _read_pairs(
+    file: Path, image_root: str, languages: Sequence[str], allow_outside: bool
+) -> TextPersonDataset:
+    """The dataset of a file of JSON lines."""
+    if languages:
+        refuse_languages(file, languages[0])
+    lines = JsonLines(file)
+    first = [read_pair(lines, index) for index in range(min(FIRST, len(lines)))]
+    read_pair(lines, len(lines) - 1)  # cut off, if the file was not copied whole
+    root = find_image_root(Path(image_root), first)
+    pairs = Pairs(lines, root, allow_outside=allow_outside)
+    dataset = TextPersonDataset(file.stem, {"train": pairs}, has_identities=False)
+    log.info("%s (%s): %s", dataset.name, file, dataset.describe())
+    return dataset
 
 
 def find_image_root(image_root: Path, pictures: Sequence[TextPicture]) -> Path:

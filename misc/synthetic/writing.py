@@ -82,7 +82,7 @@ def write_dataset(
     The same arguments give the same bytes, whatever the number of `workers`.
 
     Args:
-        layout: `cuhk-pedes`, `icfg-pedes` or `rstpreid`.
+        layout: `cuhk-pedes`, `icfg-pedes`, `rstpreid` or `ufine6926`.
         identities: number in each split; splits share none.
         images: range of images per identity, from different cameras as long as there are any.
         height: range of image heights in pixels.

@@ -1,7 +1,7 @@
 """A task: its data, model, stages and evaluations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Generic, NamedTuple, TypeVar
@@ -11,6 +11,7 @@ from torch import nn
 
 from errors import InputError
 from misc.data.loader import Trainable, TrainLoader
+from misc.datasets.lazy import Mapped
 from misc.optim import (
     build_optimizer,
     freeze,
@@ -116,6 +117,7 @@ class Task(ABC, Generic[M]):
         plan, schedule = self.plan_stage(stage, model), self.config.stage_schedule(stage)
         own, freezable = self.frozen_names(model, stage), model.get_submodule(self.freezable)
         frozen = (*own, *self.config.model.freeze, *stage.freeze)
+        samples = self.training_samples()
         freeze_named(model, freezable, frozen)  # here, too, to find a misspelt name in time
 
         def prepare() -> torch.optim.Optimizer:
@@ -130,7 +132,7 @@ class Task(ABC, Generic[M]):
             prepare=prepare,
             schedule=build_curve(schedule, len(plan.loader)),
             epochs=schedule.epoch,
-            pictures=[sample.path for sample in self.training_samples()],
+            pictures=Mapped(len(samples), lambda index: samples[index].path),
             clip_grad=schedule.clip_grad,
             selects=plan.selects,
             normalises=plan.normalises,
@@ -141,12 +143,18 @@ class Task(ABC, Generic[M]):
         """The batches and losses of one stage."""
 
     @abstractmethod
-    def training_samples(self) -> list[TrainingSample]:
+    def training_samples(self) -> Sequence[TrainingSample]:
         """The training set, by the index of a sample.
 
         Raises:
             InputError: there is none.
         """
+
+    def hashed_samples(self) -> Iterable[TrainingSample]:
+        """The training set as a resumption compares it: samples that are too many to be looked at
+        one by one are a single one, with the hash of their file for a label.
+        """
+        return self.training_samples()
 
     @abstractmethod
     def frozen_names(self, model: M, stage: StageSettings) -> tuple[str, ...]:

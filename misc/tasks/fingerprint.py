@@ -4,23 +4,24 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from misc.tasks.base import TrainingSample
+from misc.tasks.base import Task
 from misc.training.trainer import Stage
 from model.trees import Tree
 
 
-def fingerprint(samples: Sequence[TrainingSample], stages: Sequence[Stage]) -> Tree:
+def fingerprint(task: Task, stages: Sequence[Stage]) -> Tree:
     """The number of samples, a hash of their paths and labels, and the global batch of each stage.
 
     A path counts from the deepest folder that all pictures are in, so that a dataset may move.
     """
+    samples = list(task.hashed_samples())
     root = os.path.commonpath([os.path.dirname(sample.path) for sample in samples])
     digest = hashlib.sha256()
     for path, labels in samples:
         digest.update(repr((os.path.relpath(path, root), labels)).encode())
     samplers = {stage.name: stage.loader.sampler for stage in stages}
     return {
-        "samples": len(samples),
+        "samples": len(task.training_samples()),
         "hash": digest.hexdigest(),
         "batches": {name: s.batch_size * s.world_size for name, s in samplers.items()},
     }

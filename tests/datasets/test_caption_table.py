@@ -137,6 +137,7 @@ def test_without_splits_a_tenth_of_the_people_test(write, count, tenth, caplog):
             "file,text\na,b\n",
             r"line 1: no column 'path' in the header \(file, text\); needed: path",
         ),
+        ('"file\nname",caption\na,b\n', r"line 1: no column 'path' .* \(file name, caption\)"),
         ("path,text\na,b\n", "line 1: no column 'caption'.*optional: id, split"),
         ("path,path,caption\na,b,c\n", "line 1: two columns 'path'"),
         (

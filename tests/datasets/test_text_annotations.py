@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from errors import InputError
-from misc.datasets.text_annotations import read_annotations, read_records
+from misc.datasets.text_annotations import has_identities, read_annotations, read_records
 from misc.synthetic.writing import write_dataset
 
 
@@ -19,6 +19,10 @@ def record(**changes: object) -> dict[str, object]:
     }
 
 
+def without(*names: str) -> dict[str, object]:
+    return {name: value for name, value in record().items() if name not in names}
+
+
 @pytest.fixture
 def write(tmp_path):
     def write(content: object, name: str = "reid_raw.json") -> Path:
@@ -29,7 +33,7 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("layout", ["cuhk-pedes", "icfg-pedes", "rstpreid"])
+@pytest.mark.parametrize("layout", ["cuhk-pedes", "icfg-pedes", "rstpreid", "ufine6926"])
 def test_every_layout_is_read(tmp_path, layout):
     written = write_dataset(layout, tmp_path, identities={"train": 3, "test": 2}, height=(40, 48))
     for source in (written.annotation_file, written.processed):
@@ -122,7 +126,8 @@ def test_a_folder_of_splits_is_read(write, tmp_path):
         ([record(id=True)], "`id` is True"),
         ([record(id=10**18)], "`id` has more than 18 digits; write it as a name"),
         ([record(id=-1e300)], "`id` has more than 18 digits"),
-        ([{"split": "train", "file_path": "a", "captions": ["b"]}], "`id` is None"),
+        ([record(), without("id")], "record 1: `id` is None"),
+        ([without("split"), record()], "record 0: split is None"),
     ],
 )
 def test_a_wrong_file_is_refused_in_a_sentence(write, content, sentence):
@@ -130,6 +135,26 @@ def test_a_wrong_file_is_refused_in_a_sentence(write, content, sentence):
         read_annotations(write(content))
     assert "reid_raw.json" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_fields_that_no_record_has_are_made_up(write):
+    """Each image is an identity of its own, and all train."""
+    pairs = read_records(write([without("id", "split")] * 3))
+    assert [(r.split, r.person, r.picture.identity) for r in pairs] == [
+        ("train", number, number) for number in range(3)
+    ]
+    assert not has_identities(pairs)
+    tested = read_records(write([{**without("id"), "split": "test"}] * 2))
+    assert [(r.split, r.picture.identity) for r in tested] == [("test", 0), ("test", 1)]
+    named = read_records(write([without("split")] * 2))
+    assert [(r.split, r.picture.identity) for r in named] == [("train", 7)] * 2
+    assert has_identities(named)
+
+
+def test_records_in_a_folder_need_identities(write, tmp_path):
+    write([without("id")], "train_reid.json")
+    with pytest.raises(InputError, match="record 0: `id` is None"):
+        read_records(tmp_path)
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):

@@ -95,16 +95,19 @@ def compare(found: Sequence[Record], source: Path) -> None:
         assert sum(len(record.picture.captions) for record in found) == len(paths)
         return
     files = [source] if source.is_file() else [source / f"{split}_reid.json" for split in SPLITS]
-    written = [
-        r for f in files if f.exists() for r in json.loads(f.read_bytes().decode("utf-8-sig"))
-    ]
+    contents = [file.read_bytes().decode("utf-8-sig") for file in files if file.exists()]
+    if source.suffix == ".jsonl":
+        written = [json.loads(line) for line in contents[0].rstrip().split("\n")]
+    else:
+        written = [record for content in contents for record in json.loads(content)]
     assert len(found) == len(written)
     for record, fields in zip(found, written, strict=True):
         captions = fields["captions"]
         assert [*record.picture.captions] == ([captions] if isinstance(captions, str) else captions)
         assert record.picture.path == fields.get("file_path", fields.get("img_path"))
         assert fields.get("split", record.split) == record.split
-    people = {json.dumps(_plain(fields["id"])) for fields in written}
+    people = {json.dumps(_plain(fields["id"])) for fields in written if "id" in fields}
+    people = people or {json.dumps(number) for number in range(len(written))}
     assert len({record.picture.identity for record in found}) == len(people)
 
 
@@ -203,6 +206,29 @@ def recoded_table(random: Random, records: list[dict[str, Any]]) -> bytes:
     return recode(random, table(records))
 
 
+def pairs(random: Random, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records without identities, to train on, or most of them."""
+    kept = random.random() < 0.1
+    return [{k: v for k, v in r.items() if kept or k not in ("id", "split")} for r in records]
+
+
+def hostile_lines(random: Random, records: list[dict[str, Any]]) -> bytes:
+    """Records a line each, some with hostile values, some cut or joined."""
+    damaged = json.loads(hostile_value(random, pairs(random, records)))
+    lines = [dump(record) for record in damaged]
+    number = random.randrange(len(lines))
+    lines[number] = random.choice([lines[number]] * 4 + [b"", b" ", lines[number][:-9], b"[1]"])
+    return random.choice([b"\n", b"\n", b"\r\n", b"\r", b""]).join([*lines, b""])
+
+
+def flipped_lines(random: Random, records: list[dict[str, Any]]) -> bytes:
+    return flip(random, b"\n".join(dump(record) for record in pairs(random, records)))
+
+
+def recoded_lines(random: Random, records: list[dict[str, Any]]) -> bytes:
+    return recode(random, b"\n".join(dump(record) for record in pairs(random, records)))
+
+
 def dump(records: object, *, ensure_ascii: bool = True) -> bytes:
     return json.dumps(records, ensure_ascii=ensure_ascii).encode(errors="replace")
 
@@ -227,9 +253,16 @@ def spreadsheet(content: bytes, folder: Path) -> Path:
     return file
 
 
+def by_line(content: bytes, folder: Path) -> Path:
+    file = folder / "pairs.jsonl"
+    file.write_bytes(content)
+    return file
+
+
 Damage = Callable[[Random, list[dict[str, Any]]], bytes]
 LAYOUTS: dict[Callable[[bytes, Path], Path], tuple[Damage, ...]] = {
     single: (hostile_value, hostile_value, hostile_structure, flipped, recoded),
     by_split: (hostile_value, hostile_structure, flipped),
+    by_line: (hostile_lines, hostile_lines, flipped_lines, recoded_lines),
     spreadsheet: (hostile_table, hostile_table, flipped_table, recoded_table),
 }

@@ -39,7 +39,8 @@ SMALL = {"images": (2, 4), "height": (40, 72), "seed": 3}
 
 
 def write(layout: str, output: Path, **changes: object) -> WrittenDataset:
-    identities = {k: v for k, v in IDENTITIES.items() if layout != "icfg-pedes" or k != "val"}
+    without_val = layout in ("icfg-pedes", "ufine6926")
+    identities = {k: v for k, v in IDENTITIES.items() if not without_val or k != "val"}
     return write_dataset(layout, output, **{"identities": identities, **SMALL, **changes})
 
 
@@ -63,11 +64,13 @@ LAYOUTS = {
     "cuhk-pedes": ("CUHK-PEDES", "reid_raw.json", ("train", "val", "test"), 2, 1),
     "icfg-pedes": ("ICFG-PEDES", "ICFG-PEDES.json", ("train", "test"), 1, 0),
     "rstpreid": ("RSTPReid", "data_captions.json", ("train", "val", "test"), 2, 0),
+    "ufine6926": ("UFine6926", "UFine6926.json", ("train", "test"), 2, 1),
 }
 FIELDS = {
     "cuhk-pedes": {"split", "captions", "file_path", "processed_tokens", "id"},
     "icfg-pedes": {"split", "captions", "file_path", "id"},
     "rstpreid": {"split", "captions", "img_path", "id"},
+    "ufine6926": {"split", "captions", "file_path", "id"},
 }
 
 
@@ -124,7 +127,12 @@ def test_folders_are_those_of_the_datasets(dataset: tuple[str, WrittenDataset]) 
     layout, written = dataset
     folders = {folder.name for folder in written.image_root.iterdir() if folder.is_dir()}
     cuhk = {"cam_a", "cam_b", "CUHK01", "CUHK03", "Market", "train_query", "test_query"}
-    known = {"cuhk-pedes": cuhk, "icfg-pedes": {"train", "test"}, "rstpreid": set()}
+    known = {
+        "cuhk-pedes": cuhk,
+        "icfg-pedes": {"train", "test"},
+        "rstpreid": set(),
+        "ufine6926": {"images"},
+    }
     assert folders <= known[layout]
 
 
@@ -146,6 +154,14 @@ def test_processed_form_adds_back_translations(dataset: tuple[str, WrittenDatase
             assert len(record["captions_bt"]) == len(record["captions"])
             pairs = zip(record["captions"], record["captions_bt"], strict=True)
             assert all(caption != second for caption, second in pairs)
+
+
+def test_ufine_captions_are_as_long_as_published(tmp_path: Path) -> None:
+    identities = {"train": 20, "test": 10}
+    written = write("ufine6926", tmp_path, identities=identities, difficulty=0.5)
+    records = json.loads(written.annotation_file.read_text())
+    lengths = [len(caption.split()) for record in records for caption in record["captions"]]
+    assert 70 < sum(lengths) / len(lengths) < 92  # 80.8
 
 
 def test_cuhk_tokens_are_the_words_of_the_captions(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Language:
 
     The slots of a frame are `person` and `they`; `wear` (all garments), or `main` and `extras`;
     `have` (hair); `carry`; `acts` (the movement, or a neutral phrase) and `moves` (only if the
-    movement is mentioned); and the names of `verbs`.
+    movement is mentioned); and the names of `verbs`. `between` separates descriptions.
     """
 
     people: Mapping[str, Words]
@@ -58,6 +58,7 @@ class Language:
     frames: tuple[Frame, ...]
     join: Callable[[list[str]], str]
     finish: Callable[[str], str]
+    between: str = " "
 
 
 def describe(facts: Facts, language: Language, rng: Generator) -> tuple[str, str]:

@@ -219,4 +219,5 @@ CHINESE = Language(
     ),
     join=_join,
     finish=_finish,
+    between="",
 )

@@ -26,12 +26,14 @@ class Layout(DiskLayout):
         captions: number per image.
         file_path: the file name below `imgs` for (split, identity, camera, number of the image).
         record: the annotation of a sample.
+        descriptions: number that a caption is made of.
     """
 
     annotation_file: str
     captions: int
     file_path: Callable[[str, int, int, int], str]
     record: Callable[[Sample], dict[str, object]]
+    descriptions: int = 1
 
 
 def _cuhk_path(split: str, identity: int, camera: int, picture: int) -> str:
@@ -47,6 +49,10 @@ def _icfg_path(split: str, identity: int, camera: int, picture: int) -> str:
 
 def _rstp_path(split: str, identity: int, camera: int, picture: int) -> str:
     return f"{identity:04d}_c{camera + 1}_{picture:04d}.jpg"
+
+
+def _ufine_path(split: str, identity: int, camera: int, picture: int) -> str:
+    return f"images/{identity}{picture:04d}.jpg"
 
 
 def _cuhk_record(sample: Sample) -> dict[str, object]:
@@ -98,5 +104,16 @@ LAYOUTS = {
         cameras=15,
         file_path=_rstp_path,
         record=_rstp_record,
+    ),
+    "ufine6926": Layout(
+        folder="UFine6926",
+        annotation_file="UFine6926.json",
+        splits=("train", "test"),
+        first_id=1,
+        captions=2,
+        cameras=15,
+        file_path=_ufine_path,
+        record=_icfg_record,
+        descriptions=3,
     ),
 }

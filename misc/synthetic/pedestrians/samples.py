@@ -71,9 +71,12 @@ def _write_captions(
     rngs["en"] = generator(plan.seed, Stream.CAPTION, identity, picture)
     captions: dict[str, tuple[list[str], list[str]]] = {name: ([], []) for name in LANGUAGES}
     for _ in range(plan.published.captions):
-        facts = choose_facts(person, shot, plan.difficulty, rngs["en"])
+        facts = [
+            choose_facts(person, shot, plan.difficulty, rngs["en"])
+            for _ in range(plan.published.descriptions)
+        ]
         for name, language in LANGUAGES.items():
-            wordings = describe(facts, language, rngs[name])
-            for texts, text in zip(captions[name], wordings, strict=True):
-                texts.append(text)
+            wordings = zip(*(describe(one, language, rngs[name]) for one in facts), strict=True)
+            for texts, parts in zip(captions[name], wordings, strict=True):
+                texts.append(language.between.join(parts))
     return captions

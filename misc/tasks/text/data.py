@@ -37,15 +37,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TextData:
-    """Pictures by the language of their captions, of each split and of each further test set."""
+    """Pictures by the language of their captions, of each split and of each further test set.
+
+    Args:
+        has_identities: whether the identities of all training pictures were annotated.
+    """
 
     name: str
     splits: dict[str, PicturesByLanguage]
     test_sets: dict[str, PicturesByLanguage]
+    has_identities: bool = True
 
     @property
     def num_identities(self) -> int:
-        """People in the training set."""
+        """People in the training set; 0 if some images have no annotated identity."""
+        if not self.has_identities:
+            return 0
         pictures = self.splits.get("train", {}).values()
         return len({picture.identity for one in pictures for picture in one})
 
@@ -80,7 +87,9 @@ def read_text_data(config: Config) -> TextData:
         if "test" not in dataset.splits:
             raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
         test_sets[source.name] = dataset.pictures_by_language("test")
-    return TextData(main.name, splits, test_sets)
+    training = [dataset for dataset in (main, *more) if "train" in dataset.splits]
+    has_identities = all(dataset.has_identities for dataset in training)
+    return TextData(main.name, splits, test_sets, has_identities)
 
 
 def training_split(config: Config, data: TextData) -> PicturesByLanguage:

@@ -1,5 +1,6 @@
 """Text-to-image retrieval: the data, model, stages and evaluations of a configuration."""
 
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from errors import InputError
 from misc.data.loader import TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset
+from misc.datasets.lazy import Mapped
+from misc.datasets.pairs import ListedAndPairs
 from misc.retrieval.text import TextRetrieval
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
@@ -53,6 +56,11 @@ class TextTask(Task[TBPSCLIP]):
 
     def build_model(self, checkpoint: Checkpoint | None, for_training: bool) -> TBPSCLIP:
         config, num_identities = self.config, self.data.num_identities
+        if for_training and config.experiment.id and not self.data.has_identities:
+            raise InputError(
+                "experiment.id: a training set has no identities that could be classified (`id` in "
+                "its records); set experiment.id=false"
+            )
         if checkpoint is None:
             return new_model(config, open_init_from(config), num_identities=num_identities)
         return restored_model(
@@ -68,13 +76,22 @@ class TextTask(Task[TBPSCLIP]):
     def frozen_names(self, model: TBPSCLIP, stage: StageSettings) -> tuple[str, ...]:
         return tuple(name.removeprefix("clip.") for name in always_frozen(self.config, model))
 
-    def training_samples(self) -> list[TrainingSample]:
-        dataset = self._training_set
-        samples = [
-            TrainingSample(each[0].path, (each[0].identity, *(one.captions for one in each)))
-            for each in zip(*dataset.languages, strict=True)
+    def training_samples(self) -> Sequence[TrainingSample]:
+        return Mapped(len(self._training_set), self._training_sample)
+
+    def _training_sample(self, index: int) -> TrainingSample:
+        each = self._training_set.described(index)
+        return TrainingSample(each[0].path, (each[0].identity, *(one.captions for one in each)))
+
+    def hashed_samples(self) -> Iterable[TrainingSample]:
+        samples, pictures = self.training_samples(), self._training_set.languages[0]
+        if not isinstance(pictures, ListedAndPairs):
+            return samples
+        files = [
+            TrainingSample(str(pairs.root / "pairs"), (pairs.lines.hash,))
+            for pairs in pictures.pairs
         ]
-        return [samples[index] for index, _ in dataset.captions]
+        return [*samples[: len(samples) - sum(map(len, pictures.pairs))], *files]
 
     def plan_stage(self, stage: StageSettings, model: TBPSCLIP) -> StagePlan:
         config, processes = self.config, self.processes
@@ -112,7 +129,8 @@ class TextTask(Task[TBPSCLIP]):
     @cached_property
     def _reader(self) -> PictureReader:
         pictures = next(iter(training_split(self.config, self.data).values()))
-        return PictureReader(self.config.data, [Path(picture.path) for picture in pictures])
+        files = Mapped(len(pictures), lambda index: Path(pictures[index].path))
+        return PictureReader(self.config.data, files)
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> TextRetrieval:
         data = self.data
