@@ -80,13 +80,14 @@ class TextBatch(Batch):
     """B image-caption pairs, each image in V views of the training augmentation."""
 
     images: Tensor  # (V, B, 3, rows, columns)
-    tokens: Tensor  # (B, L), int64; some are masked if there are `labels`
+    tokens: Tensor  # (B, L), int64; some are masked if there are `labels` without `masked_tokens`
     ids: Tensor  # (B,), int64, identities numbered from 0
     simclr_images: Tensor | None = None  # (2, B, 3, rows, columns), SimCLR's augmentation
     labels: Tensor | None = None  # (B, L), int64, the masked words; -100 elsewhere
+    masked_tokens: Tensor | None = None  # (B, L), int64, where only the decoder sees masked ones
 
     dims: ClassVar[dict[str, int]] = {
-        "images": 1, "tokens": 0, "ids": 0, "simclr_images": 1, "labels": 0
+        "images": 1, "tokens": 0, "ids": 0, "simclr_images": 1, "labels": 0, "masked_tokens": 0
     }  # fmt: skip
 
 

@@ -15,13 +15,10 @@ from model.interface import Method, TextBatch, TextOutputs
 from model.weights.hash import hash_weights
 
 LARGEST_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
-# Beginnings of the names of parameters without pretraining, which train at a multiple of the rate.
-NEW_PARAMETERS = (
-    "classifier.",
-    "mlm_decoder.cross_attn.",
-    "mlm_decoder.transformer.",
-    "mlm_decoder.to_words.",
-)
+# Beginnings of the names of parameters without pretraining, which train at a multiple of the rate;
+# in the decoder's blocks the biases may have another one, as in IRRA's code.
+NEW_PARAMETERS = ("classifier.", "mlm_decoder.to_words.")
+NEW_WEIGHTS = ("mlm_decoder.cross_attn.", "mlm_decoder.transformer.")
 
 
 class Encoder(Protocol):
@@ -74,6 +71,8 @@ class TBPSCLIP(Method[TextBatch, TextOutputs]):
             assert batch.labels is not None, "the decoder needs a batch with masked words"
             assert text_tokens is not None
             assert image_tokens is not None
+            if batch.masked_tokens is not None:
+                _, text_tokens = self.clip.encode_text(batch.masked_tokens, dense=True)
             word_logits = self.mlm_decoder(text_tokens, image_tokens[: len(batch)], batch.labels)
         return TextOutputs(
             image_features=views,

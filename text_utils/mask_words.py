@@ -15,7 +15,8 @@ def mask_words(
     """Mask words as BERT does (Devlin et al. 2019, section 3.1).
 
     Each token between the start and end tokens is chosen with probability `p`; 80 % of the chosen
-    ones become the mask, 10 % a random word, and 10 % are kept.
+    ones become the mask, 10 % a random word, and 10 % are kept. If none was chosen, the first word
+    is masked, as in IRRA's code; an empty caption stays as it is.
 
     Args:
         tokens: (L,), int64.
@@ -34,4 +35,6 @@ def mask_words(
             masked[position] = MASK_ID
         elif fate < 0.9:
             masked[position] = int(rng.integers(ORDINARY))
+    if length > 2 and bool((labels == IGNORED).all()):
+        labels[1], masked[1] = tokens[1], MASK_ID
     return masked, labels

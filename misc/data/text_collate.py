@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -42,7 +43,8 @@ class TextCollate:
     Args:
         text_length: the most tokens of a caption.
         mixing: settings of MixGen; None: nothing is mixed.
-        masking: mask words, for masked language modelling.
+        masking: mask words, for masked language modelling: `tokens` are the masked ones, or those
+            without masks with `masked` beside them; None: no word is masked.
         statistics: mean and standard deviation of the channels, for samples whose images are made
             later.
     """
@@ -50,13 +52,17 @@ class TextCollate:
     tokenizer: Tokenizer
     text_length: int = 77
     mixing: Mixing | None = None
-    masking: bool = False
+    masking: Literal["masked", "clean"] | None = None
     seed: int = 0
     statistics: Statistics | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> TextBatch | DrawnBatch:
         mixed = list(self._mixed(samples))
-        tokens, labels = self._tokens(samples, mixed)
+        tokens = self._tokens(samples, mixed)
+        masked = labels = None
+        if self.masking:
+            masked, labels = self._mask(samples, tokens)
+            tokens, masked = (tokens, masked) if self.masking == "clean" else (masked, None)
         simclr = [sample.simclr_views for sample in samples if sample.simclr_views is not None]
         batch = TextBatch(
             images=stack([sample.views for sample in samples], dim=1),
@@ -64,6 +70,7 @@ class TextCollate:
             ids=torch.tensor([sample.identity for sample in samples]),
             simclr_images=stack(simclr, dim=1) if simclr else None,
             labels=labels,
+            masked_tokens=masked,
         )
         pictures = [sample.picture for sample in samples if sample.picture is not None]
         if pictures:
@@ -83,17 +90,14 @@ class TextCollate:
             if generator(self.seed, Purpose.MIX, *samples[first].key).random() < p:
                 yield ImageMixing(slice(first, first + size), kind, ratio)
 
-    def _tokens(
-        self, samples: Sequence[Sample], mixed: Sequence[ImageMixing]
-    ) -> tuple[Tensor, Tensor | None]:
-        """The tokens, and the labels of those that are masked, if any are."""
+    def _tokens(self, samples: Sequence[Sample], mixed: Sequence[ImageMixing]) -> Tensor:
+        """The tokens, before any are masked."""
         captions = [sample.caption for sample in samples]
         for rows, _, ratio in mixed:
             captions[rows] = mix_captions(captions[rows], ratio)
         tokens = self.tokenizer(captions, self.text_length)
-        if self.masking:  # not cut: the decoder's attention is not causal and sees the padding
-            return self._mask(samples, tokens)
-        return self.tokenizer.trim(tokens), None
+        # For the decoder not cut: its attention is not causal and sees the padding.
+        return tokens if self.masking else self.tokenizer.trim(tokens)
 
     def _mask(self, samples: Sequence[Sample], tokens: Tensor) -> tuple[Tensor, Tensor]:
         lengths = self.tokenizer.lengths(tokens).tolist()

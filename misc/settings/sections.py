@@ -101,6 +101,7 @@ class ExperimentSettings(TextLossSwitches):
     simclr_mlp: Annotated[tuple[Width, ...], Field(min_length=2)]
     simclr_temperature: Positive
     cmt_depth: Depth
+    mlm_text: Literal["masked", "clean"] = "masked"  # absent from older runs' config.yaml
     soft_pass: Literal["reuse", "fresh"]
     mvs_image: bool
     mixgen: bool
@@ -110,7 +111,7 @@ class ExperimentSettings(TextLossSwitches):
     mixgen_rows: Count
     augment_image: bool
     image_augment: Annotated[str, one_of(IMAGE_AUGMENTATIONS)]
-    clean_captions: bool = True  # absent from older runs' config.yaml
+    clean_captions: bool = True  # likewise
     back_trans: bool
     backtrans_p: Probability
     text_augment: Annotated[str, one_of(TEXT_OPERATIONS)]
@@ -176,7 +177,7 @@ class ScheduleSettings(Section):
     """The optimizer and the learning rate over the epochs."""
 
     optimizer: Literal["adamw", "adam"]
-    curve: Literal["cosine", "epoch_cosine", "epoch_steps"]
+    curve: Literal["cosine", "irra_cosine", "epoch_cosine", "epoch_steps"]
     lr: Positive
     lr_start: NonNegative
     lr_end: NonNegative

@@ -15,6 +15,7 @@ from misc.optim import (
     build_optimizer,
     freeze,
     warmup_cosine,
+    warmup_cosine_by_epoch,
     warmup_multistep,
     warmup_then_cosine,
 )
@@ -70,6 +71,7 @@ class Task(ABC, Generic[M]):
     metric: ClassVar[str]  # which chooses the best checkpoint
     data_keys: ClassVar[str]  # the keys that name the datasets
     new_parameters: ClassVar[tuple[str, ...]]  # that are not pretrained: beginnings of their names
+    new_weights: ClassVar[tuple[str, ...]] = ()  # likewise, with biases as of pretrained modules
     freezable: ClassVar[str] = ""  # the submodule whose parameters `model.freeze` names
     warning: str = ""
     name: str  # of the dataset
@@ -121,7 +123,7 @@ class Task(ABC, Generic[M]):
         def prepare() -> torch.optim.Optimizer:
             plan.begin()
             freeze_named(model, freezable, frozen)
-            return optimizer_of(model, schedule, self.new_parameters)
+            return optimizer_of(model, schedule, self.new_parameters, self.new_weights)
 
         return Stage(
             name=stage.name,
@@ -215,17 +217,28 @@ def build_curve(schedule: ScheduleSettings, num_steps: int) -> Callable[[int], f
     def epoch_steps(step: int) -> float:
         return warmup_multistep(1 + step // num_steps, peak, milestones, gamma, warmup, factor)
 
-    curves = {"cosine": cosine, "epoch_cosine": epoch_cosine, "epoch_steps": epoch_steps}
+    def irra_cosine(step: int) -> float:
+        return warmup_cosine_by_epoch(step // num_steps, epochs, warmup, peak, start, end)
+
+    curves = {
+        "cosine": cosine,
+        "irra_cosine": irra_cosine,
+        "epoch_cosine": epoch_cosine,
+        "epoch_steps": epoch_steps,
+    }
     return curves[schedule.curve]
 
 
 def optimizer_of(
-    model: nn.Module, schedule: ScheduleSettings, new_parameters: tuple[str, ...]
+    model: nn.Module,
+    schedule: ScheduleSettings,
+    new_parameters: tuple[str, ...],
+    new_weights: tuple[str, ...] = (),
 ) -> torch.optim.Optimizer:
     """The optimizer of what is not frozen.
 
     Args:
-        new_parameters: beginnings of the names of those that train at a multiple of the rate.
+        new_parameters, new_weights: `fast` and `fast_weights` of `build_optimizer`.
     """
     return build_optimizer(
         model,
@@ -237,6 +250,7 @@ def optimizer_of(
         decayed=schedule.decayed,
         bias_factor=schedule.bias_factor,
         fast=new_parameters,
+        fast_weights=new_weights,
         factor=schedule.ratio_factor,
         layer_decay=schedule.layer_decay,
     )

@@ -29,3 +29,14 @@ def test_the_ends_of_the_text_stay_where_they_are():
             assert masked[0] == row[0]
             assert torch.equal(masked[length:], row[length:])
             assert (labels[[0, length - 1]] == IGNORED).all()
+
+
+def test_a_word_at_least_is_masked():
+    tokenizer, rng = ClipTokenizer(), np.random.default_rng(0)
+    row, empty = tokenizer(["a man in a red coat", ""])
+    masked, labels = mask_words(row, 8, rng, p=0.0)
+    assert (labels[1], masked[1]) == (row[1], MASK_ID)
+    assert ((labels != IGNORED).sum(), (masked != row).sum()) == (1, 1)
+    masked, labels = mask_words(empty, 2, rng, p=0.0)
+    assert torch.equal(masked, empty)
+    assert (labels == IGNORED).all()

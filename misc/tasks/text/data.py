@@ -146,7 +146,7 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
         tokenizer,
         min(experiment.text_length, room),
         mixing=mixing if experiment.mixgen else None,
-        masking=experiment.mlm,
+        masking=experiment.mlm_text if experiment.mlm else None,
         seed=config.misc.seed,
         statistics=statistics(_normalize(config)),
     )

@@ -58,6 +58,7 @@ def new_model(
         architecture = replace(architecture, num_identities=num_identities)
         model = _restore(config, architecture, with_heads=with_heads)
         _load_towers(model, state, init_from.file)
+        _load_heads(model, state, init_from.file)
         model.constrain()  # the log scale of others may have drifted
     if config.tunes:
         if describe(config, model).tuning.names:
@@ -163,6 +164,19 @@ def _without_dropout(architecture: TextArchitecture) -> TextArchitecture:
 def _load_towers(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> None:
     towers = {k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")}
     load_weights(model.clip, towers, file)
+
+
+def _load_heads(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> None:
+    """Load the heads that a checkpoint has in the model's shapes; the others begin anew."""
+    for head, module in model.named_children():
+        own = {k.removeprefix(f"{head}."): v for k, v in state.items() if k.startswith(f"{head}.")}
+        if head == "clip" or not own:
+            continue
+        shapes = {name: tensor.shape for name, tensor in own.items()}
+        if shapes == {name: tensor.shape for name, tensor in module.state_dict().items()}:
+            load_weights(module, own, file)
+        else:
+            log.info("%s has a %s of other sizes: it begins anew", file, head)
 
 
 def _fix_temperature(config: Config, model: TBPSCLIP) -> None:

@@ -25,7 +25,7 @@ from misc.tasks.text.data import (
 from misc.tasks.text.model import always_frozen, describe, new_model, restored_model
 from model.architecture import TextArchitecture
 from model.criteria.text import TextCriterion, TextLossSettings
-from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
+from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP
 
 
 class TextTask(Task[TBPSCLIP]):
@@ -35,7 +35,7 @@ class TextTask(Task[TBPSCLIP]):
 
     metric = "R1"
     data_keys = "data.annotation_file, data.image_root, data.test_sets, data.languages"
-    new_parameters = NEW_PARAMETERS
+    new_parameters, new_weights = NEW_PARAMETERS, NEW_WEIGHTS
     freezable = "clip"
 
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:

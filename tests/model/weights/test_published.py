@@ -23,8 +23,8 @@ from misc.runtime.checkpoint import (
     open_checkpoint,
     save_checkpoint,
 )
-from misc.tasks.starting_weights import restore_backbone
-from misc.tasks.text.model import build_tbps_clip, describe
+from misc.tasks.starting_weights import open_init_from, restore_backbone
+from misc.tasks.text.model import build_tbps_clip, describe, new_model
 from model.architecture import TextArchitecture
 from model.clip import CLIP, TextShape
 from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
@@ -203,6 +203,29 @@ def test_irra(irra, write):
     model.load_state_dict(published.state)
     assert_golden_features(model.clip)
     assert model.clip.logit_scale.exp().item() == pytest.approx(1 / 0.02)
+
+
+def test_a_training_goes_on_from_irras_heads_where_they_fit(irra, write, small_config, caplog):
+    """The decoder has the golden sizes; of another number of people, the classifier begins anew."""
+    shape = ("data.image_size=[64,32]", "model.embed_dim=64", "experiment.text_length=20")
+    towers = (
+        "model.vision={width: 64, layers: 2, heads: 2, patch_size: 16}",
+        "model.text={width: 64, layers: 2, heads: 2}",
+    )
+    losses = ("experiment={id: true, mlm: true, cmt_depth: 1, ss: false}",)
+    file = write(irra)
+    config = small_config(*shape, *towers, *losses, f"model.init_from={file}")
+    for num_identities, fits in ((6, True), (7, False)):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            model = new_model(config, open_init_from(config), num_identities=num_identities)
+        assert_golden_features(model.clip)
+        ours = from_irra(irra)
+        for name, tensor in model.state_dict().items():
+            if name.startswith("mlm_decoder.") or (fits and name.startswith("classifier.")):
+                assert torch.equal(tensor, ours[name]), name
+        assert len(model.classifier.weight) == num_identities
+        assert ("a classifier of other sizes: it begins anew" in caplog.text) == (not fits)
 
 
 def test_cskt(write):
