@@ -71,6 +71,7 @@ class TextCollate:
             simclr_images=stack(simclr, dim=1) if simclr else None,
             labels=labels,
             masked_tokens=masked,
+            indices=torch.tensor([sample.key[1] for sample in samples]),
         )
         pictures = [sample.picture for sample in samples if sample.picture is not None]
         if pictures:

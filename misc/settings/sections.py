@@ -96,6 +96,8 @@ class ExperimentSettings(TextLossSwitches):
 
     losses: dict[str, NonNegative] = Field(default_factory=dict)  # as clean_captions below
     ritc_eps: Positive
+    tal_temperature: Positive = 0.015  # as clean_captions below
+    tal_margin: NonNegative = 0.1
     citc_lambda1: NonNegative
     citc_lambda2: NonNegative
     simclr_mlp: Annotated[tuple[Width, ...], Field(min_length=2)]

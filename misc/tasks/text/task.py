@@ -159,5 +159,7 @@ def build_criterion(config: Config) -> TextCriterion:
         citc_inmodal=experiment.citc_lambda1,
         citc_crossmodal=experiment.citc_lambda2,
         simclr_temperature=experiment.simclr_temperature,
+        tal_temperature=experiment.tal_temperature,
+        tal_margin=experiment.tal_margin,
     )
     return TextCriterion(experiment.loss_weights(), settings)

@@ -401,7 +401,7 @@ def test_tensors_that_do_not_fit_are_named(theirs, write, name, value, told):
         (torch.zeros(3), "holds a Tensor, not a checkpoint"),
         ({"state_dict": {}}, "neither a checkpoint of this project"),
         ({"model": torch.zeros(3)}, "neither a checkpoint of this project"),
-        ({"model": {}}, "nor of a known one .TBPS-CLIP, CSKT, IRRA, CLIP-ReID."),
+        ({"model": {}}, "nor of a known one .TBPS-CLIP, CSKT, RDE, IRRA, CLIP-ReID."),
         ({"model": {"encode_text.token_embedding.weight": "a"}}, "neither a checkpoint"),
         ({"model": {"clip.text.token_embedding.weight": torch.zeros(3, 4)}}, "nor of a known one"),
         ({"model": {"token_embedding.weight": torch.zeros(3, 4)}}, "nor of a known one"),
