@@ -200,11 +200,8 @@ class DualEncoder(nn.Module):
 
     @property
     def shows_attention(self) -> bool:
-        """Whether `attend_image` and `attend_text` can be called: not of a ResNet or AltCLIP, nor
-        with prompts.
-        """
-        towers = self.visual, self.text
-        return self.prompts is None and all(hasattr(tower, "attend") for tower in towers)
+        """Whether `attend_image` and `attend_text` can be called: not of a ResNet or AltCLIP."""
+        return isinstance(self.visual, VisionTransformer) and isinstance(self.text, TextTransformer)
 
     def attend_image(self, images: Tensor) -> Attended:
         """`encode_image` of every token, with the attention of the class token."""

@@ -51,9 +51,8 @@ def build_selectors(clip: DualEncoder, shape: SelectionShape | None) -> Selector
         return None
     if not clip.shows_attention:
         raise InputError(
-            "model.token_selection chooses tokens by the attention in CLIP's last blocks, which a "
-            "ResNet, AltCLIP and a model with prompts do not show: leave it null, or give "
-            "model.clip_pretrained with a ViT and prompts.n_ctx=0"
+            "model.token_selection chooses tokens by the attention in CLIP's last blocks, which "
+            "neither a ResNet nor AltCLIP shows: leave it null, or give weights of CLIP with a ViT"
         )
     text = clip.text.shape
     return Selectors(

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -77,6 +79,7 @@ class CaptionDataset(Dataset[Sample]):
         simclr: the augmentation of two more views, for the loss that contrasts them.
         read: gives a picture by its number and file.
         draws_alone: do not make the views, if `transform` is a `ViewTransform`.
+        mismatches: gives, for so many items, the item whose caption each has; None: its own.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class CaptionDataset(Dataset[Sample]):
         seed: int = 0,
         read: ReadNumbered = read_numbered,
         draws_alone: bool = False,
+        mismatches: Callable[[int], NDArray[np.int64]] | None = None,
     ) -> None:
         self.languages = [list(pictures) for pictures in languages]
         self.captions = [
@@ -97,6 +101,7 @@ class CaptionDataset(Dataset[Sample]):
             for p, in_each_language in enumerate(zip(*self.languages, strict=True))
             for c in range(max(len(picture.captions) for picture in in_each_language))
         ]
+        self.texts = (mismatches or np.arange)(len(self.captions))  # the item of each caption
         for pictures in self.languages:  # the Chinese dictionary is loaded here, not in each worker
             split_words(pictures[0].captions[0])
         self.augmentations = [transform] * views + ([simclr] * 2 if simclr else [])
@@ -112,15 +117,17 @@ class CaptionDataset(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey) -> Sample:
         _, index = key
-        picture_index, caption_index = self.captions[index]
+        picture_index, _ = self.captions[index]
+        described_index, caption_index = self.captions[self.texts[index]]
         language = generator(self.seed, Purpose.LANGUAGE, *key).integers(len(self.languages))
         picture = self.languages[language][picture_index]
         pixels = self.read(picture_index, Path(picture.path))
         views, whole = self._views(pixels, key)
-        number = caption_index % len(picture.captions)
+        described = self.languages[language][described_index]
+        number = caption_index % len(described.captions)
         caption = self.augment_text(
-            picture.captions[number],
-            picture.back_translations[number],
+            described.captions[number],
+            described.back_translations[number],
             generator(self.seed, Purpose.TEXT, *key),
         )
         return Sample(

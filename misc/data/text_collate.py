@@ -14,7 +14,7 @@ from misc.data.text import Sample
 from misc.data.views import Statistics
 from misc.runtime.seeding import Purpose, generator
 from model.interface import TextBatch
-from text_utils.mask_words import mask_words
+from text_utils.mask_words import change_tokens, mask_words
 from text_utils.tokenizer import Tokenizer
 
 
@@ -45,6 +45,8 @@ class TextCollate:
         mixing: settings of MixGen; None: nothing is mixed.
         masking: mask words, for masked language modelling: `tokens` are the masked ones, or those
             without masks with `masked` beside them; None: no word is masked.
+        change: probability that a word is masked, replaced or removed as augmentation.
+        pads: keep the padding that all captions of a batch share.
         statistics: mean and standard deviation of the channels, for samples whose images are made
             later.
     """
@@ -53,6 +55,8 @@ class TextCollate:
     text_length: int = 77
     mixing: Mixing | None = None
     masking: Literal["masked", "clean"] | None = None
+    change: float = 0.0
+    pads: bool = False
     seed: int = 0
     statistics: Statistics | None = None
 
@@ -97,8 +101,20 @@ class TextCollate:
         for rows, _, ratio in mixed:
             captions[rows] = mix_captions(captions[rows], ratio)
         tokens = self.tokenizer(captions, self.text_length)
+        if self.change:
+            tokens = self._change(samples, tokens)
         # For the decoder not cut: its attention is not causal and sees the padding.
-        return tokens if self.masking else self.tokenizer.trim(tokens)
+        return tokens if self.masking or self.pads else self.tokenizer.trim(tokens)
+
+    def _change(self, samples: Sequence[Sample], tokens: Tensor) -> Tensor:
+        lengths = self.tokenizer.lengths(tokens).tolist()
+        rows = [
+            change_tokens(
+                row, length, generator(self.seed, Purpose.TOKENS, *sample.key), self.change
+            )
+            for row, length, sample in zip(tokens, lengths, samples, strict=True)
+        ]
+        return torch.stack(rows)
 
     def _mask(self, samples: Sequence[Sample], tokens: Tensor) -> tuple[Tensor, Tensor]:
         lengths = self.tokenizer.lengths(tokens).tolist()

@@ -54,6 +54,19 @@ class TextTestSetSettings(TextDatasetSettings):
     languages: tuple[Text, ...] | None = None
 
 
+class NoiseSettings(Section):
+    """Captions of the training set that are given to other pictures."""
+
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    file: Text | None = None
+
+    @model_validator(mode="after")
+    def _take_one(self) -> Self:
+        if self.rate and self.file is not None:
+            raise ValueError("rate and file both say which captions are exchanged: give one")
+        return self
+
+
 def _square(size: object) -> object:
     """One number is a square; YAML's lists become tuples."""
     if isinstance(size, list):
@@ -82,6 +95,7 @@ class DataSettings(Section):
     cache: Literal["none", "memory", "disk"] = "none"
     cache_folder: Text = "cache"
     cache_gib: Positive = 16.0
+    noise: NoiseSettings = Field(default_factory=NoiseSettings)
 
     @field_validator("languages")
     @classmethod
@@ -89,6 +103,14 @@ class DataSettings(Section):
         if len({*languages}) < len(languages):
             raise ValueError(f"{', '.join(languages)}: give each language once")
         return languages
+
+
+class MixtureSettings(Section):
+    """The fit of the mixture that divides the training set."""
+
+    max_iter: Count = 10
+    tol: Positive = 1e-2
+    reg: Positive = 5e-4
 
 
 class ExperimentSettings(TextLossSwitches):
@@ -118,6 +140,9 @@ class ExperimentSettings(TextLossSwitches):
     backtrans_p: Probability
     text_augment: Annotated[str, one_of(TEXT_OPERATIONS)]
     eda_alpha: Probability
+    token_change: Probability = 0.0  # absent from older runs' config.yaml, as are those that follow
+    division: Literal["none", "tal", "trl", "itc", "sdm"] = "none"
+    mixture: MixtureSettings = Field(default_factory=MixtureSettings)
     text_length: Annotated[int, Field(ge=3, le=77)]
     dropout: BelowOne
     use_altclip_processor: bool

@@ -25,6 +25,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, ScheduleSettings, StageSettings
+from misc.training.division import Division
 from misc.training.trainer import Stage
 from model.architecture import Architecture
 from model.criteria.base import Criterion
@@ -41,6 +42,7 @@ class StagePlan:
         begin: called before the stage freezes parameters and makes its optimizer.
         selects: whether the best checkpoint may be one of this stage.
         normalises: whether batches go through the batch norms of the model, if it has any.
+        division: divides the training set before each epoch, if there is one.
     """
 
     criterion: Criterion
@@ -48,6 +50,7 @@ class StagePlan:
     begin: Callable[[], None] = lambda: None
     selects: bool = True
     normalises: bool = True
+    division: Division | None = None
 
 
 class TrainingSample(NamedTuple):
@@ -136,6 +139,7 @@ class Task(ABC, Generic[M]):
             clip_grad=schedule.clip_grad,
             selects=plan.selects,
             normalises=plan.normalises,
+            division=plan.division,
         )
 
     @abstractmethod

@@ -60,8 +60,8 @@ class Contrast:
         text: (B, D), and `gathered_text` of all processes.
         gathered: V pairs of an image view and the captions, of all processes.
         first_row: row of `gathered` that holds this process's first row.
-        clean: (B,), the weight of each pair; None: all alike.
-        reduce: the mean of the terms of the pairs, weighted by `clean`.
+        reduce: the mean of the terms of the pairs, weighted by their cleanness where it is known.
+        add: likewise the sum.
     """
 
     def __init__(
@@ -85,9 +85,10 @@ class Contrast:
             Pairs(view, self.gathered_text, self.gathered_ids) for view in gathered_views
         ]
 
-        self.clean = clean
         self.reduce: Reduction = torch.mean
+        self.add: Reduction = torch.sum
         if clean is not None:
+            self.add = lambda terms: (clean * terms).sum()
             mean = gather(clean).mean()
             weights = clean / mean.where(mean > 0, torch.ones_like(mean))
             self.reduce = lambda terms: (weights * terms).mean()
@@ -221,42 +222,62 @@ def _masked_lm(contrast: Contrast) -> Tensor:
     return masked_lm(logits.float(), labels[labels != -100], mean_masked)
 
 
+def _itc_of(contrast: Contrast, own: Pairs, gathered: Pairs, reduce: Reduction) -> Tensor:
+    first = contrast.first_row
+    return itc(own.image, own.text, contrast.scale, gathered=gathered, first=first, reduce=reduce)
+
+
+def _sdm_of(contrast: Contrast, own: Pairs, gathered: Pairs, reduce: Reduction) -> Tensor:
+    return sdm(*own, contrast.scale, gathered=gathered, reduce=reduce)
+
+
+def _tal_of(contrast: Contrast, own: Pairs, gathered: Pairs, reduce: Reduction) -> Tensor:
+    settings = contrast.settings.tal_temperature, contrast.settings.tal_margin
+    return tal(*own, *settings, gathered=gathered, reduce=reduce)
+
+
+def _trl_of(contrast: Contrast, own: Pairs, gathered: Pairs, reduce: Reduction) -> Tensor:
+    settings = contrast.settings.tal_temperature, contrast.settings.tal_margin
+    return trl(*own, *settings, gathered=gathered, reduce=reduce)
+
+
+PairLoss = Callable[[Contrast, Pairs, Pairs, Reduction], Tensor]
+PAIR_LOSSES: dict[str, PairLoss] = {
+    "tal": _tal_of, "trl": _trl_of, "itc": _itc_of, "sdm": _sdm_of
+}  # fmt: skip
+
+
+def pair_terms(
+    name: str, outputs: TextOutputs, batch: TextBatch, settings: TextLossSettings
+) -> Tensor:
+    """The terms of a batch's pairs in one of `PAIR_LOSSES`: (embeddings, B)."""
+    contrast = Contrast(outputs, batch, Alone(), settings, progress=1.0)
+    pairs = contrast.embeddings
+    return torch.stack([PAIR_LOSSES[name](contrast, *each, lambda terms: terms) for each in pairs])
+
+
+def _over_embeddings(contrast: Contrast, loss: PairLoss, reduce: Reduction) -> Tensor:
+    return torch.stack([loss(contrast, *each, reduce) for each in contrast.embeddings]).sum()
+
+
 @register_text_loss("itc")
 def _itc(contrast: Contrast) -> Tensor:
-    first, reduce = contrast.first_row, contrast.reduce
-    losses = [
-        itc(own.image, own.text, contrast.scale, gathered=gathered, first=first, reduce=reduce)
-        for own, gathered in contrast.embeddings
-    ]
-    return torch.stack(losses).sum()
+    return _over_embeddings(contrast, _itc_of, contrast.reduce)
 
 
 @register_text_loss("sdm")
 def _sdm(contrast: Contrast) -> Tensor:
-    losses = [
-        sdm(*own, contrast.scale, gathered=gathered, reduce=contrast.reduce)
-        for own, gathered in contrast.embeddings
-    ]
-    return torch.stack(losses).sum()
+    return _over_embeddings(contrast, _sdm_of, contrast.reduce)
 
 
 @register_text_loss("tal")
 def _tal(contrast: Contrast) -> Tensor:
-    return _triplets(contrast, tal)
+    return _over_embeddings(contrast, _tal_of, contrast.add)
 
 
 @register_text_loss("trl")
 def _trl(contrast: Contrast) -> Tensor:
-    return _triplets(contrast, trl)
-
-
-def _triplets(contrast: Contrast, loss: Callable[..., Tensor]) -> Tensor:
-    settings = contrast.settings.tal_temperature, contrast.settings.tal_margin
-    losses = [
-        loss(*own, *settings, contrast.clean, gathered=gathered)
-        for own, gathered in contrast.embeddings
-    ]
-    return torch.stack(losses).sum()
+    return _over_embeddings(contrast, _trl_of, contrast.add)
 
 
 @register_text_loss("cmpm")

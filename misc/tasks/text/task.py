@@ -3,8 +3,10 @@
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from errors import InputError
-from misc.data.loader import TrainLoader
+from misc.data.loader import Trainable, TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset
 from misc.retrieval.text import TextRetrieval
@@ -23,6 +25,8 @@ from misc.tasks.text.data import (
     training_split,
 )
 from misc.tasks.text.model import always_frozen, describe, new_model, restored_model
+from misc.training.division import Division
+from misc.training.mixture import MixtureSettings
 from model.architecture import TextArchitecture
 from model.criteria.text import TextCriterion, TextLossSettings
 from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP
@@ -103,7 +107,31 @@ class TextTask(Task[TBPSCLIP]):
             substitutes=dataset.substitutes if config.data.on_bad_image == "skip" else None,
             cache=self._reader.cache,
         )
-        return StagePlan(criterion=build_criterion(config), loader=loader)
+        criterion = build_criterion(config)
+        return StagePlan(
+            criterion=criterion, loader=loader, division=self._build_division(criterion, loader)
+        )
+
+    def _build_division(
+        self, criterion: TextCriterion, loader: TrainLoader[Trainable]
+    ) -> Division | None:
+        config, dataset = self.config, self._training_set
+        loss, mixture = config.experiment.division, config.experiment.mixture
+        if loss == "none":
+            return None
+        mismatched = dataset.texts != np.arange(len(dataset))
+        return Division(
+            criterion,
+            loss,
+            loader,
+            size=len(dataset),
+            processes=self.processes,
+            precision=self.precision,
+            mixture=MixtureSettings(mixture.max_iter, mixture.tol, mixture.reg),
+            seed=config.misc.seed,
+            chunk=config.data.test_batch_size,
+            mismatched=mismatched if mismatched.any() else None,
+        )
 
     @cached_property
     def _training_set(self) -> CaptionDataset:
@@ -124,7 +152,16 @@ class TextTask(Task[TBPSCLIP]):
             text_length=self.config.experiment.text_length,
             loading=self.loading,
             clean=self.config.experiment.clean_captions,
+            embeddings=self._embeddings,
         )
+
+    @property
+    def _embeddings(self) -> dict[str, int]:
+        """The widths of the embeddings of which a feature is joined, by name; none of a single."""
+        model, selection = self.config.model, self.config.model.token_selection
+        if selection is None:
+            return {}
+        return {"global": model.embed_dim, "token selection": selection.embed_dim}
 
 
 def without_masked_words(config: Config) -> tuple[Config, str]:
