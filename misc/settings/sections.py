@@ -185,6 +185,7 @@ class ReIDSettings(ReIDLossSwitches):
     noun: Literal["person", "vehicle"]
     sie: Literal["none", "camera", "view", "both"]
     sie_coe: Positive
+    unlabelled_views: Literal["keep", "drop"] = "keep"  # absent from older runs' config.yaml
     smoothing: BelowOne
     margin: NonNegative | None
     after_necks: bool
