@@ -16,9 +16,9 @@ from misc.optim import (
 )
 from misc.tasks.base import optimizer_of
 from model.clip import CLIP, TextShape
-from model.heads import Classifier, MaskedLanguageDecoder
+from model.heads import Classifier, MaskedLanguageDecoder, SelectionShape
 from model.resnet import ResNetShape
-from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP
+from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP, build_selectors
 from model.vit import VisionShape
 from model.weights.key_maps import rename
 from model.weights.published.irra import IRRA
@@ -198,20 +198,29 @@ def irra_rule(name: str) -> float:
     return 5.0 if "classifier" in name or "mlm_head" in name else factor
 
 
-@pytest.mark.parametrize("recipe", ["irra.yaml", "config.yaml"])
+@pytest.mark.parametrize("recipe", ["irra.yaml", "rde.yaml", "config.yaml"])
 def test_each_recipe_has_the_rates_of_its_code(recipe):
     vision = VisionShape(64, 1, 1, patch_size=8, stride=8, image_size=(16, 8))
     clip = CLIP(vision, TextShape(64, 1, 1, context_length=8, vocab_size=20), embed_dim=64)
     decoder = MaskedLanguageDecoder(64, 1, 1, 20)
-    model = TBPSCLIP(clip, classifier=Classifier(64, 3), mlm_decoder=decoder)
+    classifier = Classifier(64, 3)
+    selectors = build_selectors(clip, SelectionShape(8))
+    model = TBPSCLIP(clip, classifier=classifier, mlm_decoder=decoder, selectors=selectors)
     schedule = configure("--config", f"config/{recipe}").schedule
     optimizer = optimizer_of(model, schedule, NEW_PARAMETERS, NEW_WEIGHTS)
     factors = {id(p): g["factor"] for g in optimizer.param_groups for p in g["params"]}
     for name, parameter in model.named_parameters():
         theirs = rename(name, IRRA)
-        is_new = any(part in theirs for part in ("cross", "classifier", "mlm_head"))
-        expected = irra_rule(theirs) if recipe == "irra.yaml" else 5.0 if is_new else 1.0
-        assert factors[id(parameter)] == expected, name
+        if "selector" in name:
+            expected = {"rde.yaml": 1e-3 / 1e-5}.get(recipe, 5.0)
+        elif recipe == "config.yaml":
+            is_new = any(part in theirs for part in ("cross", "classifier", "mlm_head"))
+            expected = 5.0 if is_new else 1.0
+        else:
+            expected = irra_rule(theirs)
+            if recipe == "rde.yaml" and expected == 5.0:
+                continue  # it has no such modules
+        assert factors[id(parameter)] == pytest.approx(expected), name
 
 
 def test_rates_fall_with_the_blocks_above():
