@@ -25,7 +25,7 @@ from misc.tasks.starting_weights import build_backbone
 from misc.tasks.text.model import add_tuning, always_frozen, build_tbps_clip
 from misc.tasks.text.task import build_criterion
 from model.interface import TextBatch
-from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
+from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP
 
 RECIPE = str(options.RECIPES / "cskt.yaml")
 NONE = ("prompts.n_ctx=0", "adapters.towers=[]")
@@ -73,7 +73,7 @@ def measure(
     add_tuning(config, model.clip)
     freeze(model, always_frozen(config, model))
     model.to(device).train()
-    optimizer = optimizer_of(model, config.schedule, NEW_PARAMETERS)
+    optimizer = optimizer_of(model, config.schedule, NEW_PARAMETERS, NEW_WEIGHTS)
     criterion, precision = build_criterion(config), Precision(config.experiment.precision, device)
     batch = draw_batch(config, asked.batch).to(device)
 

@@ -53,6 +53,23 @@ def warmup_then_cosine(
     return end + (base - end) * (1 + math.cos(math.pi * epoch / total)) / 2
 
 
+def warmup_cosine_by_epoch(
+    epoch: int, total: int, warmup: int, base: float, start: float, end: float
+) -> float:
+    """Learning rate of an epoch, 0 <= epoch < total: linear warmup, then half a cosine.
+
+    As `warmup_cosine`, but the warmup reaches `base` in the first epoch after it. These are the
+    rates of IRRA's published code (Jiang & Ye 2023, arXiv 2303.12501), which RDE's has, too.
+
+    Args:
+        total: epochs of the whole training.
+        warmup: epochs of the warmup.
+    """
+    if epoch < warmup:
+        return start + (base - start) * epoch / warmup
+    return warmup_cosine(epoch, total, warmup, base, start, end)
+
+
 def warmup_multistep(
     epoch: int,
     base: float,
@@ -87,6 +104,7 @@ def build_optimizer(
     decayed: Literal["matrices", "weights", "all"] = "matrices",
     bias_factor: float = 1.0,
     fast: tuple[str, ...] = (),
+    fast_weights: tuple[str, ...] = (),
     factor: float = 1.0,
     layer_decay: float = 1.0,
 ) -> torch.optim.Optimizer:
@@ -98,8 +116,9 @@ def build_optimizer(
         weight_decay: decoupled with adamw, an L2 penalty with adam.
         decayed: the parameters that decay: `matrices` (tensors of two or more dimensions: no
             biases, norms or logit scale), `weights` (all but biases), or `all`.
-        bias_factor: factor of biases.
-        fast: prefixes of the names of parameters that have the factor `factor`.
+        bias_factor: factor of biases; 1: biases train as the weights beside them.
+        fast: prefixes of the names of parameters that have the factor `factor` instead.
+        fast_weights: likewise, but for the biases, which have `bias_factor` unless that is 1.
         layer_decay: `decay` of `layer_factors`.
     """
     layers = layer_factors(model, layer_decay)
@@ -108,8 +127,10 @@ def build_optimizer(
         if parameter.requires_grad:
             is_bias = name.endswith("bias")
             decays = {"matrices": parameter.ndim >= 2, "weights": not is_bias, "all": True}[decayed]
-            rate = layers[name] * (bias_factor if is_bias else 1.0)
-            rate *= factor if name.startswith(fast) else 1.0
+            rate = factor if name.startswith(fast + fast_weights) else 1.0
+            if is_bias and bias_factor != 1 and not name.startswith(fast):
+                rate = bias_factor
+            rate *= layers[name]
             groups.setdefault((weight_decay if decays else 0.0, rate), []).append(parameter)
     settings = [
         {"params": parameters, "weight_decay": decay, "factor": rate}

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from model.backbones import find_kind
 from model.clip import TextShape
+from model.heads import SelectionShape
 from model.resnet import ResNetShape
 from model.transformer import Activation
 from model.trees import Tree
@@ -51,10 +52,12 @@ class TextArchitecture(Architecture):
 
     text: TextShape
     tuning: Tuning = NOT_TUNED
+    selection: SelectionShape | None = None  # of a second embedding
 
     def to_tree(self) -> Tree:
         tuning = {"tuning": self.tuning.to_tree()} if self.tuning.names else {}
-        return super().to_tree() | tuning
+        selection = {"selection": asdict(self.selection)} if self.selection else {}
+        return super().to_tree() | tuning | selection
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ def read_architecture(tree: Tree) -> TextArchitecture | ReIDArchitecture:
     }
     if "cameras" in tree:
         return ReIDArchitecture(**towers, num_cameras=tree["cameras"], num_views=tree["views"])
-    return TextArchitecture(**towers, tuning=Tuning.from_tree(tree.get("tuning", {})))
+    return TextArchitecture(
+        **towers,
+        tuning=Tuning.from_tree(tree.get("tuning", {})),
+        selection=SelectionShape(**tree["selection"]) if "selection" in tree else None,
+    )
 
 
 def _read_vision_shape(tree: Tree) -> ImageShape:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, overload
+from typing import ClassVar, Literal, NamedTuple, Protocol, overload
 
 import torch
 from torch import Tensor, nn
@@ -90,10 +90,22 @@ class TextTransformer(nn.Module):
         """Tokens (..., width) -> the joint space (..., embed_dim)."""
         return self.ln_final(x) @ self.projection
 
+    def attend(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward`, and the attention of the end-of-text token in the last block, (B, L)."""
+        return self.transformer.attend(self.embed(self.cut(tokens)), self.locate(tokens))
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Ids (B, L) -> tokens after the last block (B, L, width), L at most `room`: see `cut`."""
         x, prompts = self.transformer(self.embed(self.cut(tokens))), self.transformer.prompts
         return x if prompts is None else prompts.remove(x)
+
+
+class Attended(NamedTuple):
+    """Features of a batch, and the attention that they come from."""
+
+    features: Tensor  # (B, D), of the class or end-of-text token, not normalised
+    tokens: Tensor  # (B, L, D), every token's
+    attention: Tensor  # (B, L), of that token to all in the last block, the mean over the heads
 
 
 class TextTower(Protocol):
@@ -185,6 +197,26 @@ class DualEncoder(nn.Module):
             return self.text.project(x[rows, places])
         every = self.text.project(x)  # (B, L, D)
         return every[rows, places], every
+
+    @property
+    def shows_attention(self) -> bool:
+        """Whether `attend_image` and `attend_text` can be called: not of a ResNet or AltCLIP."""
+        return isinstance(self.visual, VisionTransformer) and isinstance(self.text, TextTransformer)
+
+    def attend_image(self, images: Tensor) -> Attended:
+        """`encode_image` of every token, with the attention of the class token."""
+        assert isinstance(self.visual, VisionTransformer)
+        x, attention = self.visual.attend(images)
+        tokens = self.visual.project(x)
+        return Attended(tokens[:, 0], tokens, attention)
+
+    def attend_text(self, tokens: Tensor) -> Attended:
+        """`encode_text` of every token, with the attention of the end-of-text token."""
+        assert isinstance(self.text, TextTransformer)
+        x, attention = self.text.attend(tokens)
+        every = self.text.project(x)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        return Attended(every[rows, self.text.locate(tokens)], every, attention)
 
 
 def build_image_tower(

@@ -1,7 +1,9 @@
 """Heads on the features of the two towers."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from model.batch_norm import BatchNorm
@@ -54,6 +56,86 @@ class IdentityHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.classifier(self.neck(features))
+
+
+@dataclass(frozen=True)
+class SelectionShape:
+    """Sizes of `TokenSelection`: E, and the share of the tokens that is chosen."""
+
+    embed_dim: int = 1024
+    ratio: float = 0.3
+
+
+class TokenSelection(nn.Module):
+    """An embedding of the tokens that draw the most attention (Qin et al. 2024, RDE, arXiv
+    2308.09911, section 3.2: token selection embedding).
+
+    Their normalised features go through a linear layer and, beside it, an MLP with batch norm; the
+    maximum over the tokens is the embedding.
+
+    Args:
+        width: D, of the tokens.
+    """
+
+    def __init__(self, width: int, shape: SelectionShape) -> None:
+        super().__init__()
+        self.shape, hidden = shape, shape.embed_dim // 2
+        self.linear = nn.Linear(width, shape.embed_dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden),
+            BatchNorm(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, shape.embed_dim),
+        )
+
+    def pool(
+        self, tokens: Tensor, attention: Tensor, count: int, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Tokens (B, L, D) -> the embedding (B, E).
+
+        Args:
+            attention: (B, L); the first of equals is chosen first.
+            count: tokens that are chosen, one at least.
+            lengths: (B,); only so many of them, the first, are looked at. None: all.
+        """
+        order = attention.argsort(dim=1, descending=True, stable=True)[:, : max(1, count)]  # (B, k)
+        x = tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[2])).float()
+        x = x / (x.norm(dim=2, keepdim=True) + 1e-8)  # (B, k, D)
+        x = self.linear(x) + self.mlp(x.flatten(0, 1)).unflatten(0, order.shape)  # (B, k, E)
+        if lengths is not None:
+            places = torch.arange(order.shape[1], device=order.device)
+            x = x.masked_fill((places >= lengths[:, None].clamp(min=1))[..., None], -torch.inf)
+        return x.max(dim=1).values
+
+
+class ImageTokenSelection(TokenSelection):
+    """`TokenSelection` among the patches of an image."""
+
+    def forward(self, tokens: Tensor, attention: Tensor) -> Tensor:
+        """Tokens (B, 1+N, D), attention of the class token, their first, (B, 1+N) -> (B, E)."""
+        patches = attention[:, 1:]
+        return self.pool(tokens[:, 1:], patches, int(patches.shape[1] * self.shape.ratio))
+
+
+class TextTokenSelection(TokenSelection):
+    """`TokenSelection` among the words of a caption.
+
+    Padding fills the tokens up to their number, which batch norm sees in training.
+
+    Args:
+        context_length: that the share of the tokens is of.
+    """
+
+    def __init__(self, width: int, shape: SelectionShape, context_length: int) -> None:
+        super().__init__(width, shape)
+        self.count = int((context_length - 2) * shape.ratio)
+
+    def forward(self, tokens: Tensor, attention: Tensor, ends: Tensor) -> Tensor:
+        """Tokens (B, L, D), attention of the end-of-text token (B, L), its index (B,) -> (B, E)."""
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        attention = attention.masked_fill(places > ends[:, None], 0.0)
+        attention = attention.masked_fill((places == ends[:, None]) | (places == 0), -1.0)
+        return self.pool(tokens, attention, self.count, ends - 1)
 
 
 class MaskedLanguageDecoder(nn.Module):

@@ -80,13 +80,16 @@ class TextBatch(Batch):
     """B image-caption pairs, each image in V views of the training augmentation."""
 
     images: Tensor  # (V, B, 3, rows, columns)
-    tokens: Tensor  # (B, L), int64; some are masked if there are `labels`
+    tokens: Tensor  # (B, L), int64; some are masked if there are `labels` without `masked_tokens`
     ids: Tensor  # (B,), int64, identities numbered from 0
     simclr_images: Tensor | None = None  # (2, B, 3, rows, columns), SimCLR's augmentation
     labels: Tensor | None = None  # (B, L), int64, the masked words; -100 elsewhere
+    masked_tokens: Tensor | None = None  # (B, L), int64, where only the decoder sees masked ones
+    indices: Tensor | None = None  # (B,), int64, of the pairs in the training set
 
     dims: ClassVar[dict[str, int]] = {
-        "images": 1, "tokens": 0, "ids": 0, "simclr_images": 1, "labels": 0
+        "images": 1, "tokens": 0, "ids": 0, "simclr_images": 1, "labels": 0, "masked_tokens": 0,
+        "indices": 0
     }  # fmt: skip
 
 
@@ -124,10 +127,13 @@ class TextOutputs(Tensors):
     image_logits: Tensor | None = None  # (B, num_identities)
     text_logits: Tensor | None = None  # (B, num_identities)
     word_logits: Tensor | None = None  # (M, vocabulary), at the M masked words
+    image_selection: Tensor | None = None  # (B, E), of the first view, from its chosen tokens
+    text_selection: Tensor | None = None  # (B, E)
 
     dims: ClassVar[dict[str, int]] = {
         "image_features": 1, "text_features": 0, "soft_text_features": 0, "simclr_features": 1,
-        "image_logits": 0, "text_logits": 0, "word_logits": 0
+        "image_logits": 0, "text_logits": 0, "word_logits": 0,
+        "image_selection": 0, "text_selection": 0
     }  # fmt: skip
 
 

@@ -5,21 +5,18 @@ the exponentiated logit scale, a scalar. A contrastive loss compares the rows of
 those of all processes, `gathered`; None, the default, stands for a single process. If the backward
 of the gather sums over the processes, the mean loss over the processes is the loss of the global
 batch, and the gradients that DDP averages are its gradients.
-"""
 
-from typing import NamedTuple
+Most losses are the mean of a term for each pair, (B,). `reduce` replaces the mean: the identity
+gives the terms themselves, `lambda terms: (weights * terms).mean()` weights the pairs.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-class Pairs(NamedTuple):
-    """Images and captions of a batch, paired by row."""
-
-    image: Tensor  # (B, D)
-    text: Tensor  # (B, D)
-    ids: Tensor  # (B,)
+from model.alignment import tal as tal
+from model.alignment import trl as trl
+from model.pairs import Pairs, Reduction
 
 
 def identity_targets(ids: Tensor, all_ids: Tensor) -> Tensor:
@@ -39,6 +36,7 @@ def n_itc(
     *,
     gathered: Pairs | None = None,
     gathered_soft: Pairs | None = None,
+    reduce: Reduction = torch.mean,
 ) -> Tensor:
     """Normalised image-text contrast with soft labels (Cao et al. 2024, section 3.3; arXiv
     2308.10045).
@@ -72,7 +70,7 @@ def n_itc(
             with torch.no_grad():
                 softened = (scale * soft_anchors @ soft_columns.T).softmax(dim=1)
             labels = alpha * softened + (1 - alpha) * targets
-        return F.cross_entropy(scale * anchors @ columns.T, labels)
+        return reduce(F.cross_entropy(scale * anchors @ columns.T, labels, reduction="none"))
 
     image_to_text = one_way(image, pairs.text, soft_image, soft_pairs.text)
     text_to_image = one_way(text, pairs.image, soft_text, soft_pairs.image)
@@ -87,6 +85,7 @@ def r_itc(
     eps: float = 1e-2,
     *,
     gathered: Pairs | None = None,
+    reduce: Reduction = torch.mean,
 ) -> Tensor:
     """Reversed image-text contrast (Cao et al. 2024, section 3.3): KL(p || H + eps), the mean of
     both directions.
@@ -99,7 +98,7 @@ def r_itc(
 
     def one_way(anchors: Tensor, columns: Tensor) -> Tensor:
         log_p = (scale * anchors @ columns.T).log_softmax(dim=1)
-        return (log_p.exp() * (log_p - log_targets)).sum(dim=1).mean()
+        return reduce((log_p.exp() * (log_p - log_targets)).sum(dim=1))
 
     return (one_way(image, pairs.text) + one_way(text, pairs.image)) / 2
 
@@ -111,6 +110,7 @@ def itc(
     *,
     gathered: Pairs | None = None,
     first: int = 0,
+    reduce: Reduction = torch.mean,
 ) -> Tensor:
     """Plain image-text contrast (Radford et al. 2021, figure 3).
 
@@ -121,9 +121,9 @@ def itc(
     """
     all_image, all_text = (gathered.image, gathered.text) if gathered else (image, text)
     own = torch.arange(first, first + len(image), device=image.device)
-    image_to_text = F.cross_entropy(scale * image @ all_text.T, own)
-    text_to_image = F.cross_entropy(scale * text @ all_image.T, own)
-    return (image_to_text + text_to_image) / 2
+    image_to_text = F.cross_entropy(scale * image @ all_text.T, own, reduction="none")
+    text_to_image = F.cross_entropy(scale * text @ all_image.T, own, reduction="none")
+    return (reduce(image_to_text) + reduce(text_to_image)) / 2
 
 
 def c_itc(
@@ -185,12 +185,13 @@ def sdm(
     eps: float = 1e-8,
     *,
     gathered: Pairs | None = None,
+    reduce: Reduction = torch.mean,
 ) -> Tensor:
     """Similarity distribution matching (Jiang & Ye 2023, arXiv 2303.12501, eq. 6).
 
     KL(p || H + eps), the sum of both directions; R-ITC is their mean, with a larger `eps`.
     """
-    return 2 * r_itc(image, text, ids, scale, eps, gathered=gathered)
+    return 2 * r_itc(image, text, ids, scale, eps, gathered=gathered, reduce=reduce)
 
 
 def cmpm(
@@ -200,6 +201,7 @@ def cmpm(
     eps: float = 1e-8,
     *,
     gathered: Pairs | None = None,
+    reduce: Reduction = torch.mean,
 ) -> Tensor:
     """Cross-modal projection matching (Zhang & Lu, ECCV 2018, eq. 5), the sum of both directions.
 
@@ -217,7 +219,7 @@ def cmpm(
 
     def one_way(anchors: Tensor, columns: Tensor) -> Tensor:
         log_p = (anchors @ F.normalize(columns, dim=1).T).log_softmax(dim=1)
-        return (log_p.exp() * (log_p - log_targets)).sum(dim=1).mean()
+        return reduce((log_p.exp() * (log_p - log_targets)).sum(dim=1))
 
     return one_way(image, pairs.text) + one_way(text, pairs.image)
 

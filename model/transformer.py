@@ -56,6 +56,26 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=self.causal)
         return self.out_proj(y.transpose(1, 2).reshape(B, L, D))
 
+    def weights(self, x: Tensor, queries: Tensor) -> Tensor:
+        """Attention of one token of each row to all, without dropout: the mean over the heads.
+
+        Args:
+            x: (B, L, D), the input of `forward`.
+            queries: (B,), the index of that token.
+
+        Returns:
+            (B, L), float32; rows sum to 1.
+        """
+        B, L, _ = x.shape
+        query = x[torch.arange(B, device=x.device), queries]
+        q = self.q_proj(query).view(B, self.heads, 1, -1)  # (B, heads, 1, D / heads)
+        k = self.k_proj(x).view(B, L, self.heads, -1).permute(0, 2, 3, 1)
+        logits = (q @ k).squeeze(2).float() * q.shape[-1] ** -0.5  # (B, heads, L)
+        if self.causal:
+            later = torch.arange(L, device=x.device) > queries[:, None]  # (B, L)
+            logits = logits.masked_fill(later[:, None], -torch.inf)
+        return logits.softmax(dim=2).mean(dim=1)
+
 
 class MLP(nn.Module):
     def __init__(self, width: int, activation: Activation) -> None:
@@ -157,6 +177,20 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return deque(self.stream(x), maxlen=1).pop()
+
+    def attend(self, x: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward`, and `Attention.weights` of the last block, without gradient; no prompts.
+
+        Args:
+            queries: (B,), the index of the token whose attention it is.
+        """
+        assert self.prompts is None
+        before, after = deque(self.stream(x), maxlen=2)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        # After the pass with gradient: autocast caches the weights that it has cast.
+        with torch.no_grad():
+            return after, last.attn.weights(last.ln_1(before), queries)
 
     def stream(self, x: Tensor) -> Iterator[Tensor]:
         """The input of the first block, then the output of each block."""

@@ -104,6 +104,11 @@ class VisionTransformer(nn.Module):
         token = self.ln_post(last[:, 0])
         return penultimate[:, 0], token, token @ self.proj
 
+    def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward`, and the attention of the class token in the last block, (B, 1+N)."""
+        class_token = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        return self.transformer.attend(self.ln_pre(self.embed(images)), class_token)
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> tokens after the last block (B, 1+N, width), class token first.
 

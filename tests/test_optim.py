@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -9,13 +10,20 @@ from misc.optim import (
     freeze,
     layer_factors,
     warmup_cosine,
+    warmup_cosine_by_epoch,
     warmup_multistep,
     warmup_then_cosine,
 )
+from misc.tasks.base import optimizer_of
 from model.clip import CLIP, TextShape
+from model.heads import Classifier, MaskedLanguageDecoder, SelectionShape
 from model.resnet import ResNetShape
+from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP, build_selectors
 from model.vit import VisionShape
+from model.weights.key_maps import rename
+from model.weights.published.irra import IRRA
 from tests import GOLDEN_FILES
+from tests.command_line import configure
 
 GOLDEN = json.loads((GOLDEN_FILES / "schedules_tbps.json").read_text())
 REID = json.loads((GOLDEN_FILES / "schedules_clipreid.json").read_text())
@@ -80,6 +88,13 @@ def test_rates_of_clip_reids_second_stage_are_the_published_ones():
         for epoch in range(1, settings["max_epochs"] + 1)
     ]
     assert rates == pytest.approx(expected, rel=1e-9)
+
+
+def test_irras_rates_rise_until_the_epoch_after_the_warmup():
+    rates = [warmup_cosine_by_epoch(epoch, 60, 5, 1e-5, 1e-6, 0.0) for epoch in range(60)]
+    assert rates[:6] == pytest.approx([1e-6, 2.8e-6, 4.6e-6, 6.4e-6, 8.2e-6, 1e-5])
+    falling = [0.5e-5 * (1 + math.cos(math.pi * (epoch - 5) / 55)) for epoch in range(5, 60)]
+    assert rates[5:] == pytest.approx(falling)
 
 
 def test_a_staircase_without_warmup_begins_at_its_top():
@@ -173,6 +188,39 @@ def test_adam_is_torchs_with_biases_at_twice_the_rate(model):
             reference.step()
         torch.testing.assert_close(parameter, alone)
     assert len(optimizer.param_groups) == 2
+
+
+def irra_rule(name: str) -> float:
+    """The multiple of the rate by a name in IRRA's code, where a later line overrules."""
+    factor = 5.0 if "cross" in name else 1.0
+    if "bias" in name:
+        factor = 2.0
+    return 5.0 if "classifier" in name or "mlm_head" in name else factor
+
+
+@pytest.mark.parametrize("recipe", ["irra.yaml", "rde.yaml", "config.yaml"])
+def test_each_recipe_has_the_rates_of_its_code(recipe):
+    vision = VisionShape(64, 1, 1, patch_size=8, stride=8, image_size=(16, 8))
+    clip = CLIP(vision, TextShape(64, 1, 1, context_length=8, vocab_size=20), embed_dim=64)
+    decoder = MaskedLanguageDecoder(64, 1, 1, 20)
+    classifier = Classifier(64, 3)
+    selectors = build_selectors(clip, SelectionShape(8))
+    model = TBPSCLIP(clip, classifier=classifier, mlm_decoder=decoder, selectors=selectors)
+    schedule = configure("--config", f"config/{recipe}").schedule
+    optimizer = optimizer_of(model, schedule, NEW_PARAMETERS, NEW_WEIGHTS)
+    factors = {id(p): g["factor"] for g in optimizer.param_groups for p in g["params"]}
+    for name, parameter in model.named_parameters():
+        theirs = rename(name, IRRA)
+        if "selector" in name:
+            expected = {"rde.yaml": 1e-3 / 1e-5}.get(recipe, 5.0)
+        elif recipe == "config.yaml":
+            is_new = any(part in theirs for part in ("cross", "classifier", "mlm_head"))
+            expected = 5.0 if is_new else 1.0
+        else:
+            expected = irra_rule(theirs)
+            if recipe == "rde.yaml" and expected == 5.0:
+                continue  # it has no such modules
+        assert factors[id(parameter)] == pytest.approx(expected), name
 
 
 def test_rates_fall_with_the_blocks_above():

@@ -33,6 +33,16 @@ QUERY, GALLERY = torch.randn(9, 6, generator=RNG), torch.randn(70, 6, generator=
         (partial(objectives.cmpm, IMAGE, TEXT, IDS), {"eps": 1e-8}, {"eps": 2e-8}),
         (partial(objectives.identity, IMAGE, IDS), {"smoothing": 0.0}, {"smoothing": 0.1}),
         (
+            partial(objectives.tal, IMAGE, TEXT, IDS),
+            {"temperature": 0.015, "margin": 0.1},
+            {"temperature": 0.03, "margin": 0.2},
+        ),
+        (
+            partial(objectives.trl, IMAGE, TEXT, IDS),
+            {"temperature": 0.015, "margin": 0.1},
+            {"temperature": 0.03, "margin": 0.2},
+        ),
+        (
             partial(objectives.sup_con, IMAGE, TEXT, IDS, IDS),
             {"temperature": 1.0},
             {"temperature": 2.0},

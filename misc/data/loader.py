@@ -232,6 +232,10 @@ class TrainLoader(Generic[Loaded]):
         """Let the next iteration be over `epoch`, from `first_step` on."""
         self.sampler.start(epoch, first_step)
 
+    def deal(self, epoch: int) -> None:
+        """Let the next iteration be over all samples of `epoch`, as `EpochSampler.deal` says."""
+        self.sampler.deal(epoch)
+
     def global_batches(self, epoch: int, steps: Sequence[int]) -> list[list[int]]:
         """The indices of the samples of all processes in some steps of an epoch."""
         return self.sampler.global_batches(epoch, steps)

@@ -34,10 +34,17 @@ class EpochSampler(Sampler[list[SampleKey]], ABC):
         self.steps, self.batch_size, self.seed = steps, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = self.first_step = 0
+        self.deals = False
 
     def start(self, epoch: int, first_step: int = 0) -> None:
         """Let the next iteration be over `epoch`, from `first_step` on."""
-        self.epoch, self.first_step = epoch, first_step
+        self.epoch, self.first_step, self.deals = epoch, first_step, False
+
+    def deal(self, epoch: int) -> None:
+        """Let the next iteration be over all samples of `epoch`: whole global batches, the last one
+        incomplete, which the ranks take in turn. A rank without one has the first.
+        """
+        self.epoch, self.deals = epoch, True
 
     def __len__(self) -> int:
         """Steps in a whole epoch."""
@@ -45,6 +52,12 @@ class EpochSampler(Sampler[list[SampleKey]], ABC):
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         order = self.draw(generator(self.seed, Purpose.ORDER, self.epoch))
+        if self.deals:
+            size = self.batch_size * self.world_size
+            batches = [order[first : first + size] for first in range(0, len(order), size)]
+            for batch in batches[self.rank :: self.world_size] or batches[:1]:
+                yield [(self.epoch, index) for index in batch.tolist()]
+            return
         for step in range(self.first_step, len(self)):
             first = (step * self.world_size + self.rank) * self.batch_size
             own = order[first : first + self.batch_size].tolist()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -81,6 +82,7 @@ class CaptionDataset(Dataset[Sample]):
         simclr: the augmentation of two more views, for the loss that contrasts them.
         read: gives a picture by its number and file.
         draws_alone: do not make the views, if `transform` is a `ViewTransform`.
+        mismatches: gives, for so many items, the item whose caption each has; None: its own.
     """
 
     def __init__(
@@ -94,11 +96,13 @@ class CaptionDataset(Dataset[Sample]):
         seed: int = 0,
         read: ReadNumbered = read_numbered,
         draws_alone: bool = False,
+        mismatches: Callable[[int], NDArray[np.int64]] | None = None,
     ) -> None:
         self.languages = languages
         counts = np.max([count_samples(pictures) for pictures in languages], axis=0)
         self.first = np.concatenate([[0], counts.cumsum()])  # item of each picture, and the end
         self.num_listed = len(listed_of(languages[0]))
+        self.texts = (mismatches or np.arange)(len(self))  # the item of each caption
         for pictures in self.languages:  # the Chinese dictionary is loaded here, not in each worker
             split_words(pictures[0].captions[0])
         self.augmentations = [transform] * views + ([simclr] * 2 if simclr else [])
@@ -124,15 +128,18 @@ class CaptionDataset(Dataset[Sample]):
         return picture, epoch + picture if takes_turns else index - int(self.first[picture])
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        picture_index, caption_index = self._place(*key)
-        language = generator(self.seed, Purpose.LANGUAGE, *key).integers(len(self.languages))
-        picture = self.languages[int(language)][picture_index]
+        epoch, index = key
+        picture_index, _ = self._place(epoch, index)
+        described_index, caption_index = self._place(epoch, int(self.texts[index]))
+        rng = generator(self.seed, Purpose.LANGUAGE, *key)
+        pictures = self.languages[int(rng.integers(len(self.languages)))]
+        picture, described = pictures[picture_index], pictures[described_index]
         pixels = self.read(picture_index, Path(picture.path))
         views, whole = self._views(pixels, key)
-        number = caption_index % len(picture.captions)
+        number = caption_index % len(described.captions)
         caption = self.augment_text(
-            picture.captions[number],
-            picture.back_translations[number],
+            described.captions[number],
+            described.back_translations[number],
             generator(self.seed, Purpose.TEXT, *key),
         )
         return Sample(

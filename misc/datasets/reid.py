@@ -49,6 +49,7 @@ class ReIDDataset:
         query, gallery: with identities as annotated.
         num_draws: galleries drawn at random from the test images; `query` and `gallery` are the
             first draw.
+        neutral_view: that of images without a label, if there is one.
     """
 
     name: str
@@ -58,11 +59,20 @@ class ReIDDataset:
     num_cameras: int
     num_views: int
     num_draws: int = 1
+    neutral_view: int | None = None
 
     @property
     def has_cameras(self) -> bool:
         """Whether a query ignores its identity under its own camera (Zheng et al. 2015)."""
         return self.num_cameras > 1
+
+    def with_viewpoints(self) -> "ReIDDataset":
+        """The dataset without the queries and gallery images that have no viewpoint."""
+        query, gallery = (
+            [picture for picture in pictures if picture.view != self.neutral_view]
+            for pictures in (self.query, self.gallery)
+        )
+        return replace(self, query=query, gallery=gallery)
 
     def draw(self, seed: int, number: int) -> tuple[Sequence[ReIDPicture], Sequence[ReIDPicture]]:
         """Queries and gallery of draw 0, 1, ...; `query` and `gallery` if there is a single one."""
@@ -141,6 +151,7 @@ def read_reid(name: str, root: str | Path, division: PeopleDivision = DIVISION) 
         found.num_cameras,
         splits.num_views,
         found.published.num_draws if found.published else 1,
+        splits.neutral_view,
     )
     _report_left_out(splits.left_out)
     log.info("%s (%s): %s", dataset.name, folder, dataset.describe())
@@ -182,6 +193,7 @@ def join_reid_training(datasets: Sequence[ReIDDataset]) -> ReIDTraining:
                 train=_shifted(dataset.train, identities, cameras, views),
                 query=_shifted(dataset.query, 0, cameras, views),
                 gallery=_shifted(dataset.gallery, 0, cameras, views),
+                neutral_view=None if dataset.neutral_view is None else dataset.neutral_view + views,
             )
         )
         identities += count(dataset.train).identities

@@ -40,13 +40,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ReIDSplits:
-    """The images of a dataset, with identities as annotated, and the number of views."""
+    """The images of a dataset, with identities as annotated, and the number of views, of which
+    `neutral_view` is that of images without a label, if there is one.
+    """
 
     train: Sequence[ReIDPicture]
     query: Sequence[ReIDPicture]
     gallery: Sequence[ReIDPicture]
     num_views: int = 1
     left_out: Sequence[LeftOut] = ()
+    neutral_view: int | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def read_veri(folder: Path) -> ReIDSplits:
         _with_views(query, in_test),
         _with_views(gallery, in_test),
         num_views=VIEWPOINTS + 1,
+        neutral_view=NEUTRAL,
     )
     pictures = (*splits.train, *splits.query, *splits.gallery)
     unlabelled = [picture for picture in pictures if picture.view == NEUTRAL]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,8 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         pictures_by_language: the same pictures with their captions in each language.
         text_length: the most tokens of a caption.
         clean: pass captions through `clean_caption` first.
+        embeddings: widths of the embeddings of which a feature is joined, by name, in order; of
+            several each has rows of its own. Empty: there is one.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         text_length: int,
         loading: Loading,
         clean: bool = True,
+        embeddings: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         pictures = next(iter(pictures_by_language.values()))
         described = list(chain.from_iterable(pictures_by_language.values()))
@@ -64,7 +68,7 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
             language: sum(len(p.captions) for p in pictures)
             for language, pictures in pictures_by_language.items()
         }
-        self.loading = loading
+        self.loading, self.embeddings = loading, embeddings
 
     def encode(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Encoded:
         """Normalised features of the pictures (N, D) and of the captions (M, D), the languages one
@@ -79,7 +83,21 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         return F.normalize(image, dim=-1), F.normalize(text, dim=-1)
 
     def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
-        """Metrics of every direction; of several languages their mean, then each of them."""
+        """Metrics of every direction, then of each embedding alone; of several languages their
+        mean, then each of them.
+        """
+        ranked = self._rank_languages(encoded, processes, rerank)
+        widths = list(self.embeddings.values())
+        parts = zip(*(features.split(widths, dim=1) for features in encoded if widths), strict=True)
+        for name, part in zip(self.embeddings, parts, strict=True):
+            alone = tuple(F.normalize(features, dim=-1) for features in part)
+            results = self._rank_languages(alone, processes).results
+            ranked.results.update({f"{key}, {name} alone": row for key, row in results.items()})
+        return ranked
+
+    def _rank_languages(
+        self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None
+    ) -> Ranked:
         image, text = (features.to(processes.device) for features in encoded)
         counts = list(self.num_captions.values())
         parts = zip(text.split(counts), self.text_ids.split(counts), strict=True)

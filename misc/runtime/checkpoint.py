@@ -49,13 +49,15 @@ class TrainingState:
     """Everything beside the weights that a resumed training needs.
 
     `optimizer` and `scaler` are the state dicts of torch's objects. `data` describes the training
-    data, so that a resumption on other data is noticed; older files lack it.
+    data, so that a resumption on other data is noticed; older files lack it. `clean` (N,), bool,
+    are the labels of the pairs in the current epoch, where the training set is divided.
     """
 
     position: Position
     optimizer: Tree
     scaler: Tree
     data: Tree | None = None
+    clean: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ class Checkpoint:
                 "position": asdict(self.training.position),
                 "data": self.training.data,
             }
+            if self.training.clean is not None:
+                tree["clean"] = self.training.clean
         return tree
 
     @classmethod
@@ -114,7 +118,8 @@ class Checkpoint:
         training = None
         if "position" in tree:
             position = Position(**tree["position"])
-            training = TrainingState(position, tree["optimizer"], tree["scaler"], tree.get("data"))
+            parts = tree["optimizer"], tree["scaler"], tree.get("data"), tree.get("clean")
+            training = TrainingState(position, *parts)
         return cls(
             file,
             tree["model"],

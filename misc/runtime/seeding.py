@@ -25,6 +25,9 @@ class Purpose(IntEnum):
     GALLERY = 8
     QUERIES = 9
     PEOPLE = 10
+    TOKENS = 11
+    NOISE = 12
+    DIVISION = 13
 
 
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:

@@ -1,6 +1,6 @@
 """A trained model's checkpoint and configuration, from the path of either or of its run."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,15 +10,12 @@ from misc.settings.merging import Layer
 from misc.settings.recipes import RECIPES
 from misc.settings.sections import Config
 from misc.tasks.starting_weights import geometry
-from model.architecture import Architecture, ReIDArchitecture
+from model.architecture import Architecture, ReIDArchitecture, TextArchitecture
 from model.resnet import ResNetShape
 from model.trees import Tree
 from model.weights.published.format import Geometry, PublishedFormat
 
-# How each public project prepares the pictures of an evaluation, beyond its recipe here.
-PREPARATION: dict[str, Tree] = {
-    "IRRA": {"data": {"normalize": "clip", "test_resampling": "bilinear"}}
-}
+PROJECTS = {"CSKT": "cskt.yaml", "IRRA": "irra.yaml", "RDE": "rde.yaml"}  # and their recipes
 
 
 class Opened(NamedTuple):
@@ -47,9 +44,8 @@ def open_model(path: Path, recipe: Path | Tree | None = None) -> Opened:
     checkpoint = open_checkpoint(path, BEST, LAST, geometry=asked_geometry, any_size=recipe is None)
     if checkpoint.published and recipe is None:
         command = options.parse(["--config", str(RECIPES / _recipe_of(checkpoint))])
-        settings = (PREPARATION.get(checkpoint.recipe, {}), _sizes(checkpoint.architecture))
-        layers = tuple(Layer(tree, f"the checkpoint {checkpoint.file}") for tree in settings)
-        command = replace(command, overrides=layers)
+        sizes = Layer(_sizes(checkpoint.architecture), f"the checkpoint {checkpoint.file}")
+        command = replace(command, overrides=(sizes,))
     config = command.configure(given or checkpoint.config, checkpoint.project_settings)
     return Opened(checkpoint, config)
 
@@ -59,7 +55,7 @@ def _recipe_of(checkpoint: Checkpoint) -> str:
     if isinstance(checkpoint.architecture, ReIDArchitecture):
         is_resnet = isinstance(checkpoint.architecture.vision, ResNetShape)
         return "clipreid_cnn.yaml" if is_resnet else "clipreid_vit.yaml"
-    return "cskt.yaml" if checkpoint.recipe == "CSKT" else "config.yaml"
+    return PROJECTS.get(checkpoint.recipe, "config.yaml")
 
 
 def _sizes(architecture: Architecture) -> Tree:
@@ -69,6 +65,8 @@ def _sizes(architecture: Architecture) -> Tree:
     if text is not None and not isinstance(architecture, ReIDArchitecture):
         experiment["text_length"] = text.context_length
     model: Tree = {"embed_dim": architecture.embed_dim}
+    if isinstance(architecture, TextArchitecture) and architecture.selection is not None:
+        model["token_selection"] = asdict(architecture.selection)
     if isinstance(vision, ResNetShape):
         model["last_stride"] = vision.last_stride
     else:

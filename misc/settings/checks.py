@@ -63,6 +63,15 @@ def _check_text(config: Config) -> Iterator[ErrorDetails]:
             "experiment",
             "simclr_mlp",
         )
+    if config.model.token_selection is not None and config.prompts.n_ctx:
+        fault = "does not choose among words and prompts: leave it null, or set prompts.n_ctx to 0"
+        yield _problem(fault, "model", "token_selection")
+    if config.experiment.token_change and not config.model.kind.masks_words:
+        fault = f"needs CLIP's vocabulary, and model.backbone {config.model.backbone} has another"
+        yield _problem(f"{fault}: set it to 0", "experiment", "token_change")
+    if config.experiment.division != "none" and config.experiment.mixgen:
+        fault = "labels pairs, which experiment.mixgen mixes with others: use one of them"
+        yield _problem(fault, "experiment", "division")
     for index, stage in enumerate(config.stages):
         if stage.learns == "prompts":
             yield _problem("prompts needs task image_to_image", "stages", index, "learns")

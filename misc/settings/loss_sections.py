@@ -39,6 +39,10 @@ class TextLossSwitches(Section):
     sdm_ratio: NonNegative
     cmpm: bool
     cmpm_ratio: NonNegative
+    tal: bool = False  # absent from older runs' config.yaml, as are those that follow
+    tal_ratio: NonNegative = 1.0
+    trl: bool = False
+    trl_ratio: NonNegative = 1.0
 
     def loss_weights(self) -> dict[str, float]:
         """The weight of each loss that is switched on."""

@@ -76,6 +76,13 @@ class VisionTowerSettings(Section):
         return self
 
 
+class TokenSelectionSettings(Section):
+    """A second embedding, of the tokens that draw the most attention."""
+
+    embed_dim: Annotated[Width, Field(ge=2)]
+    ratio: Annotated[float, Field(gt=0, le=1)]
+
+
 def _registered(backbone: str) -> str:
     return find_kind(backbone).name
 
@@ -101,6 +108,7 @@ class ModelSettings(Section):
     use_gather: bool
     softlabel_ratio: Probability
     temperature: Annotated[float, Field(ge=0.01)] | None  # the scale is 100 at most
+    token_selection: TokenSelectionSettings | None = None  # absent from older runs' config.yaml
     vision: VisionTowerSettings
     text: TextTowerSettings
 

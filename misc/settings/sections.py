@@ -54,6 +54,19 @@ class TextTestSetSettings(TextDatasetSettings):
     languages: tuple[Text, ...] | None = None
 
 
+class NoiseSettings(Section):
+    """Captions of the training set that are given to other pictures."""
+
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    file: Text | None = None
+
+    @model_validator(mode="after")
+    def _take_one(self) -> Self:
+        if self.rate and self.file is not None:
+            raise ValueError("rate and file both say which captions are exchanged: give one")
+        return self
+
+
 def _square(size: object) -> object:
     """One number is a square; YAML's lists become tuples."""
     if isinstance(size, list):
@@ -82,6 +95,7 @@ class DataSettings(Section):
     cache: Literal["none", "memory", "disk"] = "none"
     cache_folder: Text = "cache"
     cache_gib: Positive = 16.0
+    noise: NoiseSettings = Field(default_factory=NoiseSettings)
 
     @field_validator("languages")
     @classmethod
@@ -91,16 +105,27 @@ class DataSettings(Section):
         return languages
 
 
+class MixtureSettings(Section):
+    """The fit of the mixture that divides the training set."""
+
+    max_iter: Count = 10
+    tol: Positive = 1e-2
+    reg: Positive = 5e-4
+
+
 class ExperimentSettings(TextLossSwitches):
     """The method of text-to-image search: losses, augmentation, precision, model selection."""
 
     losses: dict[str, NonNegative] = Field(default_factory=dict)  # as clean_captions below
     ritc_eps: Positive
+    tal_temperature: Positive = 0.015  # as clean_captions below
+    tal_margin: NonNegative = 0.1
     citc_lambda1: NonNegative
     citc_lambda2: NonNegative
     simclr_mlp: Annotated[tuple[Width, ...], Field(min_length=2)]
     simclr_temperature: Positive
     cmt_depth: Depth
+    mlm_text: Literal["masked", "clean"] = "masked"  # absent from older runs' config.yaml
     soft_pass: Literal["reuse", "fresh"]
     mvs_image: bool
     mixgen: bool
@@ -110,11 +135,14 @@ class ExperimentSettings(TextLossSwitches):
     mixgen_rows: Count
     augment_image: bool
     image_augment: Annotated[str, one_of(IMAGE_AUGMENTATIONS)]
-    clean_captions: bool = True  # absent from older runs' config.yaml
+    clean_captions: bool = True  # likewise
     back_trans: bool
     backtrans_p: Probability
     text_augment: Annotated[str, one_of(TEXT_OPERATIONS)]
     eda_alpha: Probability
+    token_change: Probability = 0.0  # absent from older runs' config.yaml, as are those that follow
+    division: Literal["none", "tal", "trl", "itc", "sdm"] = "none"
+    mixture: MixtureSettings = Field(default_factory=MixtureSettings)
     text_length: Annotated[int, Field(ge=3, le=77)]
     dropout: BelowOne
     use_altclip_processor: bool
@@ -157,6 +185,7 @@ class ReIDSettings(ReIDLossSwitches):
     noun: Literal["person", "vehicle"]
     sie: Literal["none", "camera", "view", "both"]
     sie_coe: Positive
+    unlabelled_views: Literal["keep", "drop"] = "keep"  # absent from older runs' config.yaml
     smoothing: BelowOne
     margin: NonNegative | None
     after_necks: bool
@@ -176,7 +205,7 @@ class ScheduleSettings(Section):
     """The optimizer and the learning rate over the epochs."""
 
     optimizer: Literal["adamw", "adam"]
-    curve: Literal["cosine", "epoch_cosine", "epoch_steps"]
+    curve: Literal["cosine", "irra_cosine", "epoch_cosine", "epoch_steps"]
     lr: Positive
     lr_start: NonNegative
     lr_end: NonNegative

@@ -16,6 +16,7 @@ from misc.optim import (
     build_optimizer,
     freeze,
     warmup_cosine,
+    warmup_cosine_by_epoch,
     warmup_multistep,
     warmup_then_cosine,
 )
@@ -25,6 +26,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, ScheduleSettings, StageSettings
+from misc.training.division import Division
 from misc.training.trainer import Stage, TrainingSettings
 from model.architecture import Architecture
 from model.criteria.base import Criterion
@@ -41,6 +43,7 @@ class StagePlan:
         begin: called before the stage freezes parameters and makes its optimizer.
         selects: whether the best checkpoint may be one of this stage.
         normalises: whether batches go through the batch norms of the model, if it has any.
+        division: divides the training set before each epoch, if there is one.
     """
 
     criterion: Criterion
@@ -48,6 +51,7 @@ class StagePlan:
     begin: Callable[[], None] = lambda: None
     selects: bool = True
     normalises: bool = True
+    division: Division | None = None
 
 
 class TrainingSample(NamedTuple):
@@ -71,6 +75,7 @@ class Task(ABC, Generic[M]):
     metric: ClassVar[str]  # which chooses the best checkpoint
     data_keys: ClassVar[str]  # the keys that name the datasets
     new_parameters: ClassVar[tuple[str, ...]]  # that are not pretrained: beginnings of their names
+    new_weights: ClassVar[tuple[str, ...]] = ()  # likewise, with biases as of pretrained modules
     freezable: ClassVar[str] = ""  # the submodule whose parameters `model.freeze` names
     warning: str = ""
     name: str  # of the dataset
@@ -123,7 +128,7 @@ class Task(ABC, Generic[M]):
         def prepare() -> torch.optim.Optimizer:
             plan.begin()
             freeze_named(model, freezable, frozen)
-            return optimizer_of(model, schedule, self.new_parameters)
+            return optimizer_of(model, schedule, self.new_parameters, self.new_weights)
 
         return Stage(
             name=stage.name,
@@ -136,6 +141,7 @@ class Task(ABC, Generic[M]):
             clip_grad=schedule.clip_grad,
             selects=plan.selects,
             normalises=plan.normalises,
+            division=plan.division,
         )
 
     @abstractmethod
@@ -235,17 +241,28 @@ def build_curve(schedule: ScheduleSettings, num_steps: int) -> Callable[[int], f
     def epoch_steps(step: int) -> float:
         return warmup_multistep(1 + step // num_steps, peak, milestones, gamma, warmup, factor)
 
-    curves = {"cosine": cosine, "epoch_cosine": epoch_cosine, "epoch_steps": epoch_steps}
+    def irra_cosine(step: int) -> float:
+        return warmup_cosine_by_epoch(step // num_steps, epochs, warmup, peak, start, end)
+
+    curves = {
+        "cosine": cosine,
+        "irra_cosine": irra_cosine,
+        "epoch_cosine": epoch_cosine,
+        "epoch_steps": epoch_steps,
+    }
     return curves[schedule.curve]
 
 
 def optimizer_of(
-    model: nn.Module, schedule: ScheduleSettings, new_parameters: tuple[str, ...]
+    model: nn.Module,
+    schedule: ScheduleSettings,
+    new_parameters: tuple[str, ...],
+    new_weights: tuple[str, ...] = (),
 ) -> torch.optim.Optimizer:
     """The optimizer of what is not frozen.
 
     Args:
-        new_parameters: beginnings of the names of those that train at a multiple of the rate.
+        new_parameters, new_weights: `fast` and `fast_weights` of `build_optimizer`.
     """
     return build_optimizer(
         model,
@@ -257,6 +274,7 @@ def optimizer_of(
         decayed=schedule.decayed,
         bias_factor=schedule.bias_factor,
         fast=new_parameters,
+        fast_weights=new_weights,
         factor=schedule.ratio_factor,
         layer_decay=schedule.layer_decay,
     )

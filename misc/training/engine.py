@@ -121,6 +121,8 @@ class Engine:
         )
         if resume and self.position.step > first_step:  # else the stage before has ended with it
             trainer.restore(resume.optimizer, resume.scaler)
+            if stage.division:
+                stage.division.restore(resume.clean)
         self._report_stage(trainer)
         bad_steps = BadSteps(stage, self.recorder, self.settings.max_bad_steps)
         for epoch in range(self.position.epoch, first_epoch + stage.epochs):
@@ -167,8 +169,7 @@ class Engine:
                 f"{epoch + 1} here: it was trained with other stages, batches or data; resume "
                 "with the settings of its training"
             )
-        self.model.train()
-        loader.start(epoch, first)
+        self._begin_epoch(trainer.stage, epoch, first)
         meter = Meter(self.processes)
         bar = tqdm(
             loader,
@@ -202,6 +203,16 @@ class Engine:
         self.position = replace(self.position, step=self.position.step + 1)
         if self.profiler:
             self.profiler.step()
+
+    def _begin_epoch(self, stage: Stage, epoch: int, first: int) -> None:
+        """Prepare model and loader for an epoch from step `first` on.
+
+        The division belongs to the weights that the epoch began with: within it, it is restored.
+        """
+        if stage.division and (first == 0 or stage.division.labels is None):
+            stage.division.divide(self.model, epoch)
+        self.model.train()
+        stage.loader.start(epoch, first)
 
     def _leave_if_asked(self, request: Request) -> None:
         if request == Request.LEAVE:
@@ -252,7 +263,9 @@ class Engine:
     def _save(self, trainer: Trainer) -> None:
         self._check_weights()
         optimizer, scaler = trainer.optimizer.state_dict(), trainer.scaler.state_dict()
-        training = TrainingState(self.position, optimizer, scaler, self.identity.data)
+        division = trainer.stage.division
+        clean = division.labels if division else None
+        training = TrainingState(self.position, optimizer, scaler, self.identity.data, clean)
         self._write(LAST, training)
         self._keep()
 

@@ -13,6 +13,7 @@ from misc.data.loader import Trainable, TrainLoader
 from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
+from misc.training.division import Division
 from model.batch_norm import BatchNorm, share_statistics
 from model.criteria.base import Criterion
 from model.gather import Gather
@@ -33,6 +34,7 @@ class Stage:
         clip_grad: largest norm of the gradient, or None.
         selects: whether the best checkpoint may be one of this stage.
         normalises: whether batches go through the batch norms of the model, if it has any.
+        division: divides the training set before each epoch, if there is one.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Stage:
     clip_grad: float | None = None
     selects: bool = True
     normalises: bool = True
+    division: Division | None = None
 
     @property
     def steps(self) -> int:

@@ -1,7 +1,8 @@
 """Losses between images and captions, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,20 @@ from torch import Tensor
 from model.criteria.base import Criterion, LossRegistry
 from model.gather import Alone, Gather, gather_together
 from model.interface import TextBatch, TextOutputs
-from model.objectives import Pairs, c_itc, cmpm, identity, itc, masked_lm, n_itc, r_itc, sdm, simclr
+from model.objectives import (
+    c_itc,
+    cmpm,
+    identity,
+    itc,
+    masked_lm,
+    n_itc,
+    r_itc,
+    sdm,
+    simclr,
+    tal,
+    trl,
+)
+from model.pairs import Pairs, Reduction
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,7 @@ class TextLossSettings:
         ritc_eps: added to the targets of R-ITC.
         citc_inmodal, citc_crossmodal: weights of the two parts of C-ITC.
         simclr_temperature: of the contrast between two views.
+        tal_temperature, tal_margin: of TAL and TRL.
     """
 
     softlabel_ratio: float = 0.5
@@ -29,6 +44,8 @@ class TextLossSettings:
     citc_inmodal: float = 0.25
     citc_crossmodal: float = 0.25
     simclr_temperature: float = 0.1
+    tal_temperature: float = 0.015
+    tal_margin: float = 0.1
 
 
 class Contrast:
@@ -43,6 +60,8 @@ class Contrast:
         text: (B, D), and `gathered_text` of all processes.
         gathered: V pairs of an image view and the captions, of all processes.
         first_row: row of `gathered` that holds this process's first row.
+        reduce: the mean of the terms of the pairs, weighted by their cleanness where it is known.
+        add: likewise the sum.
     """
 
     def __init__(
@@ -52,6 +71,7 @@ class Contrast:
         gather: Gather,
         settings: TextLossSettings,
         progress: float,
+        clean: Tensor | None = None,
     ) -> None:
         self.outputs, self.batch, self.gather, self.settings = outputs, batch, gather, settings
         self.alpha = settings.softlabel_ratio * min(1.0, progress)
@@ -65,10 +85,30 @@ class Contrast:
             Pairs(view, self.gathered_text, self.gathered_ids) for view in gathered_views
         ]
 
+        self.reduce: Reduction = torch.mean
+        self.add: Reduction = torch.sum
+        if clean is not None:
+            self.add = lambda terms: (clean * terms).sum()
+            mean = gather(clean).mean()
+            weights = clean / mean.where(mean > 0, torch.ones_like(mean))
+            self.reduce = lambda terms: (weights * terms).mean()
+
     @property
     def pairs(self) -> Pairs:
         """The first view of this process's images, and their captions."""
         return Pairs(self.views[0], self.text, self.ids)
+
+    @cached_property
+    def embeddings(self) -> list[tuple[Pairs, Pairs]]:
+        """`pairs` and those of all processes, for each embedding that the model has."""
+        found = [(self.pairs, self.gathered[0])]
+        image, text = self.outputs.image_selection, self.outputs.text_selection
+        if image is not None and text is not None:
+            image, text = (F.normalize(rows.float(), dim=-1) for rows in (image, text))
+            all_image, all_text = gather_together(self.gather, [image, text])
+            gathered = Pairs(all_image, all_text, self.gathered_ids)
+            found.append((Pairs(image, text, self.ids), gathered))
+        return found
 
 
 LOSSES: LossRegistry[Contrast] = LossRegistry()
@@ -77,6 +117,13 @@ register_text_loss = LOSSES.register  # @register_text_loss(name) over a (contra
 
 class TextCriterion(Criterion[TextOutputs, TextBatch]):
     """A weighted sum of registered losses between images and captions.
+
+    If `clean` is set, N-ITC, R-ITC, ITC, SDM, CMPM, TAL and TRL multiply the terms of each pair by
+    its weight there. All but the last two are then divided by the mean weight of the global batch.
+    ITC, SDM, TAL and TRL are the sum over the embeddings, if the model has two.
+
+    Attributes:
+        clean: (N,), the weight of each pair of the training set, on the device that trains.
 
     Raises:
         InputError: a loss is not registered.
@@ -88,6 +135,7 @@ class TextCriterion(Criterion[TextOutputs, TextBatch]):
         LOSSES.require(weights, "experiment.losses")
         super().__init__(weights)
         self.settings = settings or TextLossSettings()
+        self.clean: Tensor | None = None
 
     def __call__(
         self,
@@ -97,7 +145,11 @@ class TextCriterion(Criterion[TextOutputs, TextBatch]):
         progress: float = 1.0,
     ) -> dict[str, Tensor]:
         """The losses of one batch, un-weighted, by name."""
-        contrast = Contrast(outputs, batch, gather or Alone(), self.settings, progress)
+        clean = None
+        if self.clean is not None:
+            assert batch.indices is not None
+            clean = self.clean[batch.indices]
+        contrast = Contrast(outputs, batch, gather or Alone(), self.settings, progress, clean)
         return {name: LOSSES[name](contrast) for name in self.weights}
 
 
@@ -118,6 +170,7 @@ def _n_itc(contrast: Contrast) -> Tensor:
             soft_text=soft_text.detach(),
             gathered=gathered,
             gathered_soft=gathered._replace(text=gathered_soft_text),
+            reduce=contrast.reduce,
         )
         for view, gathered in zip(contrast.views, contrast.gathered, strict=True)
     ]
@@ -126,8 +179,8 @@ def _n_itc(contrast: Contrast) -> Tensor:
 
 @register_text_loss("ritc")
 def _r_itc(contrast: Contrast) -> Tensor:
-    eps = contrast.settings.ritc_eps
-    return r_itc(*contrast.pairs, contrast.scale, eps, gathered=contrast.gathered[0])
+    eps, gathered = contrast.settings.ritc_eps, contrast.gathered[0]
+    return r_itc(*contrast.pairs, contrast.scale, eps, gathered=gathered, reduce=contrast.reduce)
 
 
 @register_text_loss("citc")
@@ -169,15 +222,62 @@ def _masked_lm(contrast: Contrast) -> Tensor:
     return masked_lm(logits.float(), labels[labels != -100], mean_masked)
 
 
+def _itc_of(contrast: Contrast, own: Pairs, gathered: Pairs, reduce: Reduction) -> Tensor:
+    first = contrast.first_row
+    return itc(own.image, own.text, contrast.scale, gathered=gathered, first=first, reduce=reduce)
+
+
+def _sdm_of(contrast: Contrast, own: Pairs, gathered: Pairs, reduce: Reduction) -> Tensor:
+    return sdm(*own, contrast.scale, gathered=gathered, reduce=reduce)
+
+
+def _tal_of(contrast: Contrast, own: Pairs, gathered: Pairs, reduce: Reduction) -> Tensor:
+    settings = contrast.settings.tal_temperature, contrast.settings.tal_margin
+    return tal(*own, *settings, gathered=gathered, reduce=reduce)
+
+
+def _trl_of(contrast: Contrast, own: Pairs, gathered: Pairs, reduce: Reduction) -> Tensor:
+    settings = contrast.settings.tal_temperature, contrast.settings.tal_margin
+    return trl(*own, *settings, gathered=gathered, reduce=reduce)
+
+
+PairLoss = Callable[[Contrast, Pairs, Pairs, Reduction], Tensor]
+PAIR_LOSSES: dict[str, PairLoss] = {
+    "tal": _tal_of, "trl": _trl_of, "itc": _itc_of, "sdm": _sdm_of
+}  # fmt: skip
+
+
+def pair_terms(
+    name: str, outputs: TextOutputs, batch: TextBatch, settings: TextLossSettings
+) -> Tensor:
+    """The terms of a batch's pairs in one of `PAIR_LOSSES`: (embeddings, B)."""
+    contrast = Contrast(outputs, batch, Alone(), settings, progress=1.0)
+    pairs = contrast.embeddings
+    return torch.stack([PAIR_LOSSES[name](contrast, *each, lambda terms: terms) for each in pairs])
+
+
+def _over_embeddings(contrast: Contrast, loss: PairLoss, reduce: Reduction) -> Tensor:
+    return torch.stack([loss(contrast, *each, reduce) for each in contrast.embeddings]).sum()
+
+
 @register_text_loss("itc")
 def _itc(contrast: Contrast) -> Tensor:
-    image, text, _ = contrast.pairs
-    return itc(image, text, contrast.scale, gathered=contrast.gathered[0], first=contrast.first_row)
+    return _over_embeddings(contrast, _itc_of, contrast.reduce)
 
 
 @register_text_loss("sdm")
 def _sdm(contrast: Contrast) -> Tensor:
-    return sdm(*contrast.pairs, contrast.scale, gathered=contrast.gathered[0])
+    return _over_embeddings(contrast, _sdm_of, contrast.reduce)
+
+
+@register_text_loss("tal")
+def _tal(contrast: Contrast) -> Tensor:
+    return _over_embeddings(contrast, _tal_of, contrast.add)
+
+
+@register_text_loss("trl")
+def _trl(contrast: Contrast) -> Tensor:
+    return _over_embeddings(contrast, _trl_of, contrast.add)
 
 
 @register_text_loss("cmpm")
@@ -185,4 +285,4 @@ def _cmpm(contrast: Contrast) -> Tensor:
     image, text = contrast.outputs.image_features[0].float(), contrast.outputs.text_features.float()
     gathered_image, gathered_text = gather_together(contrast.gather, [image, text])
     gathered = Pairs(gathered_image, gathered_text, contrast.gathered_ids)
-    return cmpm(image, text, contrast.ids, gathered=gathered)
+    return cmpm(image, text, contrast.ids, gathered=gathered, reduce=contrast.reduce)

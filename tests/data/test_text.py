@@ -45,7 +45,7 @@ def dataset(pedestrians, tokenizer) -> CaptionDataset:
 def everything(tokenizer) -> TextCollate:
     """Collation with all that is drawn at random in it."""
     return TextCollate(
-        tokenizer, mixing=Mixing(kind="cat", p=0.5, ratio=0.5, rows=4), masking=True, seed=4
+        tokenizer, mixing=Mixing(kind="cat", p=0.5, ratio=0.5, rows=4), masking="masked", seed=4
     )
 
 
@@ -95,13 +95,18 @@ def test_mixing_changes_the_first_view_and_the_captions_alone(dataset, tokenizer
 def test_masked_words_stand_in_the_labels(dataset, tokenizer):
     samples = [dataset[0, index] for index in range(8)]
     plain = TextCollate(tokenizer)(samples)
-    masked = TextCollate(tokenizer, masking=True)(samples)
+    masked = TextCollate(tokenizer, masking="masked")(samples)
     chosen = masked.labels != -100
     assert 0 < chosen.float().mean() < 0.3
     words = tokenizer([sample.caption for sample in samples])  # in full length, as is `masked`
     assert torch.equal(masked.labels[chosen], words[chosen])
     assert torch.equal(masked.tokens[~chosen], words[~chosen])
     assert torch.equal(tokenizer.lengths(masked.tokens), tokenizer.lengths(plain.tokens))
+    both = TextCollate(tokenizer, masking="clean")(samples)
+    assert torch.equal(both.tokens, words)
+    assert torch.equal(both.masked_tokens, masked.tokens)
+    assert torch.equal(both.labels, masked.labels)
+    assert masked.masked_tokens is None
 
 
 def test_epochs_are_augmented_differently(dataset):

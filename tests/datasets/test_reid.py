@@ -259,6 +259,9 @@ def test_veri_takes_viewpoints_from_the_last_column(veri, caplog):
     assert [p.view for p in dataset.gallery] == [0]
     assert dataset.num_views == 9
     assert "images without a viewpoint, which get a neutral view: 2 (first: " in caplog.text
+    for labelled in (dataset, join_reid_training([dataset, dataset]).datasets[1]):
+        labelled = labelled.with_viewpoints()
+        assert (len(labelled.train), len(labelled.query), len(labelled.gallery)) == (2, 0, 1)
     (veri / "keypoint_test.txt").unlink()
     assert [p.view for p in read_reid("veri776", veri).gallery] == [8]
 

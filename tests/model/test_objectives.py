@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.objectives import (
-    Pairs,
     c_itc,
     cmpm,
     identity,
@@ -21,8 +20,11 @@ from model.objectives import (
     sdm,
     simclr,
     sup_con,
+    tal,
     triplet,
+    trl,
 )
+from model.pairs import Pairs
 from tests import GOLDEN_FILES
 
 GOLDEN = np.load(GOLDEN_FILES / "tbps_losses.npz")
@@ -503,3 +505,62 @@ def test_the_second_stage_is_the_published_one(case, name, identity_weight, marg
     loss = loss + sum(triplet(x[key], ids, margin) for key in ("f2", "f", "f3"))
     loss = loss + identity(x["i2t"], ids, smoothing)
     check_published_reid(case, name, loss, 2e-6, **x)
+
+
+RDE = np.load(GOLDEN_FILES / "rde.npz")
+
+
+@pytest.mark.parametrize("case", ["c0", "c1"])
+@pytest.mark.parametrize("name", ["tal", "trl"])
+def test_losses_of_rde_are_the_published_ones(case, name):
+    """Terms of the pairs, the sum over the clean ones, and its gradients to the raw features."""
+
+    def given(key: str) -> Tensor:
+        return torch.tensor(RDE[f"{case}/{key}"])
+
+    loss = {"tal": tal, "trl": trl}[name]
+    image, text = (given(key).double().requires_grad_() for key in ("image", "text"))
+    pairs = normalised(image), normalised(text), given("ids")
+    terms = loss(*pairs, reduce=lambda terms: terms)
+    torch.testing.assert_close(terms, given(f"{name}_per_sample"), rtol=1e-6, atol=1e-12)
+    total = loss(*pairs, clean=given("clean"))
+    total.backward()
+    assert total.item() == pytest.approx(given(f"{name}_clean_sum").item(), rel=1e-6)
+    for leaf, key in ((image, "image"), (text, "text")):
+        expected = given(f"{name}_grad_{key}")
+        torch.testing.assert_close(leaf.grad, expected, rtol=2e-6, atol=1e-9)
+
+
+def slow_tal(image: Tensor, text: Tensor, ids: list[int], t: float, margin: float) -> list[float]:
+    terms = []
+    for i in range(len(ids)):
+        term = 0.0
+        for own, others in ((image, text), (text, image)):
+            s = [float(own[i] @ other) for other in others]
+            same = [j for j in range(len(ids)) if ids[j] == ids[i]]
+            weights = softmax([s[j] / t for j in same])
+            positive = sum(a * s[j] for a, j in zip(weights, same, strict=True))
+            rest = [math.exp(s[j] / t) for j in range(len(ids)) if j not in same]
+            if rest:
+                term += max(0.0, margin + t * math.log(sum(rest)) - positive)
+        terms.append(term)
+    return terms
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2, 0], [3, 3, 1, 3, 2], [4, 4, 4]])
+def test_tal_is_the_slow_loop(ids):
+    rng = torch.Generator().manual_seed(1)
+    image, text = (
+        F.normalize(torch.randn(len(ids), 6, generator=rng, dtype=torch.float64), dim=1)
+        for _ in range(2)
+    )
+    terms = tal(image, text, torch.tensor(ids), 0.2, 0.3, reduce=lambda terms: terms)
+    assert terms.tolist() == pytest.approx(slow_tal(image, text, ids, 0.2, 0.3))
+
+
+def test_tal_of_one_identity_alone_is_zero_with_a_gradient():
+    image = torch.randn(3, 4, requires_grad=True)
+    loss = tal(F.normalize(image, dim=1), F.normalize(torch.randn(3, 4), dim=1), torch.zeros(3))
+    loss.backward()
+    assert loss == 0
+    assert torch.equal(image.grad, torch.zeros(3, 4))

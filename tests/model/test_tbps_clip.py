@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,20 @@ def test_a_batch_without_a_masked_word_keeps_the_decoder_in_the_graph(model, bat
     criterion.total(losses, outputs).backward()
     gradients = [p.grad for p in model.mlm_decoder.parameters()]
     assert all(g is not None and not g.any() for g in gradients)
+
+
+def test_the_decoder_alone_sees_masked_words_where_the_losses_see_clean_captions(model, batch):
+    """And its logits are those of a pass in which all see them."""
+    labels = batch.labels.clone()
+    labels[:, 1] = batch.tokens[:, 1]
+    masked = batch.tokens.clone()
+    masked[:, 1] = 7
+    assert not torch.equal(masked, batch.tokens)
+    both = model(replace(batch, labels=labels, masked_tokens=masked))
+    seen = model(replace(batch, labels=labels, tokens=masked))
+    torch.testing.assert_close(both.word_logits, seen.word_logits)
+    torch.testing.assert_close(both.text_features, model(batch).text_features)
+    assert not torch.allclose(seen.text_features, both.text_features)
 
 
 def test_the_soft_pass_of_its_own_has_another_dropout_mask(model, batch):

@@ -42,12 +42,12 @@ def test_a_resnet_from_scratch():
 
 
 def test_further_losses_are_switched_on_by_their_weights():
-    weights = configure("--simplified", "experiment.losses.tal=2").experiment.loss_weights()
-    assert weights == {"nitc": 1.0, "ritc": 1.0, "tal": 2.0}
+    weights = configure("--simplified", "experiment.losses.hinge=2").experiment.loss_weights()
+    assert weights == {"nitc": 1.0, "ritc": 1.0, "hinge": 2.0}
     off = ("--simplified", "experiment.nitc=false", "experiment.ritc=false")
-    config = configure(*off, "experiment.losses={tal: 2}", "experiment.losses.trl=0.5")
-    assert config.experiment.loss_weights() == {"tal": 2.0, "trl": 0.5}
-    assert "no loss is left to train" in refusal(*off, "experiment.losses.tal=0")
+    config = configure(*off, "experiment.losses={hinge: 2}", "experiment.losses.centre=0.5")
+    assert config.experiment.loss_weights() == {"hinge": 2.0, "centre": 0.5}
+    assert "no loss is left to train" in refusal(*off, "experiment.losses.hinge=0")
 
 
 def test_captions_are_cleaned_unless_the_recipe_says_otherwise():

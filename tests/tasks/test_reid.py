@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from misc import export
 from misc.datasets.reid import read_reid
 from misc.retrieval.features import load_features
 from misc.runtime.checkpoint import LAST, open_checkpoint
+from misc.runtime.distributed import Processes
+from misc.runtime.precision import Precision
 from misc.synthetic.writing import write_reid_dataset
+from misc.tasks.reid.task import ReIDTask
 from model.weights.published.clip_reid import to_clip_reid
-from tests.command_line import parse
+from tests.command_line import configure, parse
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks
 
@@ -105,6 +109,26 @@ def test_every_layout_trains_and_evaluates(run, dataset, cameras, views):
     lists = folder / "ranked_lists" / re.sub(r"[^\w.-]+", "-", name.partition(",")[0])
     names = {file.name for file in lists.iterdir()}
     assert names == {"sample-01.jpg", "worst-01.jpg", "ranked_lists.jsonl"}
+
+
+@pytest.mark.parametrize(("sie", "drops"), [("both", True), ("camera", False)])
+def test_test_images_without_a_viewpoint_may_be_dropped(folder, tmp_path, sie, drops):
+    """As is published, where the side information has views."""
+    root = shutil.copytree(folder / "VeRi", tmp_path / "VeRi")
+    labels = root / "keypoint_test.txt"
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[::2]))
+
+    def sizes(*words: str) -> tuple[int, int]:
+        """All test pictures, and those without a viewpoint."""
+        settings = ("reid.dataset=veri776", f"reid.root={root}", f"reid.sie={sie}")
+        config = configure("--config", VIT, *SMALL, "model.clip_pretrained=null", *settings, *words)
+        own = Processes(0, 1, torch.device("cpu"))
+        retrieval = ReIDTask(config, own, Precision("fp32", own.device)).build_retrieval("test")
+        return len(retrieval.pictures), sum(picture.view == 8 for picture in retrieval.pictures)
+
+    (kept, without), (left, none) = sizes(), sizes("reid.unlabelled_views=drop")
+    assert without > 0
+    assert (left, none) == ((kept - without, 0) if drops else (kept, without))
 
 
 def test_the_stages_learn_what_is_theirs(run):

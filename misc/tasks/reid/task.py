@@ -184,6 +184,9 @@ class ReIDTask(Task[CLIPReID]):
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> ImageRetrieval:
         dataset, is_trained = self.data.tests[test_set]
+        reid = self.config.reid
+        if reid.unlabelled_views == "drop" and reid.sie in ("view", "both"):
+            dataset = dataset.with_viewpoints()
         return ImageRetrieval(
             dataset,
             build_test_transform(self.config),

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from pkgutil import resolve_name
 
+import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from errors import InputError
 from misc.data.augmentations import TEXT_OPERATIONS, find_image_augmentation
+from misc.data.noise import draw_mismatches, read_mismatches
 from misc.data.text import CaptionDataset, TextAugmentation
 from misc.data.text_collate import Mixing, TextCollate
 from misc.data.transforms import (
@@ -135,7 +138,18 @@ def build_training_set(config: Config, data: TextData, read: ReadNumbered) -> Ca
         seed=config.misc.seed,
         read=read,
         draws_alone=on_device,
+        mismatches=_mismatches(config),
     )
+
+
+def _mismatches(config: Config) -> Callable[[int], NDArray[np.int64]] | None:
+    """The noise that the configuration injects into so many pairs, if any."""
+    noise = config.data.noise
+    if noise.file is not None:
+        return partial(read_mismatches, noise.file)
+    if noise.rate:
+        return partial(draw_mismatches, rate=noise.rate, seed=config.misc.seed)
+    return None
 
 
 def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollate:
@@ -155,7 +169,9 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
         tokenizer,
         min(experiment.text_length, room),
         mixing=mixing if experiment.mixgen else None,
-        masking=experiment.mlm,
+        masking=experiment.mlm_text if experiment.mlm else None,
+        change=experiment.token_change,
+        pads=config.model.token_selection is not None,  # its batch norm sees the padding
         multiple=16 if config.model.compile else 8,  # each length is compiled by itself
         seed=config.misc.seed,
         statistics=statistics(_normalize(config)) if on_device else None,

@@ -14,13 +14,14 @@ from misc.tasks.starting_weights import (
     build_backbone,
     build_tokenizer,
     open_init_from,
+    refuse_differences,
     restore_backbone,
 )
 from model.architecture import TextArchitecture
 from model.backbones import find_kind
 from model.clip import DualEncoder
-from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
-from model.tbps_clip import TBPSCLIP
+from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead, SelectionShape
+from model.tbps_clip import ENCODERS, TBPSCLIP, build_selectors
 from model.tuning.description import AdapterTuning, LoraTuning, PromptTuning, Tuning
 from model.tuning.prompts import start_from_words
 from model.tuning.trained_weights import load_trained
@@ -52,12 +53,15 @@ def new_model(
     """
     if init_from is None:
         clip = build_backbone(config)
-        model = build_tbps_clip(config, clip, num_identities) if with_heads else TBPSCLIP(clip)
+        model = build_tbps_clip(config, clip, num_identities, with_heads=with_heads)
     else:
         state, architecture = _adapt(config, init_from)
-        architecture = replace(architecture, num_identities=num_identities)
+        architecture = replace(
+            architecture, num_identities=num_identities, selection=selection_of(config)
+        )
         model = _restore(config, architecture, with_heads=with_heads)
         _load_towers(model, state, init_from.file)
+        _load_heads(model, state, init_from.file)
         model.constrain()  # the log scale of others may have drifted
     if config.tunes:
         if describe(config, model).tuning.names:
@@ -89,10 +93,10 @@ def restored_model(
     if checkpoint.frozen_hash is not None:
         return _restore_tuned(config, checkpoint, num_identities, with_heads)
     model = _restore(config, text_architecture(checkpoint), with_heads=with_heads)
-    if with_heads:
-        load_weights(model, checkpoint.state, checkpoint.file)
-    else:
-        _load_towers(model, checkpoint.state, checkpoint.file)
+    state = checkpoint.state
+    if not with_heads:
+        state = {name: state[name] for name in state if name.startswith(ENCODERS)}
+    load_weights(model, state, checkpoint.file)
     model.constrain()
     _fix_temperature(config, model)
     return model
@@ -115,9 +119,9 @@ def text_architecture(checkpoint: Checkpoint) -> TextArchitecture:
 def _restore(config: Config, architecture: TextArchitecture, *, with_heads: bool) -> TBPSCLIP:
     clip = restore_backbone(config, architecture)
     tune(clip, architecture.tuning)
-    if not with_heads:
-        return TBPSCLIP(clip)
-    return build_tbps_clip(config, clip, architecture.num_identities)
+    selections = (architecture.selection, selection_of(config))
+    refuse_differences({"model.token_selection": selections})
+    return build_tbps_clip(config, clip, architecture.num_identities, with_heads=with_heads)
 
 
 def _restore_tuned(
@@ -136,7 +140,7 @@ def _restore_tuned(
             f"{error}"
         ) from None
     _refuse_other_model(checkpoint.file, text_architecture(checkpoint), describe(config, model))
-    trained = {k: v for k, v in checkpoint.state.items() if with_heads or k.startswith("clip.")}
+    trained = {k: v for k, v in checkpoint.state.items() if with_heads or k.startswith(ENCODERS)}
     frozen = always_frozen(config, model)
     load_trained(model, trained, frozen, checkpoint.frozen_hash, checkpoint.file)
     return model
@@ -145,7 +149,7 @@ def _restore_tuned(
 def _refuse_other_model(file: Path, held: TextArchitecture, asked: TextArchitecture) -> None:
     """Check that tuned weights are of such a model, whatever its dropout."""
     held, asked = (_without_dropout(architecture) for architecture in (held, asked))
-    for key in ("backbone", "vision", "text", "embed_dim", "activation", "tuning"):
+    for key in ("backbone", "vision", "text", "embed_dim", "activation", "tuning", "selection"):
         if getattr(held, key) != getattr(asked, key):
             raise InputError(
                 f"{file} was tuned in another model: its {key} is {getattr(held, key)}, and that "
@@ -163,6 +167,19 @@ def _without_dropout(architecture: TextArchitecture) -> TextArchitecture:
 def _load_towers(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> None:
     towers = {k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")}
     load_weights(model.clip, towers, file)
+
+
+def _load_heads(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> None:
+    """Load the heads that a checkpoint has in the model's shapes; the others begin anew."""
+    for head, module in model.named_children():
+        own = {k.removeprefix(f"{head}."): v for k, v in state.items() if k.startswith(f"{head}.")}
+        if head == "clip" or not own:
+            continue
+        shapes = {name: tensor.shape for name, tensor in own.items()}
+        if shapes == {name: tensor.shape for name, tensor in module.state_dict().items()}:
+            load_weights(module, own, file)
+        else:
+            log.info("%s has a %s of other sizes: it begins anew", file, head)
 
 
 def _fix_temperature(config: Config, model: TBPSCLIP) -> None:
@@ -200,12 +217,21 @@ def _adapt(config: Config, init_from: Checkpoint) -> tuple[State, TextArchitectu
     return {**state, **positions}, replace(architecture, vision=vision, text=text)
 
 
-def build_tbps_clip(config: Config, clip: DualEncoder, num_identities: int) -> TBPSCLIP:
-    """A backbone with the heads that the losses need.
+def build_tbps_clip(
+    config: Config, clip: DualEncoder, num_identities: int, *, with_heads: bool = True
+) -> TBPSCLIP:
+    """A backbone with those of a second embedding, and the heads that the losses need.
 
     Args:
         num_identities: of the classifier.
+        with_heads: whether the latter are built.
+
+    Raises:
+        InputError: a tower does not have what the second embedding reads.
     """
+    selectors = build_selectors(clip, selection_of(config))
+    if not with_heads:
+        return TBPSCLIP(clip, selectors=selectors)
     experiment, width = config.experiment, clip.embed_dim
     simclr_mlp = classifier = mlm_decoder = None
     if experiment.ss:
@@ -221,8 +247,15 @@ def build_tbps_clip(config: Config, clip: DualEncoder, num_identities: int) -> T
         simclr_mlp=simclr_mlp,
         classifier=classifier,
         mlm_decoder=mlm_decoder,
+        selectors=selectors,
         fresh_soft_pass=experiment.soft_pass == "fresh",  # nosec B105  # no password
     )
+
+
+def selection_of(config: Config) -> SelectionShape | None:
+    """The sizes of the second embedding that the configuration asks for."""
+    selection = config.model.token_selection
+    return None if selection is None else SelectionShape(selection.embed_dim, selection.ratio)
 
 
 def tuning_of(config: Config) -> Tuning:
@@ -286,4 +319,5 @@ def describe(config: Config, model: TBPSCLIP) -> TextArchitecture:
         activation=clip.activation,
         num_identities=0 if model.classifier is None else model.classifier.out_features,
         tuning=describe_tuning(clip),
+        selection=None if model.image_selector is None else model.image_selector.shape,
     )

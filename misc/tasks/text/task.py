@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from errors import InputError
-from misc.data.loader import TrainLoader
+from misc.data.loader import Trainable, TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset
 from misc.datasets.lazy import Mapped
@@ -26,9 +28,11 @@ from misc.tasks.text.data import (
     training_split,
 )
 from misc.tasks.text.model import always_frozen, describe, new_model, restored_model
+from misc.training.division import Division
+from misc.training.mixture import MixtureSettings
 from model.architecture import TextArchitecture
 from model.criteria.text import TextCriterion, TextLossSettings
-from model.tbps_clip import NEW_PARAMETERS, TBPSCLIP
+from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP
 
 
 class TextTask(Task[TBPSCLIP]):
@@ -38,7 +42,7 @@ class TextTask(Task[TBPSCLIP]):
 
     metric = "R1"
     data_keys = "data.annotation_file, data.image_root, data.test_sets, data.languages"
-    new_parameters = NEW_PARAMETERS
+    new_parameters, new_weights = NEW_PARAMETERS, NEW_WEIGHTS
     freezable = "clip"
 
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
@@ -120,7 +124,31 @@ class TextTask(Task[TBPSCLIP]):
             substitutes=dataset.substitutes if config.data.on_bad_image == "skip" else None,
             cache=self._reader.cache,
         )
-        return StagePlan(criterion=build_criterion(config), loader=loader)
+        criterion = build_criterion(config)
+        return StagePlan(
+            criterion=criterion, loader=loader, division=self._build_division(criterion, loader)
+        )
+
+    def _build_division(
+        self, criterion: TextCriterion, loader: TrainLoader[Trainable]
+    ) -> Division | None:
+        config, dataset = self.config, self._training_set
+        loss, mixture = config.experiment.division, config.experiment.mixture
+        if loss == "none":
+            return None
+        mismatched = dataset.texts != np.arange(len(dataset))
+        return Division(
+            criterion,
+            loss,
+            loader,
+            size=len(dataset),
+            processes=self.processes,
+            precision=self.precision,
+            mixture=MixtureSettings(mixture.max_iter, mixture.tol, mixture.reg),
+            seed=config.misc.seed,
+            chunk=config.data.test_batch_size,
+            mismatched=mismatched if mismatched.any() else None,
+        )
 
     @cached_property
     def _training_set(self) -> CaptionDataset:
@@ -142,7 +170,16 @@ class TextTask(Task[TBPSCLIP]):
             text_length=self.config.experiment.text_length,
             loading=self.loading,
             clean=self.config.experiment.clean_captions,
+            embeddings=self._embeddings,
         )
+
+    @property
+    def _embeddings(self) -> dict[str, int]:
+        """The widths of the embeddings of which a feature is joined, by name; none of a single."""
+        model, selection = self.config.model, self.config.model.token_selection
+        if selection is None:
+            return {}
+        return {"global": model.embed_dim, "token selection": selection.embed_dim}
 
 
 def without_masked_words(config: Config) -> tuple[Config, str]:
@@ -177,5 +214,7 @@ def build_criterion(config: Config) -> TextCriterion:
         citc_inmodal=experiment.citc_lambda1,
         citc_crossmodal=experiment.citc_lambda2,
         simclr_temperature=experiment.simclr_temperature,
+        tal_temperature=experiment.tal_temperature,
+        tal_margin=experiment.tal_margin,
     )
     return TextCriterion(experiment.loss_weights(), settings)

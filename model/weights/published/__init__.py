@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-from model.weights.published import clip_reid, cskt, irra, tbps_clip
+from model.weights.published import clip_reid, cskt, irra, rde, tbps_clip
 from model.weights.published.format import PublishedFormat
 
-# CSKT before IRRA, whose names its files have, too.
-FORMATS = (tbps_clip.FORMAT, cskt.FORMAT, irra.FORMAT, clip_reid.FORMAT)
+# CSKT and RDE before IRRA, whose names their files have, too.
+FORMATS = (tbps_clip.FORMAT, cskt.FORMAT, rde.FORMAT, irra.FORMAT, clip_reid.FORMAT)
 
 
 def find_format(names: Collection[str]) -> PublishedFormat | None:

@@ -13,6 +13,7 @@ from errors import InputError
 from model.architecture import ImageShape, ReIDArchitecture
 from model.clip_reid import from_architecture
 from model.identity_prompts import FIRST, WORDS
+from model.resnet import ResNetShape
 from model.vit import VisionShape
 from model.weights.key_maps import (
     Names,
@@ -85,10 +86,13 @@ def _read(file: Path, state: State, geometry: Geometry) -> PublishedWeights:
     _check_landmarks(file, state)
     ours = from_clip_reid(state)
     vision_heads, text_heads = geometry.heads or (None, None)
+    vision = _fit_vision(file, ours, geometry, vision_heads)
+    if isinstance(vision, ResNetShape):  # its code makes the side information, and ignores it
+        ours.pop(SIDE_INFORMATION, None)
     text = {k.removeprefix("prompts."): v for k, v in ours.items() if k.startswith("prompts.text.")}
     architecture = ReIDArchitecture(
         backbone="clip",
-        vision=_fit_vision(file, ours, geometry, vision_heads),
+        vision=vision,
         text=read_text_shape(text, text_heads) if text else None,
         embed_dim=len(ours["projected_head.neck.weight"]),
         activation="quickgelu",  # that of OpenAI's weights

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from model.architecture import NOT_TUNED, TextArchitecture
 from model.clip import CLIP
+from model.heads import SelectionShape
+from model.tbps_clip import ENCODERS, TBPSCLIP, build_selectors
 from model.tuning.description import Tuning
 from model.tuning.tune import tune
 from model.vit import VisionShape
@@ -31,8 +33,9 @@ DECODER: Names = (
     ("mlm_decoder.to_words.2.", "mlm_head.ln."),
     ("mlm_decoder.to_words.3.", "mlm_head.fc."),
 )
-HEADS = ("simclr_mlp.", "classifier.", "mlm_decoder.")  # ours, beside `clip.`
+HEADS = ("simclr_mlp.", "classifier.", "mlm_decoder.")  # ours, that only losses read
 CLASSIFIER = "classifier.weight"  # (identities, D)
+SELECTION = "image_selector.linear.weight"  # (E, D)
 
 KeyMap = Callable[[Mapping[str, Tensor]], State]
 
@@ -77,6 +80,8 @@ def _read(
         activation="quickgelu",  # of all these projects, as of OpenAI's weights
         num_identities=len(ours[CLASSIFIER]) if CLASSIFIER in ours else 0,
         tuning=read_tuning(towers),
+        # The share of the tokens, which the weights do not tell, is the published one.
+        selection=SelectionShape(len(ours[SELECTION])) if SELECTION in ours else None,
     )
     _check_towers(file, ours, architecture)
     return PublishedWeights(ours, architecture)
@@ -87,10 +92,10 @@ def _check_landmarks(file: Path, ours: State, landmarks: Mapping[str, int]) -> N
     needed = {f"clip.{name}": dimensions for name, dimensions in landmarks.items()}
     wrong = [
         f"{name} {tuple(ours[name].shape)} instead of {dimensions} dimensions"
-        for name, dimensions in {**needed, CLASSIFIER: 2}.items()
+        for name, dimensions in {**needed, CLASSIFIER: 2, SELECTION: 2}.items()
         if name in ours and not (ours[name].ndim == dimensions and ours[name].numel())
     ]
-    unexpected = [name for name in ours if not name.startswith(("clip.", *HEADS))]
+    unexpected = [name for name in ours if not name.startswith((*ENCODERS, *HEADS))]
     refuse_misfits(file, needed.keys() - ours.keys(), unexpected, wrong)
 
 
@@ -100,5 +105,6 @@ def _check_towers(file: Path, ours: State, architecture: TextArchitecture) -> No
     with torch.device("meta"):  # shapes alone
         clip = CLIP(architecture.vision, architecture.text, architecture.embed_dim)
         tune(clip, architecture.tuning)
-    expected = {f"clip.{name}": tensor for name, tensor in clip.state_dict().items()}
+        selectors = build_selectors(clip, architecture.selection)
+    expected = TBPSCLIP(clip, selectors=selectors).state_dict()
     check_fit(file, {k: v for k, v in ours.items() if not k.startswith(HEADS)}, expected)

@@ -10,12 +10,13 @@ from torch import Tensor
 from model import objectives
 from model.criteria.text import LOSSES, TextCriterion, TextLossSettings
 from model.interface import TextBatch, TextOutputs
-from model.objectives import Pairs
+from model.pairs import Pairs
 
 SIZE, HALF = 8, 4
 SETTINGS = TextLossSettings(
-    0.4, 0.02, citc_inmodal=0.3, citc_crossmodal=0.2, simclr_temperature=0.2
+    0.4, 0.02, citc_inmodal=0.3, citc_crossmodal=0.2, simclr_temperature=0.2, tal_temperature=0.1
 )
+CLEAN = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0])
 
 
 def make(seed: int, soft: bool) -> tuple[TextOutputs, TextBatch]:
@@ -33,8 +34,17 @@ def make(seed: int, soft: bool) -> tuple[TextOutputs, TextBatch]:
         image_logits=torch.randn(SIZE, 4, generator=rng),
         text_logits=torch.randn(SIZE, 4, generator=rng),
         word_logits=torch.randn(int(masked.sum()), 11, generator=rng),
+        image_selection=torch.randn(SIZE, 3, generator=rng),
+        text_selection=torch.randn(SIZE, 3, generator=rng),
     )
-    return outputs, TextBatch(torch.zeros(2, SIZE, 1), torch.zeros_like(labels), ids, labels=labels)
+    batch = TextBatch(
+        torch.zeros(2, SIZE, 1),
+        torch.zeros_like(labels),
+        ids,
+        labels=labels,
+        indices=torch.tensor([5, 3, 8, 9, 0, 1, 2, 7]),
+    )
+    return outputs, batch
 
 
 class Recording:
@@ -60,10 +70,12 @@ class Replaying:
 
 
 @pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("clean", [None, CLEAN, torch.zeros(10)], ids=["all", "some", "none"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_two_processes_have_the_loss_of_one_on_average(name, soft):
+def test_two_processes_have_the_loss_of_one_on_average(name, clean, soft):
     outputs, batch = make(0, soft)
     criterion = TextCriterion({name: 1.0}, SETTINGS)
+    criterion.clean = clean
     halves = batch.split(HALF)
     words = [int((half.labels != -100).sum()) for half in halves]
     assert words[0] != words[1]
@@ -92,6 +104,8 @@ def test_each_loss_is_its_objective_with_its_settings():
     text = F.normalize(outputs.text_features, dim=-1)
     soft = F.normalize(outputs.soft_text_features, dim=-1)
     pairs, scale = Pairs(first, text, batch.ids), 4.0
+    chosen = [F.normalize(x, dim=-1) for x in (outputs.image_selection, outputs.text_selection)]
+    other = Pairs(*chosen, batch.ids)
     masked = batch.labels[batch.labels != -100]
     expected = {
         "nitc": (
@@ -108,8 +122,10 @@ def test_each_loss_is_its_objective_with_its_settings():
         )
         / 2,
         "mlm": F.cross_entropy(outputs.word_logits, masked),
-        "itc": objectives.itc(first, text, scale),
-        "sdm": objectives.sdm(*pairs, scale),
+        "itc": objectives.itc(first, text, scale) + objectives.itc(*chosen, scale),
+        "sdm": objectives.sdm(*pairs, scale) + objectives.sdm(*other, scale),
+        "tal": objectives.tal(*pairs, 0.1, 0.1) + objectives.tal(*other, 0.1, 0.1),
+        "trl": objectives.trl(*pairs, 0.1, 0.1) + objectives.trl(*other, 0.1, 0.1),
         "cmpm": objectives.cmpm(outputs.image_features[0], outputs.text_features, batch.ids),
     }
     assert set(expected) == set(LOSSES)
@@ -118,8 +134,31 @@ def test_each_loss_is_its_objective_with_its_settings():
         torch.testing.assert_close(found[name], loss, msg=name)
 
 
+@pytest.mark.parametrize("name", ["nitc", "ritc", "itc", "sdm", "cmpm", "tal", "trl"])
+def test_pairs_are_weighted_by_their_terms(name):
+    """A pair of weight 0 has no term of its own, but is still a negative of the others."""
+    outputs, batch = make(1, soft=False)
+    criterion = TextCriterion({name: 1.0}, SETTINGS)
+    terms = []
+    for row in range(SIZE):
+        criterion.clean = torch.zeros(10)
+        criterion.clean[batch.indices[row]] = 1.0
+        terms.append(criterion(outputs, batch)[name])
+    criterion.clean = CLEAN
+    weights = CLEAN[batch.indices]
+    assert 0 < weights.sum() < SIZE
+    expected = (weights * torch.stack(terms)).sum()
+    if name not in ("tal", "trl"):
+        expected = expected / weights.sum()
+    torch.testing.assert_close(criterion(outputs, batch)[name], expected)
+    criterion.clean = None
+    whole = criterion(outputs, batch)[name]
+    criterion.clean = torch.ones(10)
+    torch.testing.assert_close(criterion(outputs, batch)[name], whole)
+
+
 def test_settings_are_the_published_ones_unless_given():
-    assert TextLossSettings() == TextLossSettings(0.5, 0.01, 0.25, 0.25, 0.1)
+    assert TextLossSettings() == TextLossSettings(0.5, 0.01, 0.25, 0.25, 0.1, 0.015, 0.1)
 
 
 def test_a_loss_without_its_head_is_a_mistake_of_the_programmer():

@@ -23,12 +23,12 @@ from misc.runtime.checkpoint import (
     open_checkpoint,
     save_checkpoint,
 )
-from misc.tasks.starting_weights import restore_backbone
-from misc.tasks.text.model import build_tbps_clip, describe
+from misc.tasks.starting_weights import open_init_from, restore_backbone
+from misc.tasks.text.model import build_tbps_clip, describe, new_model
 from model.architecture import TextArchitecture
 from model.clip import CLIP, TextShape
-from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
-from model.tbps_clip import TBPSCLIP
+from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead, SelectionShape
+from model.tbps_clip import TBPSCLIP, build_selectors
 from model.tuning.description import AdapterTuning, PromptTuning, Tuning
 from model.tuning.tune import describe_tuning, tune
 from model.vit import VisionShape
@@ -206,6 +206,103 @@ def test_irra(irra, write):
     assert model.clip.logit_scale.exp().item() == pytest.approx(1 / 0.02)
 
 
+def test_a_training_goes_on_from_irras_heads_where_they_fit(irra, write, small_config, caplog):
+    """The decoder has the golden sizes; of another number of people, the classifier begins anew."""
+    shape = ("data.image_size=[64,32]", "model.embed_dim=64", "experiment.text_length=20")
+    towers = (
+        "model.vision={width: 64, layers: 2, heads: 2, patch_size: 16}",
+        "model.text={width: 64, layers: 2, heads: 2}",
+    )
+    losses = ("experiment={id: true, mlm: true, cmt_depth: 1, ss: false}",)
+    file = write(irra)
+    config = small_config(*shape, *towers, *losses, f"model.init_from={file}")
+    for num_identities, fits in ((6, True), (7, False)):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            model = new_model(config, open_init_from(config), num_identities=num_identities)
+        assert_golden_features(model.clip)
+        ours = from_irra(irra)
+        for name, tensor in model.state_dict().items():
+            if name.startswith("mlm_decoder.") or (fits and name.startswith("classifier.")):
+                assert torch.equal(tensor, ours[name]), name
+        assert len(model.classifier.weight) == num_identities
+        assert ("a classifier of other sizes: it begins anew" in caplog.text) == (not fits)
+
+
+def test_rde(irra, write, places, tmp_path):
+    """IRRA's towers with the published heads: both embeddings, and a table of main.py of them."""
+    golden_heads = np.load(GOLDEN_FILES / "rde.npz")
+    torch.manual_seed(0)
+    theirs = {name: value for name, value in irra.items() if name.startswith("base_model.")}
+    for prefix, head in (("V", "visul_emb_layer"), ("T", "texual_emb_layer")):
+        for name in golden_heads.files:
+            if name.startswith(f"t0/{prefix}."):
+                value = torch.tensor(golden_heads[name])
+                if value.ndim == 2 and value.shape[1] == 32 and "layers.1" not in name:
+                    value = torch.randn(len(value), 64)  # towers here are 64 wide
+                theirs[name.replace(f"t0/{prefix}.", f"{head}.")] = value
+    file = write(theirs)
+    published = read_published(file, **SHAPE)
+    assert published.recipe == "RDE"
+    assert published.architecture.selection == SelectionShape(64, 0.3)
+    clip = CLIP(VISION, TEXT, embed_dim=64)
+    model = TBPSCLIP(clip, selectors=build_selectors(clip, SelectionShape(64, 0.3))).eval()
+    model.load_state_dict(published.state)
+    assert_golden_features(model.clip)
+    linear = model.image_selector.linear.weight
+    assert torch.equal(linear, theirs["visul_emb_layer.fc.weight"])
+    _, tokens, attention = clip.attend_image(golden("image"))
+    expected = slow_selection(theirs, "visul_emb_layer", "fc", tokens, attention)
+    found = model.image_selector(tokens, attention)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+    sizes = ("data.image_size=[64,32]", "model.embed_dim=64", "experiment.text_length=20")
+    towers = (
+        "model.vision={width: 64, layers: 2, heads: 2, patch_size: 16}",
+        "model.text={width: 64, layers: 2, heads: 2}",
+    )
+    words = ["--config", str(options.RECIPES / "rde.yaml"), *SMALL, *places, *sizes, *towers]
+    words += ["model.token_selection.embed_dim=64", "evaluation.ranked_lists=0"]
+    words += ["model.clip_pretrained=null", "--output", str(tmp_path / "run")]
+    # The golden vocabulary has 300 tokens: the tokenizer's needs them all.
+    vocabulary = "base_model.token_embedding.weight"
+    theirs[vocabulary] = torch.randn(49408, 64) / 50
+    main.run(options.parse(["--evaluate", str(write(theirs)), *words]))
+    table = (tmp_path / "run/results.md").read_text()
+    assert "text to image, token selection alone" in table
+    with pytest.raises(InputError, match=r"wrong shape .*image_selector.mlp.0.weight \(32, 8\)"):
+        read_published(
+            write(theirs | {"visul_emb_layer.mlp.layers.0.weight": torch.zeros(32, 8)}), **SHAPE
+        )
+    with pytest.raises(InputError, match=r"image_selector.linear.weight \(64,\) instead of 2"):
+        read_published(write(theirs | {"visul_emb_layer.fc.weight": torch.zeros(64)}), **SHAPE)
+
+
+def slow_selection(
+    theirs: dict[str, torch.Tensor],
+    head: str,
+    linear: str,
+    tokens: torch.Tensor,
+    attention: torch.Tensor,
+) -> torch.Tensor:
+    """The embedding of images by a loop, in evaluation mode."""
+    weights = {n.removeprefix(f"{head}."): v for n, v in theirs.items() if n.startswith(head)}
+    rows = []
+    for words, weight in zip(tokens, attention, strict=True):
+        order = sorted(range(1, len(words)), key=lambda i: -float(weight[i]))
+        found = []
+        for i in order[: int((len(words) - 1) * 0.3)]:
+            x = words[i] / (words[i].norm() + 1e-8)
+            hidden = weights["mlp.layers.0.weight"] @ x + weights["mlp.layers.0.bias"]
+            mean, var = weights["mlp.bns.0.running_mean"], weights["mlp.bns.0.running_var"]
+            hidden = (hidden - mean) / (var + 1e-5).sqrt()
+            hidden = (hidden * weights["mlp.bns.0.weight"] + weights["mlp.bns.0.bias"]).relu()
+            out = weights["mlp.layers.1.weight"] @ hidden + weights["mlp.layers.1.bias"]
+            found.append(weights[f"{linear}.weight"] @ x + weights[f"{linear}.bias"] + out)
+        rows.append(torch.stack(found).amax(dim=0))
+    return torch.stack(rows)
+
+
 def test_cskt(write):
     """Its file is IRRA's with prompts and adapters, whose sizes its tensors tell."""
     content = np.load(GOLDEN_FILES / "tiny_cskt.npz")
@@ -379,7 +476,7 @@ def test_tensors_that_do_not_fit_are_named(theirs, write, name, value, told):
         (torch.zeros(3), "holds a Tensor, not a checkpoint"),
         ({"state_dict": {}}, "neither a checkpoint of this project"),
         ({"model": torch.zeros(3)}, "neither a checkpoint of this project"),
-        ({"model": {}}, "nor of a known one .TBPS-CLIP, CSKT, IRRA, CLIP-ReID."),
+        ({"model": {}}, "nor of a known one .TBPS-CLIP, CSKT, RDE, IRRA, CLIP-ReID."),
         ({"model": {"encode_text.token_embedding.weight": "a"}}, "neither a checkpoint"),
         ({"model": {"clip.text.token_embedding.weight": torch.zeros(3, 4)}}, "nor of a known one"),
         ({"model": {"token_embedding.weight": torch.zeros(3, 4)}}, "nor of a known one"),

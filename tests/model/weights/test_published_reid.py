@@ -130,6 +130,15 @@ def test_resnet(write, image_size, with_text):
     assert torch.equal(again.encode_image(images), model.encode_image(images))
 
 
+def test_side_information_of_a_resnet_is_ignored_as_by_its_code(write):
+    state = to_clip_reid(small_resnet().state_dict())
+    alone = read_published_reid(write(state), (64, 32))
+    held = read_published_reid(write(state | {"cv_embed": torch.randn(6, 512)}), (64, 32))
+    assert held.architecture == alone.architecture
+    assert held.state.keys() == alone.state.keys()
+    assert held.architecture.num_cameras == 0
+
+
 def test_a_resnet_for_another_image_size_is_refused(write):
     file = write(to_clip_reid(small_resnet().state_dict()))
     for arguments in ((None,), ((64, 64),), (SIZE, 16)):

@@ -1,0 +1,56 @@
+"""Two components in the losses of a training set: pairs that fit, and pairs that do not."""
+
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class MixtureSettings:
+    """Settings of the expectation maximisation, in scikit-learn's meaning."""
+
+    max_iter: int = 10
+    tol: float = 1e-2
+    reg: float = 5e-4
+
+
+class Parted(NamedTuple):
+    """The pairs that are clean (N,), and a remark on the fit, if there is one."""
+
+    clean: NDArray[np.bool_]
+    remark: str | None = None
+
+
+def part_by_loss(losses: NDArray[np.float32], settings: MixtureSettings, seed: int = 0) -> Parted:
+    """Part pairs by a Gaussian mixture on their losses (Qin et al. 2024, arXiv 2308.09911, eq. 9).
+
+    Clean are those that more likely belong to the component of the lower mean. If all do, the 1 %
+    that are least likely to are noisy; if there is one component only, none is.
+
+    Args:
+        losses: (N,), finite.
+    """
+    from sklearn.exceptions import ConvergenceWarning  # here: it takes a second, and few need it
+    from sklearn.mixture import GaussianMixture
+
+    spread = losses.max() - losses.min()
+    if spread == 0:
+        return Parted(np.ones(len(losses), bool), "all losses are equal: all pairs are clean")
+    scaled = ((losses - losses.min()) / spread).reshape(-1, 1)
+    mixture = GaussianMixture(
+        2, max_iter=settings.max_iter, tol=settings.tol, reg_covar=settings.reg, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is the remark
+        mixture.fit(scaled)
+    if len(losses) * mixture.weights_.min() < 0.5:
+        return Parted(np.ones(len(losses), bool), "one component was found: all pairs are clean")
+    p = mixture.predict_proba(scaled)[:, mixture.means_.argmin()]
+    threshold = 0.5 if p.min() <= 0.5 else np.sort(p)[len(p) // 100]
+    remark = None
+    if not mixture.converged_:
+        remark = f"the mixture has not converged in experiment.mixture.max_iter={settings.max_iter}"
+    return Parted(p > threshold, remark)

@@ -1,0 +1,204 @@
+"""The division of noisy pairs: its mixture, its labels over ranks and resumptions, whole runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.mixture
+import torch
+
+import main
+import options
+from errors import InputError
+from misc.job import Job
+from misc.runtime.checkpoint import LAST, open_checkpoint
+from misc.runtime.distributed import Processes, processes
+from misc.search.person_search import PersonSearch
+from misc.training.division import consent, describe
+from misc.training.mixture import MixtureSettings, part_by_loss
+from tests import GOLDEN_FILES
+from tests.conftest import SMALL
+from tests.ranks import run_main_on_ranks, run_ranks
+
+GOLDEN = np.load(GOLDEN_FILES / "rde.npz")
+RDE = (
+    *("--config", str(options.RECIPES / "rde.yaml"), *SMALL, "model.clip_pretrained=null"),
+    *("model.token_selection={embed_dim: 24, ratio: 0.3}", "data.noise.rate=0.4"),
+    *("schedule={epoch: 2, epoch_warmup: 1, lr: 1e-3, ratio_factor: 1}", "log.print_period=1"),
+    *("data.global_batch_size=null", "evaluation.ranked_lists=0"),
+)
+
+
+def test_the_division_is_the_published_one():
+    clean, remark = part_by_loss(GOLDEN["d0/loss"], MixtureSettings())
+    assert clean.tolist() == GOLDEN["d0/clean"].astype(bool).tolist()
+    assert remark is None
+
+
+def test_equal_losses_are_all_clean():
+    clean, remark = part_by_loss(np.full(10, 0.5, np.float32), MixtureSettings())
+    assert clean.all()
+    assert "all losses are equal" in remark
+
+
+def test_a_fit_that_does_not_converge_is_remarked_and_used(recwarn):
+    settings = MixtureSettings(max_iter=1, tol=1e-12)
+    losses = np.random.default_rng(0).random(200).astype(np.float32)
+    clean, remark = part_by_loss(losses, settings)
+    assert 0 < clean.sum() < 200
+    assert "has not converged in experiment.mixture.max_iter=1" in remark
+    assert not recwarn.list
+
+
+def test_a_hundredth_is_noisy_where_none_seems_to_be(monkeypatch):
+    p = np.random.default_rng(0).permutation(np.linspace(0.6, 1.0, 300))
+    certain = np.stack([p, p], axis=1)  # whichever component has the lower mean
+    monkeypatch.setattr(sklearn.mixture.GaussianMixture, "predict_proba", lambda *_: certain)
+    losses = np.concatenate([np.full(150, 0.1), np.full(150, 0.9)]).astype(np.float32)
+    clean, _ = part_by_loss(losses, MixtureSettings())
+    assert clean.tolist() == (p > np.sort(p)[3]).tolist()
+    p[0] = 0.4
+    certain[0] = 0.4
+    clean, _ = part_by_loss(losses, MixtureSettings())
+    assert clean.tolist() == (p > 0.5).tolist()
+
+
+def test_a_coin_decides_where_the_embeddings_disagree():
+    one, other = np.array([1, 1, 0, 0, 1, 0], bool), np.array([1, 0, 1, 0, 0, 1], bool)
+    coins = np.array([0, 1, 0, 1, 0, 1], bool)
+    assert consent([one, other], coins).tolist() == [True, True, False, False, False, True]
+    assert consent([one], coins).tolist() == one.tolist()
+
+
+def test_what_was_found_is_told_in_percent():
+    clean = np.array([1, 0, 0, 1], bool)
+    text = describe(clean, np.array([0, 1, 0, 1], bool))
+    assert text == (
+        "2 of 4 pairs are clean; injected noise is found with precision 50.0, recall 50.0"
+    )
+    assert describe(clean, None) == "2 of 4 pairs are clean"
+
+
+@pytest.fixture
+def train(places, tmp_path, monkeypatch):
+    """Run main.py with RDE's recipe; the result is the run's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def train(*words: str, output: str = "run") -> Path:
+        main.run(options.parse([*RDE, *places, "--output", output, *words]))
+        return tmp_path / output
+
+    return train
+
+
+def labels_of(own: Processes, words: tuple[str, ...]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Labels of the first two epochs, without a step between them, and the losses behind them."""
+    config = options.parse([*RDE, *words]).configure()
+    job = Job(config, "rde", own)
+    (stage,) = job.task.build_stages(job.model)
+    labels, losses = [], []
+    for epoch in range(2):
+        losses.append(stage.division._losses(job.model, epoch))
+        stage.division.divide(job.model, epoch)
+        labels.append(stage.division.labels)
+        assert torch.equal(stage.criterion.clean, labels[-1].float())
+    return torch.stack(labels), losses
+
+
+def test_the_labels_are_the_same_on_any_number_of_processes(places, tmp_path):
+    """In batches of 14, whose last one is incomplete."""
+    with processes("cpu") as own:
+        labels, losses = labels_of(own, (*places, "data.batch_size=14"))
+    assert labels.shape == (2, 100)
+    assert not torch.equal(labels[0], labels[1])  # other views, batches and coins
+    assert 0 < labels.sum() < 200
+    for other, other_losses in run_ranks(labels_of, 2, tmp_path, (*places, "data.batch_size=7")):
+        assert torch.equal(labels, other)
+        for expected, found in zip(losses, other_losses, strict=True):
+            assert torch.equal(expected, found)
+
+
+@pytest.mark.parametrize("saves", [1, 3, 4])
+def test_a_run_is_resumed_bit_by_bit(train, interrupt, saves):
+    """Within an epoch, where the labels are those of its beginning, and between two."""
+    few = ("log.save_period=4",)
+    whole = train(*few, output="whole")
+    interrupt(lambda: train(*few, output="broken"), saves)
+    training = open_checkpoint(whole.parent / "broken" / LAST).training
+    assert training.clean.dtype == torch.bool
+    assert (training.position.step % 12 == 0) == (saves == 3)
+    resumed = train(*few, "--resume", "auto", output="broken")
+    first, second = (open_checkpoint(folder / LAST) for folder in (whole, resumed))
+    for name, tensor in first.state.items():
+        assert torch.equal(tensor, second.state[name]), name
+    assert torch.equal(first.training.clean, second.training.clean)
+    divided = (resumed / "log.txt").read_text().count("Division, epoch")
+    assert divided == 2  # not again within the epoch, and that of a whole epoch only once
+
+
+def test_two_processes_train_as_one(train, places, tmp_path):
+    """Batch norms, labels and sums of the whole; the log tells how well noise was found."""
+    folder = train("schedule.epoch=1")
+    words = [*RDE, *places, "schedule.epoch=1", "data.batch_size=4", "--output", "pair"]
+    run_main_on_ranks(2, tmp_path, words)
+
+    def losses(folder: Path) -> list[float]:
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+        return [row["tal"] for row in rows if "tal" in row]
+
+    assert len(losses(folder)) == 12
+    assert losses(tmp_path / "pair") == pytest.approx(losses(folder), rel=1e-3)
+    assert "injected noise is found with precision" in (folder / "log.txt").read_text()
+
+
+def test_a_run_has_rows_of_each_embedding_and_is_indexed(train, tmp_path, pedestrians):
+    folder = train("schedule.epoch=1", "data.noise.rate=0")
+    text = (folder / "results.md").read_text()
+    for row in ("text to image |", "text to image, global alone", "token selection alone"):
+        assert row in text
+    assert "injected" not in (folder / "log.txt").read_text()
+    people = PersonSearch(folder, "cpu")
+    features = people.encode_texts(["a woman in a red coat", "a man"])
+    assert features.shape == (2, 16 + 24)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(2))
+    index = people.index(tmp_path / "people.index")
+    index.add(pedestrians.image_root, workers=0)
+    assert len(index.search("a woman in a red coat", top=3)) == 3
+    main.run(options.parse(["--evaluate", str(folder), "--output", "again"]))
+    assert (tmp_path / "again/results.md").read_text() == text
+
+
+def test_labels_and_parts_that_do_not_fit_are_refused(train, tmp_path):
+    with pytest.raises(InputError, match=r"in parts of data.batch_size=4, but the model has batch"):
+        train("data.batch_size=4", "data.global_batch_size=8")
+    train("log.save_period=4", "schedule.epoch=1")
+    checkpoint = open_checkpoint(tmp_path / "run" / LAST)
+    division = _division(checkpoint.config)
+    with pytest.raises(InputError, match="labels of 7 pairs, but the training set has 100"):
+        division.restore(torch.ones(7, dtype=torch.bool))
+
+
+def _division(tree):
+    own = Processes(0, 1, torch.device("cpu"))
+    job = Job(options.parse([]).configure(tree), "rde", own)
+    return job.task.build_stages(job.model)[0].division
+
+
+@pytest.mark.parametrize("loss", ["tal", "trl", "itc", "sdm"])
+def test_other_methods_train_without_noisy_pairs_too(small_config, loss, tmp_path):
+    """TBPS-CLIP's losses on captions of which some are of other pictures."""
+    config = small_config(f"experiment.division={loss}", "data.noise.rate=0.3", "schedule.epoch=1")
+    own = Processes(0, 1, torch.device("cpu"))
+    Job(config, "small", own).train(tmp_path / "run")
+    assert "of 100 pairs are clean; injected" in (tmp_path / "run/log.txt").read_text()
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").open()]
+    assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
+
+
+def test_tokens_are_not_selected_where_no_attention_shows(train):
+    resnet = "model.vision={width: 4, layers: [1, 1, 1, 1], heads: 2, patch_size: null}"
+    with pytest.raises(InputError, match=r"model.token_selection .* neither a ResNet nor AltCLIP"):
+        train(resnet, "data.image_size=[64,32]")
+    with pytest.raises(InputError, match=r"model.token_selection: .* words and prompts"):
+        train("prompts.n_ctx=2", "prompts.depth=1")
