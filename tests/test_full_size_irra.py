@@ -20,6 +20,7 @@ from misc.synthetic.writing import write_dataset
 from misc.training.trainer import Trainer
 from model.interface import TextBatch
 from tests.archives import VIT_B_16, write_openai_archive
+from tests.command_line import parse
 from tests.conftest import Interruption
 from tests.test_full_size import Parameters, attention, layer_norm, linear, quick_gelu
 
@@ -70,7 +71,7 @@ def first_step(clip, tmp_path, monkeypatch):
             *("data.test_batch_size=4", "--device=cpu"),
         ]
         with pytest.raises(Interruption):
-            main.run(options.parse(settings))
+            main.run(parse(settings))
         return found[0]
 
     return first_step

@@ -9,6 +9,7 @@ import main
 import options
 from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.search.person_search import PersonSearch
+from tests.command_line import parse
 from tests.conftest import SMALL
 
 IRRA = (
@@ -24,7 +25,7 @@ def train(places, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def train(*words: str, output: str = "run") -> Path:
-        main.run(options.parse([*IRRA, *places, "--output", output, *words]))
+        main.run(parse([*IRRA, *places, "--output", output, *words]))
         return tmp_path / output
 
     return train
@@ -48,7 +49,7 @@ def test_a_run_is_indexed_and_gone_on_from(train, tmp_path, pedestrians):
     index.add(pedestrians.image_root, workers=0)
     assert len(index.search("a woman in a red coat", top=3)) == 3
     held = open_checkpoint(folder / LAST).state
-    settings = "schedule={epoch: 1, lr: 1e-12, lr_start: 1e-12, weight_decay: 0}"
+    settings = "schedule={epoch: 1, epoch_warmup: 0, lr: 1e-12, lr_start: 1e-12, weight_decay: 0}"
     again = train(f"model.init_from={folder}", settings, output="again")
     for name, tensor in open_checkpoint(again / LAST).state.items():
         if name.startswith(("mlm_decoder.", "classifier.")):

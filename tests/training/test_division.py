@@ -18,6 +18,7 @@ from misc.search.person_search import PersonSearch
 from misc.training.division import consent, describe
 from misc.training.mixture import MixtureSettings, part_by_loss
 from tests import GOLDEN_FILES
+from tests.command_line import parse
 from tests.conftest import SMALL
 from tests.ranks import run_main_on_ranks, run_ranks
 
@@ -86,7 +87,7 @@ def train(places, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def train(*words: str, output: str = "run") -> Path:
-        main.run(options.parse([*RDE, *places, "--output", output, *words]))
+        main.run(parse([*RDE, *places, "--output", output, *words]))
         return tmp_path / output
 
     return train
@@ -94,7 +95,7 @@ def train(places, tmp_path, monkeypatch):
 
 def labels_of(own: Processes, words: tuple[str, ...]) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Labels of the first two epochs, without a step between them, and the losses behind them."""
-    config = options.parse([*RDE, *words]).configure()
+    config = parse([*RDE, *words]).configure()
     job = Job(config, "rde", own)
     (stage,) = job.task.build_stages(job.model)
     labels, losses = [], []
@@ -165,7 +166,7 @@ def test_a_run_has_rows_of_each_embedding_and_is_indexed(train, tmp_path, pedest
     index = people.index(tmp_path / "people.index")
     index.add(pedestrians.image_root, workers=0)
     assert len(index.search("a woman in a red coat", top=3)) == 3
-    main.run(options.parse(["--evaluate", str(folder), "--output", "again"]))
+    main.run(parse(["--evaluate", str(folder), "--output", "again"]))
     assert (tmp_path / "again/results.md").read_text() == text
 
 
@@ -181,7 +182,7 @@ def test_labels_and_parts_that_do_not_fit_are_refused(train, tmp_path):
 
 def _division(tree):
     own = Processes(0, 1, torch.device("cpu"))
-    job = Job(options.parse([]).configure(tree), "rde", own)
+    job = Job(parse([]).configure(tree), "rde", own)
     return job.task.build_stages(job.model)[0].division
 
 
