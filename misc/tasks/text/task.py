@@ -4,6 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from errors import InputError
 from misc.data.loader import Trainable, TrainLoader
@@ -78,7 +79,16 @@ class TextTask(Task[TBPSCLIP]):
             TrainingSample(each[0].path, (each[0].identity, *(one.captions for one in each)))
             for each in zip(*dataset.languages, strict=True)
         ]
-        return [samples[index] for index, _ in dataset.captions]
+        described = [samples[index] for index, _ in dataset.captions]
+        for index in np.flatnonzero(self._mismatched):
+            sample, text = described[index], int(dataset.texts[index])
+            described[index] = TrainingSample(sample.path, (*sample.labels, text))
+        return described
+
+    @property
+    def _mismatched(self) -> NDArray[np.bool_]:
+        """Whether noise was injected into each pair of the training set."""
+        return self._training_set.texts != np.arange(len(self._training_set))
 
     def plan_stage(self, stage: StageSettings, model: TBPSCLIP) -> StagePlan:
         config, processes = self.config, self.processes
@@ -119,7 +129,7 @@ class TextTask(Task[TBPSCLIP]):
         loss, mixture = config.experiment.division, config.experiment.mixture
         if loss == "none":
             return None
-        mismatched = dataset.texts != np.arange(len(dataset))
+        mismatched = self._mismatched
         return Division(
             criterion,
             loss,
