@@ -73,6 +73,8 @@ def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
     model = restored_text_model(config, checkpoint, with_heads=False).eval()
     tokenizer, experiment = build_tokenizer(config), config.experiment
 
+    embeddings = () if config.model.token_selection is None else ("model.token_selection",)
+
     def tokenize(sentences: Sequence[str]) -> TokenDataset:
         return TokenDataset(sentences, tokenizer, experiment.text_length, experiment.clean_captions)
 
@@ -86,7 +88,7 @@ def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
             config,
             *("data.image_size", "data.normalize", "data.test_resampling"),
             *("experiment.use_altclip_processor", "experiment.clean_captions"),
-            "experiment.text_length",
+            *("experiment.text_length", *embeddings),
         ),
     )
 

@@ -261,7 +261,7 @@ class Bomb:
         (
             "state dict",
             r"file\.pt is neither a checkpoint of this project \(it has no model, architecture, "
-            r"config, recipe, epoch\) nor of a known one \(TBPS-CLIP, CSKT, IRRA, CLIP-ReID\)",
+            r"config, recipe, epoch\) nor of a known one \(TBPS-CLIP, CSKT, RDE, IRRA, CLIP-ReID\)",
         ),
         ("no recipe", r"\(it has no recipe\)"),
     ],

@@ -1,4 +1,4 @@
-"""A whole training with IRRA's recipe: resumed within an epoch, indexed, continued by another."""
+"""A whole training with IRRA's recipe: resumed within an epoch, and indexed."""
 
 from pathlib import Path
 
@@ -43,14 +43,8 @@ def test_a_run_is_resumed_bit_by_bit(train, interrupt, text):
         assert torch.equal(tensor, second.state[name]), name
 
 
-def test_a_run_is_indexed_and_gone_on_from(train, tmp_path, pedestrians):
+def test_a_run_is_indexed(train, tmp_path, pedestrians):
     folder = train("schedule.epoch=1")
     index = PersonSearch(folder, "cpu").index(tmp_path / "people.index")
     index.add(pedestrians.image_root, workers=0)
     assert len(index.search("a woman in a red coat", top=3)) == 3
-    held = open_checkpoint(folder / LAST).state
-    settings = "schedule={epoch: 1, epoch_warmup: 0, lr: 1e-12, lr_start: 1e-12, weight_decay: 0}"
-    again = train(f"model.init_from={folder}", settings, output="again")
-    for name, tensor in open_checkpoint(again / LAST).state.items():
-        if name.startswith(("mlm_decoder.", "classifier.")):
-            torch.testing.assert_close(tensor, held[name], rtol=1e-4, atol=1e-6)

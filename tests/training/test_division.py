@@ -166,8 +166,25 @@ def test_a_run_has_rows_of_each_embedding_and_is_indexed(train, tmp_path, pedest
     index = people.index(tmp_path / "people.index")
     index.add(pedestrians.image_root, workers=0)
     assert len(index.search("a woman in a red coat", top=3)) == 3
+    again = train(f"model.init_from={folder}", "schedule.lr=1e-12", "schedule.epoch=1", output="b")
+    held, begun = (open_checkpoint(run / LAST).state for run in (folder, again))
+    name = "image_selector.linear.weight"  # of an embedding, and therefore not begun anew
+    torch.testing.assert_close(begun[name], held[name], rtol=1e-3, atol=1e-4)
     main.run(parse(["--evaluate", str(folder), "--output", "again"]))
     assert (tmp_path / "again/results.md").read_text() == text
+
+
+def test_other_noise_is_other_data(train, tmp_path):
+    """Also under the same name."""
+    order = np.arange(100)
+    file = tmp_path / "noise.npy"
+    np.save(file, np.roll(order, 1))
+    words = ("data.noise={rate: 0, file: noise.npy}", "schedule.epoch=1")
+    train(*words)
+    assert "injected noise is found" in (tmp_path / "run/log.txt").read_text()
+    np.save(file, np.roll(order, 2))
+    with pytest.raises(InputError, match=r"the training data .* differs from the run's"):
+        train(*words, "schedule.epoch=2", "--resume", "auto")
 
 
 def test_labels_and_parts_that_do_not_fit_are_refused(train, tmp_path):

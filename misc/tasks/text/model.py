@@ -61,7 +61,7 @@ def new_model(
         )
         model = _restore(config, architecture, with_heads=with_heads)
         _load_towers(model, state, init_from.file)
-        _load_heads(model, state, init_from.file)
+        _load_heads(model, state, init_from)
         model.constrain()  # the log scale of others may have drifted
     if config.tunes:
         if describe(config, model).tuning.names:
@@ -169,11 +169,15 @@ def _load_towers(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> No
     load_weights(model.clip, towers, file)
 
 
-def _load_heads(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> None:
-    """Load the heads that a checkpoint has in the model's shapes; the others begin anew."""
+def _load_heads(model: TBPSCLIP, state: Mapping[str, Tensor], init_from: Checkpoint) -> None:
+    """Load the heads that a checkpoint has in the model's shapes; the others begin anew, as all do
+    that only losses read if it is one of this project.
+    """
+    file = init_from.file
     for head, module in model.named_children():
         own = {k.removeprefix(f"{head}."): v for k, v in state.items() if k.startswith(f"{head}.")}
-        if head == "clip" or not own:
+        is_wanted = init_from.published is not None or f"{head}." in ENCODERS
+        if head == "clip" or not own or not is_wanted:
             continue
         shapes = {name: tensor.shape for name, tensor in own.items()}
         if shapes == {name: tensor.shape for name, tensor in module.state_dict().items()}:

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from errors import InputError
 from misc.data.loader import Trainable, TrainLoader
@@ -84,8 +85,9 @@ class TextTask(Task[TBPSCLIP]):
         return Mapped(len(self._training_set), self._training_sample)
 
     def _training_sample(self, index: int) -> TrainingSample:
-        each = self._training_set.described(index)
-        return TrainingSample(each[0].path, (each[0].identity, *(one.captions for one in each)))
+        each, text = self._training_set.described(index), int(self._training_set.texts[index])
+        labels = (each[0].identity, *(one.captions for one in each))
+        return TrainingSample(each[0].path, labels if text == index else (*labels, text))
 
     def hashed_samples(self) -> Iterable[TrainingSample]:
         samples, pictures = self.training_samples(), self._training_set.languages[0]
@@ -96,6 +98,11 @@ class TextTask(Task[TBPSCLIP]):
             for pairs in pictures.pairs
         ]
         return [*samples[: len(samples) - sum(map(len, pictures.pairs))], *files]
+
+    @property
+    def _mismatched(self) -> NDArray[np.bool_]:
+        """Whether noise was injected into each pair of the training set."""
+        return self._training_set.texts != np.arange(len(self._training_set))
 
     def plan_stage(self, stage: StageSettings, model: TBPSCLIP) -> StagePlan:
         config, processes = self.config, self.processes
@@ -136,7 +143,7 @@ class TextTask(Task[TBPSCLIP]):
         loss, mixture = config.experiment.division, config.experiment.mixture
         if loss == "none":
             return None
-        mismatched = dataset.texts != np.arange(len(dataset))
+        mismatched = self._mismatched
         return Division(
             criterion,
             loss,
