@@ -69,7 +69,7 @@ class AltTextTransformer(nn.Module):
         config = AltCLIPTextConfig(
             vocab_size=shape.vocab_size,
             hidden_size=shape.width,
-            intermediate_size=4 * shape.width,
+            intermediate_size=shape.mlp_width or 4 * shape.width,
             num_hidden_layers=shape.layers,
             num_attention_heads=shape.heads,
             max_position_embeddings=shape.pad_id + 1 + shape.context_length,  # from pad_id + 1 on

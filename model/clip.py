@@ -24,7 +24,10 @@ LORA_LAYERS: dict[LoraTarget, str] = {
 
 @dataclass(frozen=True)
 class TextShape:
-    """Sizes of the text tower; `dropout` is that of its attention weights."""
+    """Sizes of the text tower; `dropout` is that of its attention weights.
+
+    `mlp_width` is that of the MLPs' hidden layer; None: four times the width.
+    """
 
     width: int
     layers: int
@@ -32,6 +35,7 @@ class TextShape:
     context_length: int
     vocab_size: int
     dropout: float = 0.0
+    mlp_width: int | None = None
 
 
 class TextTransformer(nn.Module):
@@ -57,6 +61,7 @@ class TextTransformer(nn.Module):
             causal=True,
             dropout=shape.dropout,
             gradient_checkpointing=gradient_checkpointing,
+            mlp_width=shape.mlp_width,
         )
         self.ln_final = nn.LayerNorm(width)
         self.projection = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
