@@ -8,6 +8,9 @@ from model.architecture import TextArchitecture
 from model.clip import DualEncoder, TextShape
 from model.transformer import Activation
 from model.trees import Tree
+from model.weights import resize_position_embedding, resize_text_positions
+from model.weights.shapes import position_names
+from model.weights.sources import State
 from text_utils.tokenizer import Tokenizer
 
 
@@ -49,12 +52,10 @@ class Preprocessing:
 class BackboneLoader(ABC):
     """One kind of backbone."""
 
-    # How its image positions are interpolated.
+    # How its image positions are interpolated, and their rows before the patches'.
     position_mode: ClassVar[Literal["bilinear", "bicubic"]] = "bilinear"
-
-    @abstractmethod
-    def recognises(self, source: str) -> bool:
-        """Whether a source of weights is of this kind, as far as can be told without loading it."""
+    antialias: ClassVar[bool] = False
+    num_class_rows: ClassVar[int] = 1
 
     @abstractmethod
     def load(self, source: str, options: TowerOptions) -> DualEncoder:
@@ -70,6 +71,29 @@ class BackboneLoader(ABC):
 
         Of the options only gradient checkpointing counts; sizes and dropout are the architecture's.
         """
+
+    def resize_positions(
+        self, state: State, own: TextArchitecture, asked: TextArchitecture
+    ) -> State:
+        """The backbone's weights with position embeddings for other sizes than their own.
+
+        Raises:
+            InputError: they cannot be resized.
+        """
+        image, text = position_names(state)
+        resized = {
+            image: resize_position_embedding(
+                state[image].float(),
+                asked.vision.grid,
+                self.position_mode,
+                own_grid=own.vision.grid,
+                num_class_rows=self.num_class_rows,
+                antialias=self.antialias,
+            )
+        }
+        if own.text.context_length != asked.text.context_length:
+            resized[text] = resize_text_positions(state[text].float(), asked.text.context_length)
+        return {**state, **resized}
 
     @abstractmethod
     def read_text_shape(self, tree: Tree) -> TextShape:

@@ -101,6 +101,19 @@ class TextTransformer(nn.Module):
         return x if prompts is None else prompts.remove(x)
 
 
+class ImageTower(Protocol):
+    """The interface of an image tower, as `DualEncoder` uses it."""
+
+    @property
+    def shape(self) -> VisionShape | ResNetShape: ...
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> tokens (B, N, width)."""
+
+    def project(self, x: Tensor) -> Tensor:
+        """Tokens (..., width) -> the joint space (..., embed_dim)."""
+
+
 class TextTower(Protocol):
     """The interface of a text tower, as `DualEncoder` uses it."""
 
@@ -124,6 +137,8 @@ class TextTower(Protocol):
 class DualEncoder(nn.Module):
     """The two towers, and `logit_scale`, the logarithm of the factor of their similarities.
 
+    `logit_bias` is added to them; SigLIP has one, others None.
+
     `prompts` is a slot for the parameters of the prompts in both towers; `ways` holds the
     registered ways of tuning by name.
 
@@ -132,7 +147,9 @@ class DualEncoder(nn.Module):
         activation: of the image tower's MLPs.
     """
 
-    logit_bias = None  # SigLIP's; neither CLIP nor AltCLIP has one
+    logit_bias: nn.Parameter | None
+    # Of the steps of a training; exp of it is 100 (Radford et al., 2021, section 2.5).
+    largest_logit_scale: ClassVar[float] = math.log(100)
     # By tower: the linear layers that LoRA can wrap, as regular expressions.
     lora_layers: ClassVar[Mapping[Tower, Mapping[LoraTarget, str]]] = {
         "image": LORA_LAYERS,
@@ -141,7 +158,7 @@ class DualEncoder(nn.Module):
 
     def __init__(
         self,
-        visual: VisionTransformer | ModifiedResNet,
+        visual: ImageTower,
         text: TextTower,
         embed_dim: int,
         activation: Activation,
@@ -151,6 +168,7 @@ class DualEncoder(nn.Module):
         self.visual = visual
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.register_parameter("logit_bias", None)
         self.prompts: nn.Module | None = None
         self.ways: dict[str, Way] = {}
 
@@ -169,9 +187,13 @@ class DualEncoder(nn.Module):
         With `dense`, also every token's, the class token first and prompts, if any, last: (B, D),
         (B, 1+N, D). A ResNet's class token is the mean of its map.
         """
+        features, tokens = self._read_image(images, dense)
+        return features if tokens is None else (features, tokens)
+
+    def _read_image(self, images: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
         x = self.visual(images)  # (B, 1+N, width)
         if not dense:
-            return self.visual.project(x[:, 0])
+            return self.visual.project(x[:, 0]), None
         every = self.visual.project(x)  # (B, 1+N, D)
         return every[:, 0], every
 
@@ -184,10 +206,14 @@ class DualEncoder(nn.Module):
 
         With `dense`, also every token's but prompts': (B, D), (B, L, D), L at most `text.room`.
         """
+        features, every = self._read_text(tokens, dense)
+        return features if every is None else (features, every)
+
+    def _read_text(self, tokens: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
         x = self.text(tokens)  # (B, L, width)
         rows, places = torch.arange(len(tokens), device=tokens.device), self.text.locate(tokens)
         if not dense:
-            return self.text.project(x[rows, places])
+            return self.text.project(x[rows, places]), None
         every = self.text.project(x)  # (B, L, D)
         return every[rows, places], every
 
@@ -218,6 +244,7 @@ class CLIP(DualEncoder):
             more time.
     """
 
+    visual: VisionTransformer | ModifiedResNet
     text: TextTransformer
 
     def __init__(

@@ -124,6 +124,7 @@ class TextOutputs(Tensors):
     image_logits: Tensor | None = None  # (B, num_identities)
     text_logits: Tensor | None = None  # (B, num_identities)
     word_logits: Tensor | None = None  # (M, vocabulary), at the M masked words
+    logit_bias: Tensor | None = None  # (), added to the scaled similarities
 
     dims: ClassVar[dict[str, int]] = {
         "image_features": 1, "text_features": 0, "soft_text_features": 0, "simclr_features": 1,

@@ -3,7 +3,6 @@
 Cao et al., An Empirical Study of CLIP for Text-Based Person Search, AAAI 2024, arXiv 2308.10045.
 """
 
-import math
 from typing import Literal, Protocol, overload
 
 import torch
@@ -14,7 +13,6 @@ from model.heads import Classifier, MaskedLanguageDecoder, ProjectionHead
 from model.interface import Method, TextBatch, TextOutputs
 from model.weights.hash import hash_weights
 
-LARGEST_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
 # Beginnings of the names of parameters without pretraining, which train at a multiple of the rate.
 NEW_PARAMETERS = (
     "classifier.",
@@ -79,6 +77,7 @@ class TBPSCLIP(Method[TextBatch, TextOutputs]):
             image_features=views,
             text_features=text_features,
             logit_scale=self.clip.logit_scale,
+            logit_bias=self.clip.logit_bias,
             soft_text_features=soft_text_features,
             simclr_features=None if self.simclr_mlp is None else self.simclr_mlp(simclr_views),
             image_logits=image_logits,
@@ -122,4 +121,4 @@ class TBPSCLIP(Method[TextBatch, TextOutputs]):
         The logit scale itself is clamped, not its value in the forward pass: there the gradient
         would push the parameter on beyond the clamp, or stop for good.
         """
-        self.clip.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)
+        self.clip.logit_scale.clamp_(max=self.clip.largest_logit_scale)

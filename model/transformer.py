@@ -5,7 +5,7 @@ A method may fill two slots: `Block.adapter`, a branch parallel to the MLP, and
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Literal, Protocol
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Activation = Literal["quickgelu", "gelu"]
+Activation = Literal["quickgelu", "gelu", "gelu_tanh"]
 
 
 class QuickGELU(nn.Module):
@@ -24,7 +24,11 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {"quickgelu": QuickGELU, "gelu": nn.GELU}
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "quickgelu": QuickGELU,
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+}
 
 
 class Attention(nn.Module):

@@ -39,6 +39,8 @@ class TextLossSwitches(Section):
     sdm_ratio: NonNegative
     cmpm: bool
     cmpm_ratio: NonNegative
+    sigmoid: bool = False  # absent from older runs' config.yaml
+    sigmoid_ratio: NonNegative = 1.0  # likewise
 
     def loss_weights(self) -> dict[str, float]:
         """The weight of each loss that is switched on."""

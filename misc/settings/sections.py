@@ -100,6 +100,7 @@ class ExperimentSettings(TextLossSwitches):
     citc_lambda2: NonNegative
     simclr_mlp: Annotated[tuple[Width, ...], Field(min_length=2)]
     simclr_temperature: Positive
+    sigmoid_positives: Literal["identity", "pair"] = "identity"  # as clean_captions below
     cmt_depth: Depth
     soft_pass: Literal["reuse", "fresh"]
     mvs_image: bool

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,19 @@ from torch import Tensor
 from model.criteria.base import Criterion, LossRegistry
 from model.gather import Alone, Gather, gather_together
 from model.interface import TextBatch, TextOutputs
-from model.objectives import Pairs, c_itc, cmpm, identity, itc, masked_lm, n_itc, r_itc, sdm, simclr
+from model.objectives import (
+    Pairs,
+    c_itc,
+    cmpm,
+    identity,
+    itc,
+    masked_lm,
+    n_itc,
+    r_itc,
+    sdm,
+    sigmoid,
+    simclr,
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,8 @@ class TextLossSettings:
         ritc_eps: added to the targets of R-ITC.
         citc_inmodal, citc_crossmodal: weights of the two parts of C-ITC.
         simclr_temperature: of the contrast between two views.
+        sigmoid_positives: "identity": pairs of the same identity attract each other in the sigmoid
+            loss; "pair": a caption and its own image alone, as published.
     """
 
     softlabel_ratio: float = 0.5
@@ -29,6 +44,7 @@ class TextLossSettings:
     citc_inmodal: float = 0.25
     citc_crossmodal: float = 0.25
     simclr_temperature: float = 0.1
+    sigmoid_positives: Literal["identity", "pair"] = "identity"
 
 
 class Contrast:
@@ -178,6 +194,21 @@ def _itc(contrast: Contrast) -> Tensor:
 @register_text_loss("sdm")
 def _sdm(contrast: Contrast) -> Tensor:
     return sdm(*contrast.pairs, contrast.scale, gathered=contrast.gathered[0])
+
+
+@register_text_loss("sigmoid")
+def _sigmoid(contrast: Contrast) -> Tensor:
+    bias, ids = contrast.outputs.logit_bias, contrast.ids
+    assert bias is not None, "the loss needs a backbone with a bias"
+    by_pair = contrast.settings.sigmoid_positives == "pair"
+    own = contrast.first_row + torch.arange(len(ids), device=ids.device)
+    return sigmoid(
+        *contrast.pairs,
+        contrast.scale,
+        bias,
+        gathered=contrast.gathered[0],
+        own=own if by_pair else None,
+    )
 
 
 @register_text_loss("cmpm")

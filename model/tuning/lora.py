@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from errors import InputError
 from model.clip import DualEncoder
+from model.resnet import ModifiedResNet
 from model.tuning.description import LoraTarget, LoraTuning, Tower
-from model.vit import VisionTransformer
 from model.weights.sources import State
 
 TOWERS: dict[Tower, str] = {"image": "visual", "text": "text"}
@@ -39,7 +39,7 @@ def add_lora(
     Raises:
         InputError: the image tower is a ResNet, or a layer is narrower than the rank.
     """
-    if "image" in towers and not isinstance(clip.visual, VisionTransformer):
+    if "image" in towers and isinstance(clip.visual, ModifiedResNet):
         raise InputError(
             "LoRA changes the blocks of a ViT, and this image tower is a ResNet: give a ViT, or "
             "set lora.towers to text alone"

@@ -3,7 +3,6 @@
 Nothing is unpickled but tensors and plain types, and no code runs that a file brings along.
 """
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from errors import InputError
+from model.recognition import read_json
 from model.transformer import Activation
 from model.trees import Tree
 from model.weights.soundness import check_finite, check_tensors, is_sound_zip
@@ -129,21 +129,11 @@ def _read_folder(folder: Path) -> Weights:
     return Weights(read_shards(folder), "huggingface", activation, heads)
 
 
-def read_model_type(folder: str | Path) -> str | None:
-    """The `model_type` of a Hugging Face folder, or of the snapshot of a cache; None if it has
-    none.
-    """
-    file = find_snapshot(Path(folder).expanduser()) / "config.json"
-    if not file.is_file():
-        return None
-    try:
-        return str(_read_json(file).get("model_type"))
-    except InputError:
-        return None
-
-
-def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
+def read_config(folder: Path, *kinds: str) -> Any:
     """The config.json of a Hugging Face folder, as transformers' object.
+
+    Args:
+        kinds: the values of `model_type` that are read.
 
     Raises:
         InputError: there is none, it describes a model of another kind, or one that cannot be.
@@ -151,31 +141,21 @@ def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
     file = folder / "config.json"
     if not file.is_file():
         raise InputError(f"{folder} has no config.json: give the folder of a Hugging Face model")
-    content = _read_json(file)
+    content = read_json(file)
     model_type = content.get("model_type")
-    if model_type != kind:
-        raise InputError(f"{file} describes a model of type {model_type}: give one of type {kind}")
+    if model_type not in kinds:
+        raise InputError(
+            f"{file} describes a model of type {model_type}: give one of type {' or '.join(kinds)}"
+        )
     from transformers import CONFIG_MAPPING  # knows the values that the file leaves out
 
     try:
-        return CONFIG_MAPPING[kind].from_dict(content)
+        return CONFIG_MAPPING[model_type].from_dict(content)
     except Exception as error:  # of its checks of types, and of what these do not foresee
         raise InputError(
-            f"{file} does not describe a model of type {kind} (it has values of other types): "
-            "download it again"
+            f"{file} does not describe a model of type {model_type} (it has values of other "
+            "types): download it again"
         ) from error
-
-
-def _read_json(file: Path) -> Tree:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not JSON: download it again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds a {type(content).__name__}: download it again")
-    return content
 
 
 def read_activation(folder: Path, *towers: Any) -> Activation:
@@ -218,7 +198,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _shard_names(index: Path) -> list[str]:
     """The files that an index lists; they lie beside it."""
-    shards = _read_json(index).get("weight_map")
+    shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
         raise InputError(f"{index} has no weight_map from tensors to files: download it again")
     for name in shards.values():

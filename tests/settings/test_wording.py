@@ -82,7 +82,7 @@ def test_unknown_key_names_its_file(write, default):
             "model={clip_pretrained: null, last_stride: 1}",
             "model: last_stride is 1, but the image tower is a ViT",
         ),
-        ("model.backbone=siglib", "model.backbone: unknown backbone 'siglib': choose one of clip"),
+        ("model.backbone=xyz", "model.backbone: unknown backbone 'xyz': choose one of clip"),
         ("model.backbone=alt", "model.backbone: unknown backbone 'alt': did you mean altclip?"),
         ("model.backbone=[clip]", 'model.backbone is ["clip"], expected text'),
         ("model.tokenizer_type=altclip", "model: tokenizer_type is altclip, but backbone is clip"),

@@ -159,5 +159,6 @@ def build_criterion(config: Config) -> TextCriterion:
         citc_inmodal=experiment.citc_lambda1,
         citc_crossmodal=experiment.citc_lambda2,
         simclr_temperature=experiment.simclr_temperature,
+        sigmoid_positives=experiment.sigmoid_positives,
     )
     return TextCriterion(experiment.loss_weights(), settings)

@@ -33,6 +33,7 @@ def make(seed: int, soft: bool) -> tuple[TextOutputs, TextBatch]:
         image_logits=torch.randn(SIZE, 4, generator=rng),
         text_logits=torch.randn(SIZE, 4, generator=rng),
         word_logits=torch.randn(int(masked.sum()), 11, generator=rng),
+        logit_bias=torch.tensor(-2.0),
     )
     return outputs, TextBatch(torch.zeros(2, SIZE, 1), torch.zeros_like(labels), ids, labels=labels)
 
@@ -110,12 +111,22 @@ def test_each_loss_is_its_objective_with_its_settings():
         "mlm": F.cross_entropy(outputs.word_logits, masked),
         "itc": objectives.itc(first, text, scale),
         "sdm": objectives.sdm(*pairs, scale),
+        "sigmoid": objectives.sigmoid(*pairs, scale, -2.0),
         "cmpm": objectives.cmpm(outputs.image_features[0], outputs.text_features, batch.ids),
     }
     assert set(expected) == set(LOSSES)
     found = TextCriterion(dict.fromkeys(LOSSES, 1.0), SETTINGS)(outputs, batch)
     for name, loss in expected.items():
         torch.testing.assert_close(found[name], loss, msg=name)
+
+
+def test_positives_of_the_sigmoid_loss_may_be_the_pairs_alone():
+    outputs, batch = make(1, soft=False)
+    settings = TextLossSettings(sigmoid_positives="pair")
+    image, text = F.normalize(outputs.image_features[0], dim=-1), outputs.text_features
+    expected = objectives.sigmoid(image, F.normalize(text, dim=-1), torch.arange(SIZE), 4.0, -2.0)
+    found = TextCriterion({"sigmoid": 1.0}, settings)(outputs, batch)["sigmoid"]
+    torch.testing.assert_close(found, expected)
 
 
 def test_settings_are_the_published_ones_unless_given():
@@ -125,6 +136,6 @@ def test_settings_are_the_published_ones_unless_given():
 def test_a_loss_without_its_head_is_a_mistake_of_the_programmer():
     outputs, batch = make(0, soft=False)
     bare = TextOutputs(outputs.image_features, outputs.text_features, outputs.logit_scale)
-    for name in ("ss", "id", "mlm"):
+    for name in ("ss", "id", "mlm", "sigmoid"):
         with pytest.raises(AssertionError):
             TextCriterion({name: 1.0})(bare, batch)

@@ -1,0 +1,147 @@
+"""Families of backbones against the libraries that their weights come from."""
+
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from transformers import AutoTokenizer
+
+from errors import InputError
+from model.backbone_loader import TowerOptions
+from model.backbones import find_kind, load_backbone, recognise
+from tests.backbone_folders import write_chinese_clip_folder, write_siglip_folder
+
+CAPTIONS = ["a man wearing a blue coat", "红色上衣的女生", "a woman " * 20]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def images(rows, columns):
+    return torch.randn(2, 3, rows, columns, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["siglip", "siglip2"])
+def test_siglip_has_the_features_of_transformers(tmp_path, kind):
+    reference = write_siglip_folder(tmp_path, kind)
+    backbone = load_backbone(tmp_path)
+    clip, tokenizer = backbone.model, backbone.tokenizer
+    assert (backbone.mean, backbone.image_size) == ((0.5, 0.5, 0.5), (32, 32))
+    pictures = images(32, 32)
+    expected = reference.get_image_features(pictures).pooler_output
+    assert_allclose(clip.encode_image(pictures), expected, atol=1e-5)
+    pooled, dense = clip.encode_image(pictures, dense=True)
+    assert_allclose(pooled, expected, atol=1e-5)
+    assert_allclose(dense, reference.vision_model(pictures).last_hidden_state, atol=1e-5)
+    tokens = tokenizer(CAPTIONS, 64)
+    own = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=False)
+    settings = {"padding": "max_length", "max_length": 64, "truncation": True}
+    assert torch.equal(tokens, own(CAPTIONS, return_tensors="pt", **settings)["input_ids"])
+    assert torch.equal(tokenizer.trim(tokens), tokens)
+    assert tokenizer.lengths(tokens).tolist() == [26, 8, 64]
+    expected = reference.get_text_features(tokens).pooler_output
+    assert_allclose(clip.encode_text(tokens), expected, atol=1e-5)
+    assert_allclose(clip.encode_text(tokens, dense=True)[1][:, -1], expected, atol=1e-5)
+    assert clip.logit_scale.item() == pytest.approx(4.7)
+    assert clip.logit_bias.item() == pytest.approx(-12.9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(48, 16), (64, 64)])
+def test_siglip_at_another_size(tmp_path, size):
+    reference = write_siglip_folder(tmp_path)
+    clip = load_backbone(tmp_path, size).model
+    expected = reference.get_image_features(images(*size), interpolate_pos_encoding=True)
+    assert_allclose(clip.encode_image(images(*size)), expected.pooler_output, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(32, 32), (48, 16), (16, 24)])
+def test_naflex_has_the_features_of_transformers(tmp_path, size):
+    reference = write_siglip_folder(tmp_path, "naflex")
+    assert recognise(str(tmp_path)).name == "siglip2-naflex"
+    clip, (rows, columns) = load_backbone(tmp_path, size).model, size
+    pictures = images(*size)
+    grid = pictures.unfold(2, 8, 8).unfold(3, 8, 8)  # (B, 3, rows / 8, columns / 8, 8, 8)
+    patches = grid.permute(0, 2, 3, 4, 5, 1).reshape(2, -1, 8 * 8 * 3)
+    expected = reference.get_image_features(
+        patches,
+        pixel_attention_mask=torch.ones(patches.shape[:2], dtype=torch.long),
+        spatial_shapes=torch.tensor([[rows // 8, columns // 8]] * 2),
+    )
+    assert_allclose(clip.encode_image(pictures), expected.pooler_output, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(32, 32), (48, 16)])
+def test_chinese_clip_has_the_features_of_transformers(tmp_path, size):
+    reference = write_chinese_clip_folder(tmp_path)
+    backbone = load_backbone(tmp_path, size)
+    clip, pictures = backbone.model, images(*size)
+    expected = reference.get_image_features(pictures, interpolate_pos_encoding=True)
+    assert_allclose(clip.encode_image(pictures), expected.pooler_output, atol=1e-5)
+    tokens = backbone.tokenizer(CAPTIONS, 52)
+    own = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=False)
+    settings = {"padding": "max_length", "max_length": 52, "truncation": True}
+    inputs = own(CAPTIONS, return_tensors="pt", **settings)
+    assert torch.equal(tokens, inputs["input_ids"])
+    expected = reference.get_text_features(**inputs)
+    assert_allclose(clip.encode_text(tokens), expected.pooler_output, atol=1e-5)
+    dense = clip.encode_text(tokens, dense=True)[1]
+    assert_allclose(dense[:, 0], expected.pooler_output, atol=1e-5)
+
+
+def test_special_tokens_in_a_caption_are_plain_text(tmp_path):
+    write_siglip_folder(tmp_path / "siglip")
+    write_chinese_clip_folder(tmp_path / "chinese")
+    for name, mark in (("siglip", "</s>"), ("chinese", "[SEP]")):
+        tokenizer = load_backbone(tmp_path / name).tokenizer
+        end = tokenizer(["a"], 32)[0][tokenizer.lengths(tokenizer(["a"], 32))[0] - 1]
+        tokens = tokenizer([f"a {mark} b"], 32)
+        inner = tokens[0, : int(tokenizer.lengths(tokens)[0]) - 1]
+        assert end not in inner
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("hf:google/siglip-base-patch16-224", "siglip"),
+        ("google/siglip2-base-patch16-224", "siglip"),
+        ("google/siglip2-base-patch16-naflex", "siglip2-naflex"),
+        ("OFA-Sys/chinese-clip-vit-base-patch16", "chinese-clip"),
+        ("BAAI/AltCLIP-m9", "altclip"),
+    ],
+)
+def test_a_name_on_the_hub_tells_its_kind(source, kind):
+    assert recognise(source) is find_kind(kind)
+
+
+def test_what_tells_nothing_is_left_to_clip(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "siglip.pt").touch()
+    for source in ("weights/siglip.pt", "siglip.pt", "hf:openai/clip-vit-base-patch16", "a\0b"):
+        assert recognise(source) is None
+
+
+def test_faults_of_a_folder_are_named(tmp_path):
+    write_siglip_folder(tmp_path)
+    loader = find_kind("siglip").loader()
+    with pytest.raises(InputError, match=r"text_length is 77, but .* has positions for 64 tokens"):
+        loader.load(str(tmp_path), TowerOptions(context_length=77))
+    config = (tmp_path / "config.json").read_text()
+    for old, new, fault in (
+        ('"hidden_act": "gelu_pytorch_tanh"', '"hidden_act": "relu"', "asks for .* is supported"),
+        ('"num_attention_heads": 4', '"num_attention_heads": 5', "width 32 with 5 heads"),
+        ('"intermediate_size": 72', '"intermediate_size": 64', "does not fit SigLIP .*wrong shape"),
+    ):
+        assert old in config
+        (tmp_path / "config.json").write_text(config.replace(old, new))
+        with pytest.raises(InputError, match=fault):
+            load_backbone(tmp_path)

@@ -1,0 +1,116 @@
+"""Every family of backbones through main.py and search.py, without the weights of its source."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import main
+import options
+import search
+from errors import InputError
+from misc.runtime.checkpoint import BEST, open_checkpoint
+from model.tuning.tune import is_added
+from tests.backbone_folders import write_chinese_clip_folder, write_siglip_folder
+from tests.conftest import SMALL
+
+DEMO = str(options.RECIPES / "demo.yaml")
+FEW = ("data.batch_size=40", "schedule.epoch=2", "evaluation.ranked_lists=0")
+FAMILIES = {
+    "siglip": lambda folder: write_siglip_folder(folder, "siglip"),
+    "siglip2": lambda folder: write_siglip_folder(folder, "siglip2"),
+    "naflex": lambda folder: write_siglip_folder(folder, "naflex"),
+    "chinese": write_chinese_clip_folder,
+}
+LORA = "lora={rank: 2, targets: [attention, mlp]}"
+
+
+@pytest.fixture
+def train(places, tmp_path, monkeypatch):
+    """Run main.py in a folder of its own; the result is the run's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def train(source: object, *words: str, output: str = "run") -> Path:
+        own = [*SMALL, *places, f"model.clip_pretrained={source}", "model.embed_dim=32", *FEW]
+        main.run(options.parse(["--config", DEMO, "--output", output, *own, *words]))
+        return tmp_path / output
+
+    return train
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def closing(folder: Path) -> list[tuple[float, ...]]:
+    return [tuple(row[n] for n in ("R1", "R10", "mAP")) for row in rows(folder) if "chosen" in row]
+
+
+def without_weights(folder: Path) -> None:
+    """Remove the pretrained weights; the tokenizer stays."""
+    for file in [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+        file.unlink()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_trains_resumes_evaluates_and_is_searched(
+    family, train, interrupt, tmp_path, pedestrians
+):
+    FAMILIES[family](tmp_path / "weights")
+    whole = train("weights", output="whole")
+    interrupt(lambda: train("weights"), 1)
+    without_weights(tmp_path / "weights")
+    main.run(options.parse(["--resume", "run"]))
+    assert closing(tmp_path / "run") == closing(whole)
+    ours, other = (open_checkpoint(folder / BEST) for folder in (tmp_path / "run", whole))
+    assert all(torch.equal(ours.state[name], other.state[name]) for name in other.state)
+    main.run(options.parse(["--evaluate", "run", "--output", "again"]))
+    assert closing(tmp_path / "again") == closing(whole)
+    found = [*("--images", str(pedestrians.image_root)), *("--output", "index"), "--workers", "0"]
+    assert search.main(["index", "--checkpoint", "run", *found]) == 0
+    assert search.main(["query", "--index", "index", "a woman in a red coat"]) == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_tuned_by_lora(family, train, tmp_path):
+    FAMILIES[family](tmp_path / "weights")
+    folder = train("weights", LORA, "schedule.epoch=1", "schedule.layer_decay=0.5")
+    state = open_checkpoint(folder / BEST).state
+    lora = [name for name in state if is_added(name)]
+    assert {name.split(".")[1] for name in lora} == {"visual", "text"}
+    assert any("mlp" in name or "dense" in name or "fc" in name for name in lora)
+    main.run(options.parse(["--evaluate", "run", "--output", "again"]))
+    assert closing(tmp_path / "again") == closing(folder)
+
+
+def test_the_sigmoid_loss_moves_the_bias_and_others_leave_it(train, tmp_path):
+    write_siglip_folder(tmp_path / "weights")
+    off = ("experiment.nitc=false", "experiment.ritc=false", "experiment.sigmoid=true")
+    short = ("schedule.epoch=1", "experiment.select_on=last")
+    for words, moves in ((short, False), ((*short, *off), True)):
+        folder = train("weights", *words, output=f"run-{moves}")
+        bias = open_checkpoint(folder / "checkpoint_last.pt").state["clip.logit_bias"]
+        assert (bias.item() != pytest.approx(-12.9, abs=1e-6)) is moves
+        scale = open_checkpoint(folder / "checkpoint_last.pt").state["clip.logit_scale"]
+        assert scale.item() == pytest.approx(4.7, abs=0.01)  # beyond CLIP's largest
+
+
+def test_a_larger_picture_than_the_run_that_is_started_from(train, tmp_path):
+    write_siglip_folder(tmp_path / "weights")
+    train("weights", "schedule.epoch=1", output="first")
+    second = train(
+        "weights", "schedule.epoch=1", "model.init_from=first", "data.image_size=[48, 32]"
+    )
+    positions = open_checkpoint(second / BEST).state["clip.visual.positional_embedding"]
+    assert positions.shape == (24, 32)
+
+
+def test_losses_and_prompts_that_a_backbone_lacks_are_refused(train, tmp_path):
+    write_siglip_folder(tmp_path / "weights")
+    with pytest.raises(InputError, match=r"experiment\.sigmoid needs a logit bias"):
+        train("null", "experiment.sigmoid=true", "model.embed_dim=16", output="clip")
+    with pytest.raises(InputError, match=r"prompts go through .* image tower is a SigLIPVisionTr"):
+        train("weights", "prompts={n_ctx: 2, depth: 1, direction: independent}")
+    with pytest.raises(InputError, match=r"mlm is the only loss, and model\.backbone siglip"):
+        train("weights", *("experiment={nitc: false, ritc: false, mlm: true}",), output="words")
