@@ -6,7 +6,7 @@ XLM-RoBERTa, is transformers'.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +132,7 @@ class AltCLIP(DualEncoder):
 
     visual: VisionTransformer
     text: AltTextTransformer
-    lora_layers: ClassVar[Mapping[Tower, Mapping[LoraTarget, str]]] = {
+    lora_layers: Mapping[Tower, Mapping[LoraTarget, str]] = {
         "image": LORA_LAYERS,
         "text": XLM_ROBERTA_LAYERS,
     }

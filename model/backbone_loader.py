@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from model.architecture import TextArchitecture
+from model.architecture import ImageShape, TextArchitecture
 from model.clip import DualEncoder, TextShape
+from model.resnet import ResNetShape
 from model.transformer import Activation
 from model.trees import Tree
+from model.vit import VisionShape
 from model.weights import resize_position_embedding, resize_text_positions
 from model.weights.shapes import position_names
 from model.weights.sources import State
@@ -94,6 +96,11 @@ class BackboneLoader(ABC):
         if own.text.context_length != asked.text.context_length:
             resized[text] = resize_text_positions(state[text].float(), asked.text.context_length)
         return {**state, **resized}
+
+    def read_vision_shape(self, tree: Tree) -> ImageShape:
+        """The shape of the image tower from the plain types of a checkpoint."""
+        sizes: Tree = {k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()}
+        return VisionShape(**sizes) if "patch_size" in sizes else ResNetShape(**sizes)
 
     @abstractmethod
     def read_text_shape(self, tree: Tree) -> TextShape:

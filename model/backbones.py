@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from errors import InputError
-from model.recognition import read_model_type
+from model.recognition import is_of_open_clip, read_model_type
 from text_utils.hub import is_repository
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def recognise(source: str) -> BackboneKind | None:
 
     None where nothing tells it: CLIP's formats are many.
     """
+    if is_of_open_clip(source):
+        return KINDS["open_clip"]
     model_type = read_model_type(source)
     is_on_hub = is_repository(source) and not os.path.exists(source)
     for kind in KINDS.values():
@@ -131,6 +133,7 @@ register(
         hub_word="chinese-clip",
     )
 )
+register(BackboneKind("open_clip", "model.open_clip_loader", recipe="open_clip.yaml"))
 register(
     BackboneKind(
         "siglip2-naflex",

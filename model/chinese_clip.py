@@ -6,7 +6,7 @@ is transformers'.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,7 @@ class ChineseCLIP(DualEncoder):
 
     visual: VisionTransformer
     text: BertTransformer
-    lora_layers: ClassVar[Mapping[Tower, Mapping[LoraTarget, str]]] = {
+    lora_layers: Mapping[Tower, Mapping[LoraTarget, str]] = {
         "image": LORA_LAYERS,
         "text": BERT_LAYERS,
     }

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, overload
+from typing import Literal, Protocol, overload
 
 import torch
 from torch import Tensor, nn
@@ -149,9 +149,9 @@ class DualEncoder(nn.Module):
 
     logit_bias: nn.Parameter | None
     # Of the steps of a training; exp of it is 100 (Radford et al., 2021, section 2.5).
-    largest_logit_scale: ClassVar[float] = math.log(100)
+    largest_logit_scale: float = math.log(100)
     # By tower: the linear layers that LoRA can wrap, as regular expressions.
-    lora_layers: ClassVar[Mapping[Tower, Mapping[LoraTarget, str]]] = {
+    lora_layers: Mapping[Tower, Mapping[LoraTarget, str]] = {
         "image": LORA_LAYERS,
         "text": LORA_LAYERS,
     }

@@ -4,7 +4,6 @@ Both towers have CLIP's blocks; no token attends causally, and neither tower has
 """
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +133,7 @@ class SigLIP(DualEncoder):
 
     visual: SigLIPVisionTransformer
     text: SigLIPTextTransformer
-    largest_logit_scale: ClassVar[float] = math.inf  # published weights have a scale of some 117
+    largest_logit_scale = math.inf  # published weights have a scale of some 117
 
     def __init__(
         self,

@@ -62,18 +62,25 @@ class ClipTokenizer(Tokenizer):
 
     The ids are those of open_clip, except that "<start_of_text>" and "<end_of_text>" in a caption
     are plain text.
+
+    Args:
+        trims: whether `trim` cuts; towers that see the padding need all of it.
     """
 
     pad_id = 0
 
-    def __init__(self) -> None:
+    def __init__(self, trims: bool = True) -> None:
+        self.trims = trims
         self.bpe = _open_clip_tokenizer().SimpleTokenizer()
         self.bpe.pat = _WORDS
         self.vocab_size: int = self.bpe.vocab_size
         self.eot_id: int = self.bpe.eot_token_id
 
-    def __reduce__(self) -> tuple[type["ClipTokenizer"], tuple[()]]:
-        return ClipTokenizer, ()  # a worker reads the vocabulary itself
+    def trim(self, tokens: Tensor) -> Tensor:
+        return super().trim(tokens) if self.trims else tokens
+
+    def __reduce__(self) -> tuple[type["ClipTokenizer"], tuple[bool]]:
+        return ClipTokenizer, (self.trims,)  # a worker reads the vocabulary itself
 
     def __call__(self, texts: str | list[str], context_length: int = 77) -> Tensor:
         """Ids, int64 (N, context_length); long captions are truncated but keep the end token."""
@@ -122,7 +129,7 @@ class HubTokenizer(Tokenizer):
                 f"the tokenizer in {self.folder} cannot be read: download all its files again"
             ) from error
 
-    def __reduce__(self) -> tuple[type["HubTokenizer"], tuple[str]]:
+    def __reduce__(self) -> tuple[type["HubTokenizer"], tuple[object, ...]]:
         return type(self), (str(self.folder),)  # a worker reads the vocabulary itself
 
     def __call__(self, texts: str | list[str], context_length: int = 77) -> Tensor:
@@ -169,6 +176,39 @@ class SiglipTokenizer(HubTokenizer):
         """Number of tokens of each caption, end included; SigLIP pads with the end token."""
         ended = self.pad_id == self.pieces.eos_token_id
         return (super().lengths(tokens) + int(ended)).clamp(max=tokens.shape[1])
+
+
+class OpenCLIPTokenizer(HubTokenizer):
+    """A tokenizer of the hub as open_clip uses it, on cleaned captions.
+
+    Args:
+        trims: as `ClipTokenizer` has it.
+        clean: the name of open_clip's function that cleans captions.
+    """
+
+    files = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt")
+
+    def __init__(
+        self,
+        name_or_folder: str | Path,
+        cache_dir: str | Path | None = None,
+        trims: bool = True,
+        clean: str = "whitespace",
+    ) -> None:
+        super().__init__(name_or_folder, cache_dir)
+        self.trims, self.clean = trims, clean
+        self.cleaned = _open_clip_tokenizer().get_clean_fn(clean)
+
+    def __reduce__(self) -> tuple[type["OpenCLIPTokenizer"], tuple[object, ...]]:
+        return OpenCLIPTokenizer, (str(self.folder), None, self.trims, self.clean)
+
+    def __call__(self, texts: str | list[str], context_length: int = 77) -> Tensor:
+        """Ids, int64 (N, context_length); long captions are truncated but keep the end token."""
+        captions = [texts] if isinstance(texts, str) else texts
+        return super().__call__([self.cleaned(_cut(c)) for c in captions], context_length)
+
+    def trim(self, tokens: Tensor) -> Tensor:
+        return super().trim(tokens) if self.trims else tokens
 
 
 def _cut(caption: str) -> str:

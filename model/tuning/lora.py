@@ -45,10 +45,13 @@ def add_lora(
             "set lora.towers to text alone"
         )
     pattern = _pattern(clip, targets, towers)
-    weights = dict(clip.named_parameters())
-    width = min(
-        min(w.shape) for n, w in weights.items() if re.fullmatch(rf"({pattern})\.weight", n)
-    )
+    layers = {n for n, _ in clip.named_modules() if re.fullmatch(pattern, n)}
+    if not layers:
+        raise InputError(
+            "LoRA changes linear layers, and these towers have none of lora.targets: give other "
+            "targets or towers"
+        )
+    width = min(min(clip.get_parameter(f"{name}.weight").shape) for name in layers)
     if rank > width:
         raise InputError(f"lora.rank is {rank}: give at most {width}, the width of the layers")
     # Here, because peft takes seconds to import.

@@ -8,6 +8,7 @@ from pathlib import Path
 from errors import InputError
 from model.architecture import ImageShape
 from model.clip import TextShape
+from model.configured import ConfiguredShape
 from model.resnet import ResNetShape
 from model.vit import VisionShape
 from model.weights.key_maps import PROJECTIONS
@@ -142,6 +143,13 @@ def set_stride(
     Raises:
         InputError: a stride was given that the tower does not have.
     """
+    if isinstance(vision, ConfiguredShape):
+        if stride is not None or last_stride != 2:
+            raise InputError(
+                f"{source} has an image tower of open_clip, whose strides are fixed: leave "
+                "model.stride null and model.last_stride 2"
+            )
+        return vision
     if isinstance(vision, VisionShape):
         if last_stride != 2:
             raise InputError(

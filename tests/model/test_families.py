@@ -1,5 +1,6 @@
 """Families of backbones against the libraries that their weights come from."""
 
+import open_clip
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -8,7 +9,14 @@ from transformers import AutoTokenizer
 from errors import InputError
 from model.backbone_loader import TowerOptions
 from model.backbones import find_kind, load_backbone, recognise
-from tests.backbone_folders import write_chinese_clip_folder, write_siglip_folder
+from model.clip import CLIP
+from model.open_clip import OpenCLIP
+from tests.backbone_folders import (
+    OPEN_CLIP,
+    write_chinese_clip_folder,
+    write_open_clip_folder,
+    write_siglip_folder,
+)
 
 CAPTIONS = ["a man wearing a blue coat", "红色上衣的女生", "a woman " * 20]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -145,3 +153,69 @@ def test_faults_of_a_folder_are_named(tmp_path):
         (tmp_path / "config.json").write_text(config.replace(old, new))
         with pytest.raises(InputError, match=fault):
             load_backbone(tmp_path)
+
+
+SIZES = {"eva02": (224, 224), "mobileclip2": (64, 64)}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", OPEN_CLIP)
+def test_open_clip_has_its_own_features(tmp_path, family):
+    reference = write_open_clip_folder(tmp_path, family)
+    backbone = load_backbone(f"local-dir:{tmp_path}")
+    clip, size = backbone.model, SIZES.get(family, (32, 32))
+    plain = family == "bigg"
+    assert isinstance(clip, CLIP if plain else OpenCLIP)
+    assert backbone.image_size == size
+    assert_allclose(
+        clip.encode_image(images(*size)), reference.encode_image(images(*size)), atol=1e-5
+    )
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{tmp_path}")
+    tokens = tokenizer(CAPTIONS, 77)
+    assert torch.equal(backbone.tokenizer(CAPTIONS, 77), tokens)
+    expected = reference.encode_text(tokens)
+    assert_allclose(clip.encode_text(tokens), expected, atol=1e-5)
+    assert_allclose(clip.encode_text(backbone.tokenizer.trim(tokens)), expected, atol=1e-5)
+    assert clip.logit_scale.item() == reference.logit_scale.item()
+    assert (clip.logit_bias is None) == (family != "pooled")
+    if not plain:
+        assert (backbone.mean, backbone.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        with pytest.raises(InputError, match=r"gives no tokens, which experiment\.mlm"):
+            clip.encode_image(images(*size), dense=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["eva02", "mobileclip2", "pooled"])
+def test_open_clip_changes_the_image_size_itself(tmp_path, family):
+    write_open_clip_folder(tmp_path, family)
+    size = (112, 56) if family == "eva02" else (96, 64) if family == "mobileclip2" else (48, 16)
+    clip = load_backbone(tmp_path, size).model
+    expected = open_clip.create_model(
+        f"local-dir:{tmp_path}", force_image_size=size, weights_only=True
+    ).eval()
+    pictures = images(*size)
+    assert_allclose(clip.encode_image(pictures), expected.encode_image(pictures), atol=1e-5)
+
+
+def test_faults_of_an_open_clip_folder_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"open_clip_config\.json cannot be read"):
+        load_backbone(f"local-dir:{tmp_path}")
+    write_open_clip_folder(tmp_path, "pooled")
+    config = (tmp_path / "open_clip_config.json").read_text()
+    for old, new, fault in (
+        ('"layers": 2', '"layers": 3', "does not fit this model of open_clip"),
+        ('"no_ln_pre"', '"no_ln"', "open_clip cannot build this model: .*no_ln"),
+        ('"custom_text"', '"multimodal_cfg"', "CoCa writes captions"),
+    ):
+        assert old in config
+        (tmp_path / "open_clip_config.json").write_text(config.replace(old, new, 1))
+        with pytest.raises(InputError, match=fault):
+            load_backbone(tmp_path)
+    (tmp_path / "open_clip_config.json").write_text(config)
+    with pytest.raises(InputError, match=r"text_length is 100, but .* has positions for 77 tokens"):
+        load_backbone(tmp_path, context_length=100)
+
+
+def test_a_source_that_is_no_backbone_says_what_was_looked_for():
+    with pytest.raises(InputError, match=r"neither hf:ORG/NAME, open_clip:ARCH/TAG nor local-dir"):
+        load_backbone("nowhere.pt")

@@ -1,6 +1,7 @@
 """Every family of backbones through main.py and search.py, without the weights of its source."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,12 @@ import search
 from errors import InputError
 from misc.runtime.checkpoint import BEST, open_checkpoint
 from model.tuning.tune import is_added
-from tests.backbone_folders import write_chinese_clip_folder, write_siglip_folder
+from tests.backbone_folders import (
+    OPEN_CLIP,
+    write_chinese_clip_folder,
+    write_open_clip_folder,
+    write_siglip_folder,
+)
 from tests.conftest import SMALL
 
 DEMO = str(options.RECIPES / "demo.yaml")
@@ -22,7 +28,9 @@ FAMILIES = {
     "siglip2": lambda folder: write_siglip_folder(folder, "siglip2"),
     "naflex": lambda folder: write_siglip_folder(folder, "naflex"),
     "chinese": write_chinese_clip_folder,
+    **{name: partial(write_open_clip_folder, family=name) for name in OPEN_CLIP},
 }
+SIZES = {"eva02": "data.image_size=28", "mobileclip2": "data.image_size=32"}
 LORA = "lora={rank: 2, targets: [attention, mlp]}"
 
 
@@ -49,7 +57,7 @@ def closing(folder: Path) -> list[tuple[float, ...]]:
 
 def without_weights(folder: Path) -> None:
     """Remove the pretrained weights; the tokenizer stays."""
-    for file in [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+    for file in [*folder.rglob("*.safetensors"), *folder.rglob("*.bin")]:
         file.unlink()
 
 
@@ -58,8 +66,9 @@ def test_a_family_trains_resumes_evaluates_and_is_searched(
     family, train, interrupt, tmp_path, pedestrians
 ):
     FAMILIES[family](tmp_path / "weights")
-    whole = train("weights", output="whole")
-    interrupt(lambda: train("weights"), 1)
+    own = [SIZES[family]] if family in SIZES else []
+    whole = train("weights", *own, output="whole")
+    interrupt(lambda: train("weights", *own), 1)
     without_weights(tmp_path / "weights")
     main.run(options.parse(["--resume", "run"]))
     assert closing(tmp_path / "run") == closing(whole)
@@ -75,10 +84,12 @@ def test_a_family_trains_resumes_evaluates_and_is_searched(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_tuned_by_lora(family, train, tmp_path):
     FAMILIES[family](tmp_path / "weights")
-    folder = train("weights", LORA, "schedule.epoch=1", "schedule.layer_decay=0.5")
+    own = [SIZES[family]] if family in SIZES else []
+    folder = train("weights", *own, LORA, "schedule.epoch=1", "schedule.layer_decay=0.5")
     state = open_checkpoint(folder / BEST).state
     lora = [name for name in state if is_added(name)]
     assert {name.split(".")[1] for name in lora} == {"visual", "text"}
+    assert len(lora) >= 2 * 2 * 6 or family == "mobileclip2"
     assert any("mlp" in name or "dense" in name or "fc" in name for name in lora)
     main.run(options.parse(["--evaluate", "run", "--output", "again"]))
     assert closing(tmp_path / "again") == closing(folder)
