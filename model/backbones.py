@@ -37,6 +37,7 @@ class BackboneKind:
         masks_words: whether its vocabulary is CLIP's, which masked-word prediction needs.
         processor: whether it has a processor of its own (`experiment.use_altclip_processor`).
         resizes_text: whether its text positions are interpolated to `experiment.text_length`.
+        longest_text: the most that they are interpolated to, in tokens.
         has_resnets: whether its image tower may be a ResNet (`model.last_stride`).
         model_types: the values of `model_type` in config.json that it is recognised by.
         hub_word: a part of the names of its repositories on the hub, in lower case.
@@ -52,6 +53,7 @@ class BackboneKind:
     masks_words: bool = False
     processor: bool = False
     resizes_text: bool = False
+    longest_text: int = 512
     has_resnets: bool = False
     model_types: tuple[str, ...] = ()
     hub_word: str | None = None
@@ -109,6 +111,7 @@ register(
         random_init=True,
         masks_words=True,
         resizes_text=True,
+        longest_text=248,  # as Long-CLIP (Zhang et al., 2024)
         has_resnets=True,
         model_types=("clip",),
     )

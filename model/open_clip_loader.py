@@ -31,7 +31,7 @@ POSITION_IDS = "text.transformer.embeddings.position_ids"  # a buffer that older
 
 @dataclass(frozen=True)
 class Description:
-    """What a source tells of its model: `model_cfg`, and how pictures are prepared."""
+    """The description of a model in its source: `model_cfg`, and how pictures are prepared."""
 
     config: Tree
     preprocessing: Mapping[str, Any]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ import main
 import options
 from misc.synthetic.writing import write_reid_dataset
 from tests.altclip_folders import write_altclip_folder
-from tests.backbone_folders import write_chinese_clip_folder, write_siglip_folder
+from tests.backbone_folders import (
+    write_chinese_clip_folder,
+    write_open_clip_folder,
+    write_siglip_folder,
+)
 from tests.conftest import SMALL
 
 RECIPES = sorted(
@@ -25,7 +30,12 @@ FEW_REID = (
     "stages.images.schedule={epoch: 1, epoch_warmup: 1}",
     "evaluation={rerank: {k1: 4, k2: 2, weight: 0.3}, ranked_lists: 1}",
 )
-FAMILIES = {"siglip.yaml": write_siglip_folder, "chinese_clip.yaml": write_chinese_clip_folder}
+OPEN_CLIP = ("open_clip.yaml", "mobileclip2.yaml", "pe.yaml", "xlm_roberta.yaml")
+FAMILIES = {
+    "siglip.yaml": write_siglip_folder,
+    "chinese_clip.yaml": write_chinese_clip_folder,
+    **dict.fromkeys(OPEN_CLIP, partial(write_open_clip_folder, family="pooled")),
+}
 RESNET = ("model.vision={width: 4, layers: [1, 1, 1, 1], heads: 2, patch_size: null}",)
 
 

@@ -75,7 +75,7 @@ class DataSettings(Section):
     test_batch_size: BatchSize
     test_resampling: Literal["bicubic", "bilinear"]
     num_workers: Workers
-    normalize: Literal["imagenet", "clip", "half"]
+    normalize: Literal["imagenet", "clip", "half", "none"]
     on_bad_image: Literal["error", "skip"] = "error"  # absent from older runs' config.yaml
     allow_outside: bool = False  # likewise, as are those that follow
     augment_on: Literal["cpu", "device"] = "cpu"
@@ -116,7 +116,7 @@ class ExperimentSettings(TextLossSwitches):
     backtrans_p: Probability
     text_augment: Annotated[str, one_of(TEXT_OPERATIONS)]
     eda_alpha: Probability
-    text_length: Annotated[int, Field(ge=3, le=77)]
+    text_length: Annotated[int, Field(ge=3, le=512)]
     dropout: BelowOne
     use_altclip_processor: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]

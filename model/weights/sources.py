@@ -62,8 +62,8 @@ def _read(name: str, path: Path) -> Weights:
     if os.path.isfile(path):
         return _read_file(path)
     raise InputError(
-        f"there are no weights at {name}: it is neither hf:ORG/NAME, open_clip:ARCH/TAG nor "
-        "local-dir:FOLDER, and no such folder or file exists; give one of these"
+        f"there are no weights at {name}: give a file, a folder, local-dir:FOLDER, "
+        "open_clip:ARCH/TAG or hf:ORG/NAME (looked for from the last to the first)"
     )
 
 

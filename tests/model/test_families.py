@@ -217,5 +217,7 @@ def test_faults_of_an_open_clip_folder_are_named(tmp_path):
 
 
 def test_a_source_that_is_no_backbone_says_what_was_looked_for():
-    with pytest.raises(InputError, match=r"neither hf:ORG/NAME, open_clip:ARCH/TAG nor local-dir"):
+    with pytest.raises(
+        InputError, match=r"no weights at nowhere\.pt: give a file, a folder, local-dir"
+    ):
         load_backbone("nowhere.pt")

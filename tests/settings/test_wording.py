@@ -55,7 +55,7 @@ def test_unknown_key_names_its_file(write, default):
         ("experiment.nitc=1", "experiment.nitc is 1, expected true or false"),
         ("experiment.dropout=1", "experiment.dropout is 1, expected below 1"),
         ("experiment.eda_alpha=1.5", "experiment.eda_alpha is 1.5, expected at most 1"),
-        ("experiment.text_length=78", "experiment.text_length is 78, expected at most 77"),
+        ("experiment.text_length=513", "experiment.text_length is 513, expected at most 512"),
         ("experiment.text_length=2", "experiment.text_length is 2, expected at least 3"),
         ("experiment.itc=null", "experiment.itc is null, expected true or false"),
         ("schedule.lr=true", "schedule.lr is true, expected a number"),

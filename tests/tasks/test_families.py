@@ -1,6 +1,7 @@
 """Every family of backbones through main.py and search.py, without the weights of its source."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import options
 import search
 from errors import InputError
 from misc.runtime.checkpoint import BEST, open_checkpoint
+from misc.tasks.text.data import count_cut
 from model.tuning.tune import is_added
 from tests.backbone_folders import (
     OPEN_CLIP,
@@ -20,6 +22,7 @@ from tests.backbone_folders import (
     write_siglip_folder,
 )
 from tests.conftest import SMALL
+from text_utils.tokenizer import ClipTokenizer, SiglipTokenizer
 
 DEMO = str(options.RECIPES / "demo.yaml")
 FEW = ("data.batch_size=40", "schedule.epoch=2", "evaluation.ranked_lists=0")
@@ -125,3 +128,28 @@ def test_losses_and_prompts_that_a_backbone_lacks_are_refused(train, tmp_path):
         train("weights", "prompts={n_ctx: 2, depth: 1, direction: independent}")
     with pytest.raises(InputError, match=r"mlm is the only loss, and model\.backbone siglip"):
         train("weights", *("experiment={nitc: false, ritc: false, mlm: true}",), output="words")
+
+
+def test_long_captions_are_read_or_cut_and_counted(train, tmp_path):
+    write_open_clip_folder(tmp_path / "weights", "bigg")
+    words = ("schedule.epoch=1", "model.clip_pretrained=weights")
+    long = train("weights", "experiment.text_length=248", *words, output="long")
+    state = open_checkpoint(long / BEST).state
+    assert state["clip.text.positional_embedding"].shape == (248, 32)
+    assert "are cut" not in (long / "log.txt").read_text()
+    short = train("weights", "experiment.text_length=12", *words, output="short")
+    found = (short / "log.txt").read_text()
+    assert len(re.findall(r"\d+ of \d+ training captions have more than 12 tokens and", found)) == 1
+    with pytest.raises(InputError, match="249 is more than the 248 tokens that clip can read"):
+        train("weights", "experiment.text_length=249", output="longer")
+
+
+def test_cut_captions_keep_their_end_and_are_counted_to_the_token(tmp_path):
+    write_siglip_folder(tmp_path / "siglip")
+    for tokenizer in (ClipTokenizer(), SiglipTokenizer(tmp_path / "siglip")):
+        texts = ["a", "a b c d e", "a b c d e f g h"]
+        lengths = tokenizer.lengths(tokenizer(texts, 64)).tolist()
+        for length in (lengths[1] - 1, lengths[1], lengths[2]):
+            assert count_cut(tokenizer, texts, length) == sum(n > length for n in lengths)
+        ends = tokenizer(texts, lengths[1] - 1)[:, -1]
+        assert ends[1] == ends[2]
