@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from transformers import AutoTokenizer
 
 from errors import InputError
+from misc.optim import freeze, layer_factors
 from model.backbone_loader import TowerOptions
 from model.backbones import find_kind, load_backbone, recognise
 from model.clip import CLIP
@@ -217,7 +218,42 @@ def test_faults_of_an_open_clip_folder_are_named(tmp_path):
 
 
 def test_a_source_that_is_no_backbone_says_what_was_looked_for():
-    with pytest.raises(
-        InputError, match=r"no weights at nowhere\.pt: give a file, a folder, local-dir"
-    ):
+    with pytest.raises(InputError, match=r"no weights at nowhere\.pt: .*, local-dir:FOLDER"):
         load_backbone("nowhere.pt")
+
+
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        (
+            "eva02",
+            ["visual.tower.trunk.blocks.11.attn.", "text.tower.transformer.resblocks.1."],
+        ),
+        (
+            "mobileclip2",
+            ["visual.tower.trunk.stages.3.", "text.tower.transformer.resblocks.1."],
+        ),
+        ("pooled", ["visual.tower.transformer.resblocks.1.mlp.", "text.tower.transformer."]),
+        ("xlmr", ["visual.tower.", "text.tower.transformer.encoder.layer.1.output."]),
+    ],
+)
+def test_layer_decay_knows_the_blocks_of_open_clip(tmp_path, family, names):
+    write_open_clip_folder(tmp_path, family)
+    factors = layer_factors(load_backbone(tmp_path).model, 0.5)
+    for name in names:
+        own = {factor for each, factor in factors.items() if each.startswith(name)}
+        assert 0.5 in own
+    lowest = [n for n, f in factors.items() if f == min(factors.values())]
+    below = ("embed", "conv1", "cls_token", "stem", "ln_pre")
+    assert all(any(part in name for part in below) for name in lowest)
+    assert factors["logit_scale"] == 1
+    for tower in ("visual", "text"):
+        assert len({f for n, f in factors.items() if n.startswith(tower)}) > 1
+
+
+def test_names_of_parameters_freeze_them(tmp_path):
+    write_open_clip_folder(tmp_path, "xlmr")
+    clip = load_backbone(tmp_path).model
+    freeze(clip, ("text.tower.transformer.embeddings", "visual.tower.conv1"))
+    frozen = {name.split(".")[0] for name, p in clip.named_parameters() if not p.requires_grad}
+    assert frozen == {"text", "visual"}
