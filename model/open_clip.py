@@ -14,16 +14,20 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from errors import InputError
+from model.batch_norm import BatchNorm
 from model.clip import DualEncoder
 from model.configured import ConfiguredShape, ConfiguredTextShape
 from model.transformer import Attention
 from model.trees import Tree
 from model.tuning.description import LoraTarget
 
+BLOCKS = open_clip.transformer.ResidualAttentionBlock
 _ATTENTION = re.compile(r"(^|\.)(attn|attention|self_attn|attn_pool|token_mixer)\.")
+_NAME = re.compile(r"\w[\w.-]*")  # of timm itself: neither of a folder nor of the hub
 _MLP = re.compile(r"\.(mlp|intermediate|output)\.")
 
 
@@ -70,8 +74,11 @@ class OpenCLIPTower(nn.Module):
         super().__init__()
         self.tower = tower
         for module in list(tower.modules()):
-            if isinstance(module, open_clip.transformer.ResidualAttentionBlock):
-                module.attn = SplitAttention.of(module.attn)
+            for name, part in list(module.named_children()):
+                if isinstance(part, nn.MultiheadAttention) and isinstance(module, BLOCKS):
+                    setattr(module, name, SplitAttention.of(part))
+                elif isinstance(part, nn.BatchNorm2d):
+                    setattr(module, name, _shared_norm(part))
 
     def project(self, x: Tensor) -> Tensor:
         """Refuse single tokens, which the library does not give in the joint space.
@@ -87,6 +94,13 @@ class OpenCLIPTower(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Images (B, 3, H, W) or ids (B, L) -> features (B, D), not normalised."""
         return self.tower(inputs)
+
+
+def _shared_norm(norm: nn.BatchNorm2d) -> nn.Module:
+    """A batch norm whose statistics are those of all processes."""
+    if isinstance(norm, BatchNormAct2d):  # of timm, with dropout and activation
+        return nn.Sequential(BatchNorm.of(norm), norm.drop, norm.act)
+    return BatchNorm.of(norm)
 
 
 class OpenCLIPImageTower(OpenCLIPTower):
@@ -187,6 +201,8 @@ def build_open_clip(
         raise InputError("open_clip's CoCa writes captions: give a model of two towers")
     settings: Tree = deepcopy(dict(config))
     settings.pop("custom_text", None)
+    if not _NAME.fullmatch(str(settings["vision_cfg"].get("timm_model_name", "vit"))):
+        raise InputError("timm_model_name names no model of timm itself: give another model_cfg")
     if "timm_model_name" in settings["vision_cfg"]:
         settings["vision_cfg"]["timm_model_pretrained"] = False
     with TemporaryDirectory() as folder:

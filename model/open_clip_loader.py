@@ -174,7 +174,7 @@ def _shapes(
     else:
         width = text.config.hidden_size
         offset = text.config.pad_token_id + 1 if "roberta" in text.config.model_type else 0
-        room = text.config.max_position_embeddings - offset
+        room = getattr(text.config, "max_position_embeddings", 512) - offset
     trunk = getattr(model.visual, "trunk", None)
     image_width = config["vision_cfg"].get("width", 768) if trunk is None else trunk.num_features
     settings.pop("hf_model_pretrained", None)

@@ -10,6 +10,7 @@ from errors import InputError
 from misc.optim import freeze, layer_factors
 from model.backbone_loader import TowerOptions
 from model.backbones import find_kind, load_backbone, recognise
+from model.batch_norm import BatchNorm
 from model.clip import CLIP
 from model.open_clip import OpenCLIP
 from tests.backbone_folders import (
@@ -18,6 +19,7 @@ from tests.backbone_folders import (
     write_open_clip_folder,
     write_siglip_folder,
 )
+from text_utils.tokenizer import ClipTokenizer
 
 CAPTIONS = ["a man wearing a blue coat", "红色上衣的女生", "a woman " * 20]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -207,6 +209,11 @@ def test_faults_of_an_open_clip_folder_are_named(tmp_path):
         ('"layers": 2', '"layers": 3', "does not fit this model of open_clip"),
         ('"no_ln_pre"', '"no_ln"', "open_clip cannot build this model: .*no_ln"),
         ('"custom_text"', '"multimodal_cfg"', "CoCa writes captions"),
+        (
+            '"no_ln_pre"',
+            '"timm_model_name": "hf-hub:a/b", "no_ln_pre"',
+            "names no model of timm",
+        ),
     ):
         assert old in config
         (tmp_path / "open_clip_config.json").write_text(config.replace(old, new, 1))
@@ -257,3 +264,27 @@ def test_names_of_parameters_freeze_them(tmp_path):
     freeze(clip, ("text.tower.transformer.embeddings", "visual.tower.conv1"))
     frozen = {name.split(".")[0] for name, p in clip.named_parameters() if not p.requires_grad}
     assert frozen == {"text", "visual"}
+
+
+def test_batch_norms_of_open_clip_are_those_of_all_processes(tmp_path):
+    reference = write_open_clip_folder(tmp_path, "mobileclip2").visual.train()
+    clip = load_backbone(tmp_path).model.train()
+    pictures = images(64, 64)
+    assert_allclose(clip.encode_image(pictures).detach(), reference(pictures).detach(), atol=1e-4)
+    norms = [m for m in clip.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms
+    assert all(isinstance(norm, BatchNorm) for norm in norms)
+
+
+def test_gradient_checkpointing_changes_no_gradient(tmp_path):
+    write_open_clip_folder(tmp_path, "eva02")
+    loader, gradients = recognise(str(tmp_path)).loader(), []
+    for recomputes in (False, True):
+        options = TowerOptions((28, 28), gradient_checkpointing=recomputes)
+        clip = loader.load(str(tmp_path), options).train()
+        tokens = ClipTokenizer()(CAPTIONS[:2], 77)
+        (clip.encode_image(images(28, 28)) @ clip.encode_text(tokens).T).square().mean().backward()
+        gradients.append({n: p.grad for n, p in clip.named_parameters() if p.grad is not None})
+    plain, recomputed = gradients
+    assert plain.keys() == recomputed.keys() == {*dict(clip.named_parameters())} - {"logit_scale"}
+    assert all(torch.equal(plain[name], recomputed[name]) for name in plain)
