@@ -17,6 +17,7 @@ from misc.settings.recipes import (
     chosen_backbone,
     dump,
     read_recipe,
+    recognise_backbone,
     resolve,
     to_tree,
     with_backbones,
@@ -85,10 +86,13 @@ class Command:
             layers.append(Layer(CLEANED, "the run, which is older than this key"))
         if self.simplified:
             layers.append(read_recipe(SIMPLIFIED, "--simplified")[-1])
-        for name in (self.backbone, *map(chosen_backbone, self.overrides)):
+        overrides = self.overrides
+        if self.backbone is None and not any(map(chosen_backbone, overrides)):
+            overrides = tuple(map(recognise_backbone, overrides))
+        for name in (self.backbone, *map(chosen_backbone, overrides)):
             if name is not None:
                 layers.append(Layer({"model": {"backbone": name}}, COMMAND_LINE))
-        config = resolve([*with_backbones(layers), *self.overrides])
+        config = resolve([*with_backbones(layers), *overrides])
         if self.simplified and config.task != "text_to_image":
             raise InputError(
                 f"--simplified needs task text_to_image, but the recipe is for {config.task}: "

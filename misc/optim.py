@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 # Parameters of a block, or below the first block, of a tower; a ResNet's blocks are its stages.
+# Towers of open_clip have names of their own.
 _LAYER = re.compile(
-    r"(clip\.)?(?P<tower>visual|text)\."
-    r"((transformer\.blocks\.|encoder\.layers?\.|layer)(?P<block>\d+)\."
-    r"|conv\d|bn\d|class_embedding|positional_embedding|token_embedding|ln_pre|embeddings)"
+    r"(clip\.)?(?P<tower>visual|text)\.(tower\.)?(trunk\.)?(transformer\.(?!(res)?blocks))?"
+    r"((transformer\.(res)?blocks\.|encoder\.layers?\.|blocks\.|stages\.|layer)(?P<block>\d+)\."
+    r"|conv\d|bn\d|class_embedding|positional_embedding|token_embedding|ln_pre|embeddings"
+    r"|patch_embed|pos_embed|cls_token|stem)"
 )
 
 

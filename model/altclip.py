@@ -6,12 +6,12 @@ XLM-RoBERTa, is transformers'.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AltCLIPTextConfig
-from transformers.models.altclip.modeling_altclip import AltRobertaModel, AltRobertaOutput
+from transformers.models.altclip.modeling_altclip import AltRobertaModel
 
 from model.clip import LORA_LAYERS, DualEncoder, TextShape
 from model.transformer import Activation
@@ -33,8 +33,16 @@ class AltTextShape(TextShape):
     pad_id: int = 1
 
 
+class PlainOutput(Protocol):
+    """The output layer of a block of BERT or RoBERTa in transformers."""
+
+    dense: nn.Linear
+    dropout: nn.Dropout
+    LayerNorm: nn.LayerNorm
+
+
 class Output(nn.Module):
-    """The output layer of XLM-RoBERTa's blocks with an adapter slot.
+    """The output layer of the blocks of BERT or RoBERTa with an adapter slot.
 
     x = LayerNorm(x + mlp(x) + adapter(x))
 
@@ -42,7 +50,7 @@ class Output(nn.Module):
         plain: the same without the slot, whose weights and names these are.
     """
 
-    def __init__(self, plain: AltRobertaOutput) -> None:
+    def __init__(self, plain: PlainOutput) -> None:
         super().__init__()
         self.dense, self.dropout, self.LayerNorm = plain.dense, plain.dropout, plain.LayerNorm
         self.adapter: nn.Module | None = None
@@ -69,7 +77,7 @@ class AltTextTransformer(nn.Module):
         config = AltCLIPTextConfig(
             vocab_size=shape.vocab_size,
             hidden_size=shape.width,
-            intermediate_size=4 * shape.width,
+            intermediate_size=shape.mlp_width or 4 * shape.width,
             num_hidden_layers=shape.layers,
             num_attention_heads=shape.heads,
             max_position_embeddings=shape.pad_id + 1 + shape.context_length,  # from pad_id + 1 on
@@ -85,7 +93,7 @@ class AltTextTransformer(nn.Module):
         # Buffers that `forward` makes needless, and that no state dict would fill.
         del self.embeddings.position_ids, self.embeddings.token_type_ids
         for layer in self.encoder.layers:
-            layer.output = Output(cast(AltRobertaOutput, layer.output))
+            layer.output = Output(cast(PlainOutput, layer.output))
         self.pre_LN = nn.LayerNorm(shape.width)
         self.transformation = nn.Linear(shape.width, shape.transformed_width)
         self.projection = nn.Linear(shape.transformed_width, embed_dim, bias=False)
@@ -122,8 +130,9 @@ class AltCLIP(DualEncoder):
         gradient_checkpointing: recompute the blocks in the backward: less memory, more time.
     """
 
+    visual: VisionTransformer
     text: AltTextTransformer
-    lora_layers: ClassVar[Mapping[Tower, Mapping[LoraTarget, str]]] = {
+    lora_layers: Mapping[Tower, Mapping[LoraTarget, str]] = {
         "image": LORA_LAYERS,
         "text": XLM_ROBERTA_LAYERS,
     }

@@ -22,7 +22,7 @@ from model.weights.key_maps import (
     transpose_projections,
 )
 from model.weights.misfits import check_fit
-from model.weights.shapes import check_sizes
+from model.weights.shapes import check_sizes, unless_usual
 from model.weights.soundness import check_finite
 from model.weights.sources import WEIGHT_FILES, State, read_activation, read_config, read_shards
 from text_utils.hub import find_model
@@ -144,7 +144,13 @@ def _read_shapes(folder: Path, config: Any) -> tuple[VisionShape, AltTextShape]:
     try:
         shapes = (
             VisionShape(
-                vision.hidden_size, vision.num_hidden_layers, heads, patch, patch, (side, side)
+                vision.hidden_size,
+                vision.num_hidden_layers,
+                heads,
+                patch,
+                patch,
+                (side, side),
+                unless_usual(vision.intermediate_size, vision.hidden_size),
             ),
             AltTextShape(
                 width=text.hidden_size,
@@ -152,6 +158,7 @@ def _read_shapes(folder: Path, config: Any) -> tuple[VisionShape, AltTextShape]:
                 heads=text.num_attention_heads,
                 context_length=text.max_position_embeddings - text.pad_token_id - 1,
                 vocab_size=text.vocab_size,
+                mlp_width=unless_usual(text.intermediate_size, text.hidden_size),
                 transformed_width=text.project_dim,
                 pad_id=text.pad_token_id,
             ),

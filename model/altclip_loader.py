@@ -1,9 +1,7 @@
 """AltCLIP in the registry of backbones; transformers is imported only where it is needed."""
 
-import os
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from PIL.Image import Resampling
@@ -14,7 +12,6 @@ from model.backbone_loader import BackboneLoader, Preprocessing, TowerOptions
 from model.clip import TextShape
 from model.trees import Tree
 from model.vit import VisionShape
-from model.weights.sources import read_model_type
 from text_utils.tokenizer import AltCLIPTokenizer
 
 if TYPE_CHECKING:
@@ -25,13 +22,6 @@ class AltCLIPLoader(BackboneLoader):
     """AltCLIP from `BAAI/AltCLIP`, a folder in the hub's layout, or the root of a cache."""
 
     position_mode: ClassVar[Literal["bilinear", "bicubic"]] = "bicubic"  # as transformers does
-
-    def recognises(self, source: str) -> bool:
-        """A folder by its config.json, a name of the hub by itself."""
-        path = Path(source).expanduser()
-        if os.path.isdir(path):  # unlike `Path.is_dir`, False for a name that is too long
-            return read_model_type(source) == "altclip"
-        return not os.path.isfile(path) and "altclip" in source.lower()
 
     def load(self, source: str, options: TowerOptions) -> "AltCLIP":
         from model.altclip_adapter import load_altclip

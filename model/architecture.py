@@ -78,10 +78,11 @@ class ReIDArchitecture(Architecture):
 def read_architecture(tree: Tree) -> TextArchitecture | ReIDArchitecture:
     """The inverse of `Architecture.to_tree`, for trees of older versions, too."""
     backbone = tree.get("backbone", "clip")  # the only one before there were others
-    text = tree["text"] and find_kind(backbone).loader().read_text_shape(tree["text"])
+    loader = find_kind(backbone).loader()
+    text = tree["text"] and loader.read_text_shape(tree["text"])
     towers = {
         "backbone": backbone,
-        "vision": _read_vision_shape(tree["vision"]),
+        "vision": loader.read_vision_shape(tree["vision"]),
         "text": text,
         "embed_dim": tree["embed_dim"],
         "activation": tree["activation"],
@@ -94,10 +95,3 @@ def read_architecture(tree: Tree) -> TextArchitecture | ReIDArchitecture:
         tuning=Tuning.from_tree(tree.get("tuning", {})),
         selection=SelectionShape(**tree["selection"]) if "selection" in tree else None,
     )
-
-
-def _read_vision_shape(tree: Tree) -> ImageShape:
-    sizes: Tree = {
-        name: tuple(size) if isinstance(size, list) else size for name, size in tree.items()
-    }
-    return VisionShape(**sizes) if "patch_size" in sizes else ResNetShape(**sizes)

@@ -4,10 +4,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from model.architecture import TextArchitecture
+from model.architecture import ImageShape, TextArchitecture
 from model.clip import DualEncoder, TextShape
+from model.resnet import ResNetShape
 from model.transformer import Activation
 from model.trees import Tree
+from model.vit import VisionShape
+from model.weights import resize_position_embedding, resize_text_positions
+from model.weights.shapes import position_names
+from model.weights.sources import State
 from text_utils.tokenizer import Tokenizer
 
 
@@ -49,12 +54,10 @@ class Preprocessing:
 class BackboneLoader(ABC):
     """One kind of backbone."""
 
-    # How its image positions are interpolated.
+    # How its image positions are interpolated, and their rows before the patches'.
     position_mode: ClassVar[Literal["bilinear", "bicubic"]] = "bilinear"
-
-    @abstractmethod
-    def recognises(self, source: str) -> bool:
-        """Whether a source of weights is of this kind, as far as can be told without loading it."""
+    antialias: ClassVar[bool] = False
+    num_class_rows: ClassVar[int] = 1
 
     @abstractmethod
     def load(self, source: str, options: TowerOptions) -> DualEncoder:
@@ -70,6 +73,34 @@ class BackboneLoader(ABC):
 
         Of the options only gradient checkpointing counts; sizes and dropout are the architecture's.
         """
+
+    def resize_positions(
+        self, state: State, own: TextArchitecture, asked: TextArchitecture
+    ) -> State:
+        """The backbone's weights with position embeddings for other sizes than their own.
+
+        Raises:
+            InputError: they cannot be resized.
+        """
+        image, text = position_names(state)
+        resized = {
+            image: resize_position_embedding(
+                state[image].float(),
+                asked.vision.grid,
+                self.position_mode,
+                own_grid=own.vision.grid,
+                num_class_rows=self.num_class_rows,
+                antialias=self.antialias,
+            )
+        }
+        if own.text.context_length != asked.text.context_length:
+            resized[text] = resize_text_positions(state[text].float(), asked.text.context_length)
+        return {**state, **resized}
+
+    def read_vision_shape(self, tree: Tree) -> ImageShape:
+        """The shape of the image tower from the plain types of a checkpoint."""
+        sizes: Tree = {k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()}
+        return VisionShape(**sizes) if "patch_size" in sizes else ResNetShape(**sizes)
 
     @abstractmethod
     def read_text_shape(self, tree: Tree) -> TextShape:

@@ -3,6 +3,7 @@
 Nothing heavy is imported, so that a configuration is checked without torch.
 """
 
+import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from errors import InputError
+from model.recognition import is_of_open_clip, read_model_type
+from text_utils.hub import is_repository
 
 if TYPE_CHECKING:
     from model.backbone_loader import BackboneLoader
@@ -25,7 +28,8 @@ class BackboneKind:
 
     Args:
         name: the value of `model.backbone`.
-        module: the file that implements it; `BACKBONE` in it is a `BackboneLoader`.
+        module: the file that implements it.
+        implementation: the name of the `BackboneLoader` in it.
         source_key: the key of `model` that names its weights.
         recipe: the file in `config/` that is laid over a recipe that turns to this backbone.
         tasks: that it can be trained for.
@@ -33,11 +37,15 @@ class BackboneKind:
         masks_words: whether its vocabulary is CLIP's, which masked-word prediction needs.
         processor: whether it has a processor of its own (`experiment.use_altclip_processor`).
         resizes_text: whether its text positions are interpolated to `experiment.text_length`.
+        longest_text: the most that they are interpolated to, in tokens.
         has_resnets: whether its image tower may be a ResNet (`model.last_stride`).
+        model_types: the values of `model_type` in config.json that it is recognised by.
+        hub_word: a part of the names of its repositories on the hub, in lower case.
     """
 
     name: str
     module: str
+    implementation: str = "BACKBONE"
     source_key: str = "clip_pretrained"
     recipe: str | None = None
     tasks: tuple[TaskName, ...] = ("text_to_image",)
@@ -45,11 +53,14 @@ class BackboneKind:
     masks_words: bool = False
     processor: bool = False
     resizes_text: bool = False
+    longest_text: int = 512
     has_resnets: bool = False
+    model_types: tuple[str, ...] = ()
+    hub_word: str | None = None
 
     def loader(self) -> "BackboneLoader":
         """The implementation, imported when it is asked for."""
-        loader: BackboneLoader = import_module(self.module).BACKBONE
+        loader: BackboneLoader = getattr(import_module(self.module), self.implementation)
         return loader
 
 
@@ -74,6 +85,24 @@ def find_kind(name: str) -> BackboneKind:
     return KINDS[name]
 
 
+def recognise(source: str) -> BackboneKind | None:
+    """The kind of a source of weights, by its config.json or else by its name on the hub.
+
+    None where nothing tells it: CLIP's formats are many.
+    """
+    if is_of_open_clip(source):
+        return KINDS["open_clip"]
+    model_type = read_model_type(source)
+    is_on_hub = is_repository(source) and not os.path.exists(source)
+    for kind in KINDS.values():
+        if model_type in kind.model_types:
+            return kind
+        is_named = kind.hub_word is not None and kind.hub_word in source.lower()
+        if model_type is None and is_named and is_on_hub:
+            return kind
+    return None
+
+
 register(
     BackboneKind(
         "clip",
@@ -82,7 +111,9 @@ register(
         random_init=True,
         masks_words=True,
         resizes_text=True,
+        longest_text=248,  # as Long-CLIP (Zhang et al., 2024)
         has_resnets=True,
+        model_types=("clip",),
     )
 )
 register(
@@ -92,6 +123,37 @@ register(
         source_key="altclip_pretrained",
         recipe="altclip.yaml",
         processor=True,
+        model_types=("altclip",),
+        hub_word="altclip",
+    )
+)
+register(
+    BackboneKind(
+        "chinese-clip",
+        "model.chinese_clip_loader",
+        recipe="chinese_clip.yaml",
+        model_types=("chinese_clip",),
+        hub_word="chinese-clip",
+    )
+)
+register(BackboneKind("open_clip", "model.open_clip_loader", recipe="open_clip.yaml"))
+register(
+    BackboneKind(
+        "siglip2-naflex",
+        "model.siglip_loader",
+        implementation="NAFLEX",
+        recipe="siglip.yaml",
+        model_types=("siglip2",),
+        hub_word="naflex",
+    )
+)
+register(
+    BackboneKind(
+        "siglip",
+        "model.siglip_loader",
+        recipe="siglip.yaml",
+        model_types=("siglip",),
+        hub_word="siglip",
     )
 )
 
@@ -122,8 +184,8 @@ def load_backbone(
     """Load any backbone; its kind is detected from the source.
 
     Args:
-        source: what `model.clip_pretrained` or `model.altclip_pretrained` takes: a file, a folder,
-            the root of a Hugging Face cache, `hf:ORG/NAME`, `open_clip:ARCH/TAG`.
+        source: what `model.clip_pretrained` takes: a file, a folder, the root of a Hugging Face
+            cache, `hf:ORG/NAME`, `open_clip:ARCH/TAG`.
         image_size: (rows, columns) in pixels, or the side of a square; None: that of the weights.
         context_length: tokens of the longest caption; None: that of the weights.
 
@@ -132,11 +194,7 @@ def load_backbone(
     """
     from model.backbone_loader import TowerOptions
 
-    # The latest first: CLIP takes whatever no other kind recognises.
-    loaders = (kind.loader() for kind in reversed(KINDS.values()))
-    loader = next((loader for loader in loaders if loader.recognises(str(source))), None)
-    if loader is None:
-        raise InputError(f"{source} is no backbone of a known kind ({', '.join(KINDS)})")
+    loader = (recognise(str(source)) or KINDS["clip"]).loader()
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     model = loader.load(str(source), TowerOptions(size, context_length=context_length)).eval()
     preprocessing = loader.read_preprocessing(str(source), None)

@@ -20,6 +20,14 @@ class BatchNorm(_BatchNorm):
         super().__init__(channels)
         self.gather: Gather = Alone()
 
+    @classmethod
+    def of(cls, plain: _BatchNorm) -> "BatchNorm":
+        """The same as one of torch's, with the same weights and statistics."""
+        norm = cls(plain.num_features)
+        norm.eps, norm.momentum = plain.eps, plain.momentum
+        norm.load_state_dict(plain.state_dict())
+        return norm
+
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in (2, 4):
             raise ValueError(f"expected (B, C) or (B, C, H, W), got {tuple(input.shape)}")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol, overload
+from typing import Literal, NamedTuple, Protocol, overload
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,10 @@ LORA_LAYERS: dict[LoraTarget, str] = {
 
 @dataclass(frozen=True)
 class TextShape:
-    """Sizes of the text tower; `dropout` is that of its attention weights."""
+    """Sizes of the text tower; `dropout` is that of its attention weights.
+
+    `mlp_width` is that of the MLPs' hidden layer; None: four times the width.
+    """
 
     width: int
     layers: int
@@ -32,6 +35,7 @@ class TextShape:
     context_length: int
     vocab_size: int
     dropout: float = 0.0
+    mlp_width: int | None = None
 
 
 class TextTransformer(nn.Module):
@@ -57,6 +61,7 @@ class TextTransformer(nn.Module):
             causal=True,
             dropout=shape.dropout,
             gradient_checkpointing=gradient_checkpointing,
+            mlp_width=shape.mlp_width,
         )
         self.ln_final = nn.LayerNorm(width)
         self.projection = nn.Parameter(width**-0.5 * torch.randn(width, embed_dim))
@@ -108,6 +113,19 @@ class Attended(NamedTuple):
     attention: Tensor  # (B, L), of that token to all in the last block, the mean over the heads
 
 
+class ImageTower(Protocol):
+    """The interface of an image tower, as `DualEncoder` uses it."""
+
+    @property
+    def shape(self) -> VisionShape | ResNetShape: ...
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> tokens (B, N, width)."""
+
+    def project(self, x: Tensor) -> Tensor:
+        """Tokens (..., width) -> the joint space (..., embed_dim)."""
+
+
 class TextTower(Protocol):
     """The interface of a text tower, as `DualEncoder` uses it."""
 
@@ -131,6 +149,8 @@ class TextTower(Protocol):
 class DualEncoder(nn.Module):
     """The two towers, and `logit_scale`, the logarithm of the factor of their similarities.
 
+    `logit_bias` is added to them; SigLIP has one, others None.
+
     `prompts` is a slot for the parameters of the prompts in both towers; `ways` holds the
     registered ways of tuning by name.
 
@@ -139,16 +159,18 @@ class DualEncoder(nn.Module):
         activation: of the image tower's MLPs.
     """
 
-    logit_bias = None  # SigLIP's; neither CLIP nor AltCLIP has one
+    logit_bias: nn.Parameter | None
+    # Of the steps of a training; exp of it is 100 (Radford et al., 2021, section 2.5).
+    largest_logit_scale: float = math.log(100)
     # By tower: the linear layers that LoRA can wrap, as regular expressions.
-    lora_layers: ClassVar[Mapping[Tower, Mapping[LoraTarget, str]]] = {
+    lora_layers: Mapping[Tower, Mapping[LoraTarget, str]] = {
         "image": LORA_LAYERS,
         "text": LORA_LAYERS,
     }
 
     def __init__(
         self,
-        visual: VisionTransformer | ModifiedResNet,
+        visual: ImageTower,
         text: TextTower,
         embed_dim: int,
         activation: Activation,
@@ -158,6 +180,7 @@ class DualEncoder(nn.Module):
         self.visual = visual
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.register_parameter("logit_bias", None)
         self.prompts: nn.Module | None = None
         self.ways: dict[str, Way] = {}
 
@@ -176,9 +199,13 @@ class DualEncoder(nn.Module):
         With `dense`, also every token's, the class token first and prompts, if any, last: (B, D),
         (B, 1+N, D). A ResNet's class token is the mean of its map.
         """
+        features, tokens = self._read_image(images, dense)
+        return features if tokens is None else (features, tokens)
+
+    def _read_image(self, images: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
         x = self.visual(images)  # (B, 1+N, width)
         if not dense:
-            return self.visual.project(x[:, 0])
+            return self.visual.project(x[:, 0]), None
         every = self.visual.project(x)  # (B, 1+N, D)
         return every[:, 0], every
 
@@ -191,10 +218,14 @@ class DualEncoder(nn.Module):
 
         With `dense`, also every token's but prompts': (B, D), (B, L, D), L at most `text.room`.
         """
+        features, every = self._read_text(tokens, dense)
+        return features if every is None else (features, every)
+
+    def _read_text(self, tokens: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
         x = self.text(tokens)  # (B, L, width)
         rows, places = torch.arange(len(tokens), device=tokens.device), self.text.locate(tokens)
         if not dense:
-            return self.text.project(x[rows, places])
+            return self.text.project(x[rows, places]), None
         every = self.text.project(x)  # (B, L, D)
         return every[rows, places], every
 
@@ -245,6 +276,7 @@ class CLIP(DualEncoder):
             more time.
     """
 
+    visual: VisionTransformer | ModifiedResNet
     text: TextTransformer
 
     def __init__(

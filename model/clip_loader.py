@@ -1,8 +1,5 @@
 """CLIP in the registry of backbones."""
 
-import os
-from pathlib import Path
-
 from PIL.Image import Resampling
 
 from model.architecture import TextArchitecture
@@ -10,19 +7,11 @@ from model.backbone_loader import BackboneLoader, Preprocessing, TowerOptions
 from model.clip import CLIP, PIXEL_MEAN, PIXEL_STD, DualEncoder, TextShape
 from model.trees import Tree
 from model.weights import load_clip
-from model.weights.sources import read_model_type
 from text_utils.tokenizer import ClipTokenizer
 
 
 class CLIPLoader(BackboneLoader):
     """CLIP, with a ViT or a ResNet, in all formats of its weights; see `load_clip`."""
-
-    def recognises(self, source: str) -> bool:
-        """Everything but a folder of another model."""
-        return not os.path.isdir(Path(source).expanduser()) or read_model_type(source) in (
-            None,
-            "clip",
-        )
 
     def load(self, source: str, options: TowerOptions) -> DualEncoder:
         return load_clip(

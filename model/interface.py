@@ -129,6 +129,7 @@ class TextOutputs(Tensors):
     word_logits: Tensor | None = None  # (M, vocabulary), at the M masked words
     image_selection: Tensor | None = None  # (B, E), of the first view, from its chosen tokens
     text_selection: Tensor | None = None  # (B, E)
+    logit_bias: Tensor | None = None  # (), added to the scaled similarities
 
     dims: ClassVar[dict[str, int]] = {
         "image_features": 1, "text_features": 0, "soft_text_features": 0, "simclr_features": 1,

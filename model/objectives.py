@@ -300,6 +300,34 @@ def _at_least_float32(features: Tensor) -> Tensor:
     return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
+def sigmoid(
+    image: Tensor,
+    text: Tensor,
+    ids: Tensor,
+    scale: Tensor | float,
+    bias: Tensor | float,
+    *,
+    gathered: Pairs | None = None,
+    own: Tensor | None = None,
+) -> Tensor:
+    """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, eq. 1).
+
+    -1/B sum_ij log sigmoid(z_ij (scale s_ij + bias)), where z is 1 for pairs of the same identity,
+    else -1.
+
+    Args:
+        gathered: the pairs of all processes.
+        own: int64 (B,), row of `gathered` of each own pair, which then alone has z = 1, as
+            published.
+    """
+    pairs = gathered or Pairs(image, text, ids)
+    same = ids[:, None] == pairs.ids[None, :]
+    if own is not None:
+        same = own[:, None] == torch.arange(len(pairs.ids), device=own.device)
+    logits = scale * image @ pairs.text.T + bias
+    return -F.logsigmoid(torch.where(same, logits, -logits)).sum() / len(image)
+
+
 def masked_lm(logits: Tensor, labels: Tensor, masked: Tensor | None = None) -> Tensor:
     """Cross-entropy at the masked tokens; 0, but still in the graph, if there are none.
 

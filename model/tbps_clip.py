@@ -23,7 +23,6 @@ from model.heads import (
 from model.interface import Method, TextBatch, TextOutputs
 from model.weights.hash import hash_weights
 
-LARGEST_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
 # Beginnings of the names of parameters without pretraining, which train at a multiple of the rate;
 # in the decoder's blocks the biases may have another one, as in IRRA's code.
 NEW_PARAMETERS = ("classifier.", "mlm_decoder.to_words.", "image_selector.", "text_selector.")
@@ -139,6 +138,7 @@ class TBPSCLIP(Method[TextBatch, TextOutputs]):
             image_features=views,
             text_features=text.features,
             logit_scale=self.clip.logit_scale,
+            logit_bias=self.clip.logit_bias,
             soft_text_features=soft_text_features,
             simclr_features=None if self.simclr_mlp is None else self.simclr_mlp(simclr_views),
             image_logits=image_logits,
@@ -200,4 +200,4 @@ class TBPSCLIP(Method[TextBatch, TextOutputs]):
         The logit scale itself is clamped, not its value in the forward pass: there the gradient
         would push the parameter on beyond the clamp, or stop for good.
         """
-        self.clip.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)
+        self.clip.logit_scale.clamp_(max=self.clip.largest_logit_scale)

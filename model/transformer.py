@@ -5,7 +5,8 @@ A method may fill two slots: `Block.adapter`, a branch parallel to the MLP, and
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Activation = Literal["quickgelu", "gelu"]
+Activation = Literal["quickgelu", "gelu", "gelu_tanh"]
 
 
 class QuickGELU(nn.Module):
@@ -23,7 +24,11 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {"quickgelu": QuickGELU, "gelu": nn.GELU}
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "quickgelu": QuickGELU,
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+}
 
 
 class Attention(nn.Module):
@@ -78,11 +83,12 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    def __init__(self, width: int, activation: Activation) -> None:
+    def __init__(self, width: int, activation: Activation, hidden: int | None = None) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(width, 4 * width)
+        hidden = hidden or 4 * width
+        self.c_fc = nn.Linear(width, hidden)
         self.act = ACTIVATIONS[activation]()
-        self.c_proj = nn.Linear(4 * width, width)
+        self.c_proj = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.c_proj(self.act(self.c_fc(x)))
@@ -95,13 +101,21 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, activation: Activation, *, causal: bool, dropout: float
+        self,
+        width: int,
+        heads: int,
+        activation: Activation,
+        *,
+        causal: bool,
+        dropout: float,
+        mlp_width: int | None = None,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(width)
+        self.ln_1 = nn.LayerNorm(width, eps)
         self.attn = Attention(width, heads, causal, dropout)
-        self.ln_2 = nn.LayerNorm(width)
-        self.mlp = MLP(width, activation)
+        self.ln_2 = nn.LayerNorm(width, eps)
+        self.mlp = MLP(width, activation, mlp_width)
         self.adapter: nn.Module | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,6 +151,8 @@ class Transformer(nn.Module):
     Args:
         dropout: of the attention weights, in training only.
         gradient_checkpointing: recompute each block in the backward pass, to save memory.
+        mlp_width: hidden channels of the MLPs; None: four times the width.
+        eps: of the LayerNorms.
     """
 
     def __init__(
@@ -149,11 +165,12 @@ class Transformer(nn.Module):
         causal: bool = False,
         dropout: float = 0.0,
         gradient_checkpointing: bool = False,
+        mlp_width: int | None = None,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            Block(width, heads, activation, causal=causal, dropout=dropout) for _ in range(layers)
-        )
+        block = partial(Block, causal=causal, dropout=dropout, mlp_width=mlp_width, eps=eps)
+        self.blocks = nn.ModuleList(block(width, heads, activation) for _ in range(layers))
         self.prompts: Prompts | None = None
         self.gradient_checkpointing = gradient_checkpointing
         self.init_weights(width, layers)

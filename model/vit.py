@@ -14,6 +14,8 @@ from model.transformer import Activation, Transformer
 class VisionShape:
     """Sizes of the image tower: `patch_size`, `stride`, `image_size` (rows, columns) in pixels.
 
+    `mlp_width` is that of the MLPs' hidden layer; None: four times the width.
+
     Raises:
         InputError: the image is smaller than one patch.
     """
@@ -24,6 +26,7 @@ class VisionShape:
     patch_size: int
     stride: int
     image_size: tuple[int, int]
+    mlp_width: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.grid) < 1:
@@ -66,6 +69,7 @@ class VisionTransformer(nn.Module):
             shape.heads,
             activation=activation,
             gradient_checkpointing=gradient_checkpointing,
+            mlp_width=shape.mlp_width,
         )
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))

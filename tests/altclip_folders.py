@@ -48,6 +48,7 @@ def write_altclip_folder(
     heads: int = 2,
     project_dim: int = 40,
     embed_dim: int = 48,
+    mlp_ratio: float = 4,
     context_length: int = 96,
     hidden_act: str = "quick_gelu",
     texts: Sequence[str] = TEXTS,
@@ -72,7 +73,7 @@ def write_altclip_folder(
         projection_dim=embed_dim,
         vision_config={
             "hidden_size": width,
-            "intermediate_size": 4 * width,
+            "intermediate_size": int(mlp_ratio * width),
             "num_hidden_layers": vision_layers,
             "num_attention_heads": heads,
             "image_size": image_size,
@@ -82,7 +83,7 @@ def write_altclip_folder(
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": text_width,
-            "intermediate_size": 4 * text_width,
+            "intermediate_size": int(mlp_ratio * text_width),
             "num_hidden_layers": text_layers,
             "num_attention_heads": heads,
             "max_position_embeddings": context_length + 2,

@@ -33,6 +33,7 @@ def random_open_clip(
     embed_dim: int = 32,
     quick_gelu: bool = True,
     head_width: int = 64,
+    mlp_ratio: float = 4.0,
     logit_scale: float = math.log(1 / 0.07),
     seed: int = 0,
 ) -> open_clip.CLIP:
@@ -47,6 +48,7 @@ def random_open_clip(
             layers=layers,
             width=width,
             head_width=head_width,
+            mlp_ratio=mlp_ratio,
             patch_size=patch_size,
             image_size=image_size,
         )
@@ -56,6 +58,7 @@ def random_open_clip(
             width=text_width,
             heads=text_width // head_width,
             layers=text_layers,
+            mlp_ratio=mlp_ratio,
         )
         model = open_clip.CLIP(embed_dim, vision, text, quick_gelu=quick_gelu)
         for parameter in model.parameters():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ import main
 import options
 from misc.synthetic.writing import write_reid_dataset
 from tests.altclip_folders import write_altclip_folder
+from tests.backbone_folders import (
+    write_chinese_clip_folder,
+    write_open_clip_folder,
+    write_siglip_folder,
+)
 from tests.command_line import parse
 from tests.conftest import SMALL
 
@@ -25,6 +31,12 @@ FEW_REID = (
     "stages.images.schedule={epoch: 1, epoch_warmup: 1}",
     "evaluation={rerank: {k1: 4, k2: 2, weight: 0.3}, ranked_lists: 1}",
 )
+OPEN_CLIP = ("open_clip.yaml", "mobileclip2.yaml", "pe.yaml", "xlm_roberta.yaml")
+FAMILIES = {
+    "siglip.yaml": write_siglip_folder,
+    "chinese_clip.yaml": write_chinese_clip_folder,
+    **dict.fromkeys(OPEN_CLIP, partial(write_open_clip_folder, family="pooled")),
+}
 RESNET = ("model.vision={width: 4, layers: [1, 1, 1, 1], heads: 2, patch_size: null}",)
 
 
@@ -64,6 +76,10 @@ def test_a_recipe_trains_and_evaluates(recipe, places, vehicles_and_people, tmp_
     if recipe == "altclip.yaml":
         folder = write_altclip_folder(tmp_path / "altclip", embed_dim=16)
         arguments += (f"model.altclip_pretrained={folder}", "model.projection_dim=16")
+    if recipe in FAMILIES:
+        FAMILIES[recipe](tmp_path / "weights")
+        sizes = ("model.embed_dim=32", "experiment.simclr_mlp=[32, 8, 32]")
+        arguments += (f"model.clip_pretrained={tmp_path / 'weights'}", *sizes)
     rows = train(*arguments, output=tmp_path)
     losses = [row["loss"] for row in rows if "loss" in row]
     assert len(losses) >= 2

@@ -5,6 +5,7 @@ import re
 
 from text_utils.scripts import UNSPACED, main_script
 
+MOST_WORDS = 77  # of a caption that is cleaned as TBPS-CLIP does
 MOST_CHARACTERS = 10_000  # of a caption; a model reads some 77 words
 
 _PUNCTUATION = re.compile(r"[.!\"()*#:;~]")
@@ -12,7 +13,7 @@ _WIDE = re.compile(r"[。．｡！…：；“”＂「」『』（）＊＃～�
 _SPACES = re.compile(r"\s{2,}")
 
 
-def clean_caption(text: str, max_words: int = 77) -> str:
+def clean_caption(text: str, max_words: int = MOST_WORDS) -> str:
     """Lower-case a caption, remove . ! " ( ) * # : ; ~ and repeated white space, and keep the first
     `max_words` words, of at most `MOST_CHARACTERS` characters.
 

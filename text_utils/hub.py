@@ -12,7 +12,7 @@ from pathlib import Path
 from errors import InputError
 
 _REVISION = re.compile(r"\w[\w.-]{0,99}")
-_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_REPOSITORY = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}")  # the lengths are the hub's
 
 
 def find_model(
@@ -30,12 +30,17 @@ def find_model(
     """
     source = str(source).removeprefix("hf:")
     cache = None if cache_dir is None else Path(cache_dir).expanduser()
-    for folder in _candidates(source, cache):
+    for folder in local_folders(source, cache):
         if _has(folder, wanted):
             return folder
     if os.path.isdir(Path(source).expanduser()):
         raise InputError(f"{source} has no {' or '.join(wanted)}: download the complete model")
     return _download(str(source), wanted, cache)
+
+
+def is_repository(source: str) -> bool:
+    """Whether a source is `ORG/NAME` or `hf:ORG/NAME`."""
+    return _REPOSITORY.fullmatch(source.removeprefix("hf:")) is not None
 
 
 def find_snapshot(folder: Path) -> Path:
@@ -65,8 +70,9 @@ def _snapshots(model: Path) -> list[Path]:
     return sorted((model / "snapshots").glob("*"))
 
 
-def _candidates(source: str | Path, cache: Path | None) -> Iterator[Path]:
+def local_folders(source: str | Path, cache: Path | None = None) -> Iterator[Path]:
     """Possible folders of a model: the given one, in `cache`, in the user's default cache."""
+    source = str(source).removeprefix("hf:")
     path = Path(source).expanduser()
     if os.path.isdir(path):  # unlike `Path.is_dir`, False for a name that is too long
         yield find_snapshot(path)
@@ -80,7 +86,7 @@ def _candidates(source: str | Path, cache: Path | None) -> Iterator[Path]:
         yield cache
     for root in (cache, Path(constants.HF_HUB_CACHE)):
         if root is not None:
-            yield from _snapshots(root / f"models--{str(source).replace('/', '--')}")
+            yield from _snapshots(root / f"models--{source.replace('/', '--')}")
 
 
 def _has(folder: Path, wanted: Sequence[str]) -> bool:

@@ -29,7 +29,7 @@ from misc.datasets.pairs import count_samples, listed_of
 from misc.datasets.pictures import ReadNumbered, read_numbered, read_picture
 from misc.datasets.text_annotations import TextPicture
 from misc.runtime.seeding import Purpose, generator
-from text_utils.captions import clean_caption
+from text_utils.captions import MOST_WORDS, clean_caption
 from text_utils.tokenizer import Tokenizer
 from text_utils.words import split_words
 
@@ -56,17 +56,19 @@ class TextAugmentation:
         change: an operation of EDA: (caption, strength, generator) -> caption.
         strength: probability that a word is changed, or share of the words that are.
         clean: pass captions through `clean_caption` first.
+        max_words: that it leaves.
     """
 
     backtranslation: float
     change: Callable[[str, float, Generator], str]
     strength: float
     clean: bool = True
+    max_words: int = MOST_WORDS
 
     def __call__(self, caption: str, back_translation: str | None, rng: Generator) -> str:
         replace = rng.random() < self.backtranslation
         text = back_translation if replace and back_translation else caption
-        text = clean_caption(text) if self.clean else text
+        text = clean_caption(text, self.max_words) if self.clean else text
         return self.change(text, self.strength, rng)
 
 
@@ -207,7 +209,8 @@ class TokenDataset(Items[Tensor, Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         caption = self.captions[index]
-        text = clean_caption(caption) if self.clean else caption
+        words = max(MOST_WORDS, self.text_length)
+        text = clean_caption(caption, words) if self.clean else caption
         return self.tokenizer([text], self.text_length)[0]
 
     def collate(self, items: Sequence[Tensor]) -> Tensor:

@@ -40,6 +40,10 @@ def _check_backbone(config: Config) -> Iterator[ErrorDetails]:
         tasks = " and ".join(kind.tasks)
         fault = f"{kind.name} cannot be trained for task {config.task}, only for {tasks}"
         yield _problem(fault, "model", "backbone")
+    length = config.experiment.text_length
+    if length > kind.longest_text:
+        fault = f"{length} is more than the {kind.longest_text} tokens that {kind.name} can read"
+        yield _problem(fault, "experiment", "text_length")
     if config.experiment.use_altclip_processor and not kind.processor:
         having = " or ".join(name for name, other in KINDS.items() if other.processor)
         fault = f"needs model.backbone {having}, but that is {kind.name}: set it to false"

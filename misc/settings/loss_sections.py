@@ -43,6 +43,8 @@ class TextLossSwitches(Section):
     tal_ratio: NonNegative = 1.0
     trl: bool = False
     trl_ratio: NonNegative = 1.0
+    sigmoid: bool = False
+    sigmoid_ratio: NonNegative = 1.0
 
     def loss_weights(self) -> dict[str, float]:
         """The weight of each loss that is switched on."""

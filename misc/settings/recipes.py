@@ -17,7 +17,7 @@ from misc.settings.merging import Layer, Merging
 from misc.settings.sections import Config
 from misc.settings.wording import Location, missing_keys, quote, wrong_value
 from misc.settings.yaml12 import LONGEST, read_yaml, write_yaml
-from model.backbones import KINDS
+from model.backbones import KINDS, recognise
 from model.trees import Tree
 
 RECIPES = Path(__file__).resolve().parents[2] / "config"
@@ -100,10 +100,26 @@ def chosen_backbone(layer: Layer) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def recognise_backbone(layer: Layer) -> Layer:
+    """The layer with the backbone whose weights it names as `model.clip_pretrained`, unless it
+    names a backbone itself, or these weights do not tell theirs.
+    """
+    model = layer.tree.get("model")
+    if not isinstance(model, Mapping) or "backbone" in model:
+        return layer
+    source = model.get("clip_pretrained")
+    kind = recognise(source) if isinstance(source, str) else None
+    if kind is None or kind.name == "clip":
+        return layer
+    chosen = {**model, "backbone": kind.name, kind.source_key: source}
+    return layer._replace(tree={**layer.tree, "model": chosen})
+
+
 def with_backbones(layers: Sequence[Layer]) -> Iterator[Layer]:
     """The layers, with the recipe of a backbone, if any, below each layer that turns to it."""
     current = None
     for layer in layers:
+        layer = recognise_backbone(layer)
         before, current = current, chosen_backbone(layer) or current
         if current in KINDS and current != before and (recipe := KINDS[current].recipe):
             yield read_recipe(RECIPES / recipe, current)[-1]

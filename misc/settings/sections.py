@@ -88,7 +88,7 @@ class DataSettings(Section):
     test_batch_size: BatchSize
     test_resampling: Literal["bicubic", "bilinear"]
     num_workers: Workers
-    normalize: Literal["imagenet", "clip", "half"]
+    normalize: Literal["imagenet", "clip", "half", "none"]
     on_bad_image: Literal["error", "skip"] = "error"  # absent from older runs' config.yaml
     allow_outside: bool = False  # likewise, as are those that follow
     augment_on: Literal["cpu", "device"] = "cpu"
@@ -124,6 +124,7 @@ class ExperimentSettings(TextLossSwitches):
     citc_lambda2: NonNegative
     simclr_mlp: Annotated[tuple[Width, ...], Field(min_length=2)]
     simclr_temperature: Positive
+    sigmoid_positives: Literal["identity", "pair"] = "identity"  # as clean_captions below
     cmt_depth: Depth
     mlm_text: Literal["masked", "clean"] = "masked"  # absent from older runs' config.yaml
     soft_pass: Literal["reuse", "fresh"]
@@ -143,7 +144,7 @@ class ExperimentSettings(TextLossSwitches):
     token_change: Probability = 0.0  # absent from older runs' config.yaml, as are those that follow
     division: Literal["none", "tal", "trl", "itc", "sdm"] = "none"
     mixture: MixtureSettings = Field(default_factory=MixtureSettings)
-    text_length: Annotated[int, Field(ge=3, le=77)]
+    text_length: Annotated[int, Field(ge=3, le=512)]
     dropout: BelowOne
     use_altclip_processor: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from model.objectives import (
     n_itc,
     r_itc,
     sdm,
+    sigmoid,
     simclr,
     tal,
     trl,
@@ -37,6 +39,8 @@ class TextLossSettings:
         citc_inmodal, citc_crossmodal: weights of the two parts of C-ITC.
         simclr_temperature: of the contrast between two views.
         tal_temperature, tal_margin: of TAL and TRL.
+        sigmoid_positives: "identity": pairs of the same identity attract each other in the sigmoid
+            loss; "pair": a caption and its own image alone, as published.
     """
 
     softlabel_ratio: float = 0.5
@@ -46,6 +50,7 @@ class TextLossSettings:
     simclr_temperature: float = 0.1
     tal_temperature: float = 0.015
     tal_margin: float = 0.1
+    sigmoid_positives: Literal["identity", "pair"] = "identity"
 
 
 class Contrast:
@@ -278,6 +283,21 @@ def _tal(contrast: Contrast) -> Tensor:
 @register_text_loss("trl")
 def _trl(contrast: Contrast) -> Tensor:
     return _over_embeddings(contrast, _trl_of, contrast.add)
+
+
+@register_text_loss("sigmoid")
+def _sigmoid(contrast: Contrast) -> Tensor:
+    bias, ids = contrast.outputs.logit_bias, contrast.ids
+    assert bias is not None, "the loss needs a backbone with a bias"
+    by_pair = contrast.settings.sigmoid_positives == "pair"
+    own = contrast.first_row + torch.arange(len(ids), device=ids.device)
+    return sigmoid(
+        *contrast.pairs,
+        contrast.scale,
+        bias,
+        gathered=contrast.gathered[0],
+        own=own if by_pair else None,
+    )
 
 
 @register_text_loss("cmpm")

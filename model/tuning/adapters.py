@@ -54,7 +54,7 @@ def add_adapters(
     absent = [i for i in blocks if not 0 <= i < len(slots)]
     if absent or not slots:
         raise InputError(
-            f"adapters cannot sit in {f'block {absent[0]}' if absent else 'a ResNet'}: the tower "
+            f"adapters cannot sit in {f'block {absent[0]}' if absent else _name(tower)}: the tower "
             f"has {len(slots)} blocks for them, from 0"
         )
     if not 1 <= reduction <= width:
@@ -62,6 +62,10 @@ def add_adapters(
     device = next(tower.parameters()).device
     for i in blocks:
         slots[i].adapter = Adapter(width, reduction, scale).to(device)
+
+
+def _name(tower: nn.Module) -> str:
+    return f"a {type(tower).__name__.removeprefix('Modified')}"
 
 
 def adapter_slots(tower: nn.Module) -> list[nn.Module]:

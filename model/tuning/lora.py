@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from errors import InputError
 from model.clip import DualEncoder
+from model.resnet import ModifiedResNet
 from model.tuning.description import LoraTarget, LoraTuning, Tower
-from model.vit import VisionTransformer
 from model.weights.sources import State
 
 TOWERS: dict[Tower, str] = {"image": "visual", "text": "text"}
@@ -39,16 +39,19 @@ def add_lora(
     Raises:
         InputError: the image tower is a ResNet, or a layer is narrower than the rank.
     """
-    if "image" in towers and not isinstance(clip.visual, VisionTransformer):
+    if "image" in towers and isinstance(clip.visual, ModifiedResNet):
         raise InputError(
             "LoRA changes the blocks of a ViT, and this image tower is a ResNet: give a ViT, or "
             "set lora.towers to text alone"
         )
     pattern = _pattern(clip, targets, towers)
-    weights = dict(clip.named_parameters())
-    width = min(
-        min(w.shape) for n, w in weights.items() if re.fullmatch(rf"({pattern})\.weight", n)
-    )
+    layers = {n for n, _ in clip.named_modules() if re.fullmatch(pattern, n)}
+    if not layers:
+        raise InputError(
+            "LoRA changes linear layers, and these towers have none of lora.targets: give other "
+            "targets or towers"
+        )
+    width = min(min(clip.get_parameter(f"{name}.weight").shape) for name in layers)
     if rank > width:
         raise InputError(f"lora.rank is {rank}: give at most {width}, the width of the layers")
     # Here, because peft takes seconds to import.

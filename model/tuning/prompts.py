@@ -4,6 +4,7 @@ import math
 
 from errors import InputError
 from model.clip import DualEncoder, TextTransformer
+from model.resnet import ModifiedResNet
 from model.tuning.bidirectional_prompts import BidirectionalPrompts, TowerPrompts
 from model.tuning.description import Direction, PromptTuning
 from model.vit import VisionTransformer
@@ -24,9 +25,11 @@ def add_prompts(
     """
     visual, text = clip.visual, clip.text
     if not isinstance(visual, VisionTransformer):
+        is_resnet = isinstance(visual, ModifiedResNet)
+        other = "a ResNet" if is_resnet else f"a {type(visual).__name__}"
         raise InputError(
-            "prompts go through the blocks of a ViT, and this image tower is a ResNet: give a ViT, "
-            "such as ViT-B-16.pt"
+            "prompts go through the blocks of CLIP's ViT, and this image tower is "
+            f"{other}: give a ViT, such as ViT-B-16.pt"
         )
     towers: list[VisionTransformer | TextTransformer] = [visual]
     if isinstance(text, TextTransformer):

@@ -37,6 +37,7 @@ def tune(clip: DualEncoder, tuning: Tuning) -> None:
 
 def describe_tuning(clip: DualEncoder) -> Tuning:
     """The inverse of `tune`."""
+    assert isinstance(clip.visual, nn.Module)
     assert isinstance(clip.text, nn.Module)
     return Tuning(
         prompts=describe_prompts(clip),

@@ -35,6 +35,8 @@ def resize_position_embedding(
     mode: Literal["bilinear", "bicubic"] = "bilinear",
     *,
     own_grid: tuple[int, int] | None = None,
+    num_class_rows: int = 1,
+    antialias: bool = False,
 ) -> Tensor:
     """Interpolate an image tower's position embedding to another grid; the class row stays.
 
@@ -44,6 +46,8 @@ def resize_position_embedding(
         mode: "bilinear" as TBPS-CLIP and IRRA, "bicubic" as transformers; corners not aligned.
         own_grid: rows and columns of the N patches; a square's, if it is one, unless given. Of a
             rectangle whose sides are not given, N may only be `rows * columns` already.
+        num_class_rows: rows before the patches'.
+        antialias: as `F.interpolate` has it.
 
     Returns:
         (1 + rows * columns, D), float32 if interpolated.
@@ -51,7 +55,8 @@ def resize_position_embedding(
     Raises:
         InputError: N tells no sides, and is not what is wanted.
     """
-    patches, side = len(embedding) - 1, math.isqrt(len(embedding) - 1)
+    patches = len(embedding) - num_class_rows
+    side = math.isqrt(patches)
     if own_grid is None:
         own_grid = (side, side) if side**2 == patches else grid
     if math.prod(own_grid) != patches:
@@ -61,9 +66,10 @@ def resize_position_embedding(
         )
     if own_grid == grid:
         return embedding
-    picture = embedding[1:].float().t().reshape(1, -1, *own_grid)  # (1, D, rows, columns)
-    resized = F.interpolate(picture, size=grid, mode=mode, align_corners=False)
-    return torch.cat([embedding[:1].float(), resized[0].flatten(1).t()])
+    first, rest = embedding.float().tensor_split([num_class_rows])
+    picture = rest.t().reshape(1, -1, *own_grid)  # (1, D, rows, columns)
+    resized = F.interpolate(picture, grid, mode=mode, align_corners=False, antialias=antialias)
+    return torch.cat([first, resized[0].flatten(1).t()])
 
 
 def resize_text_positions(embedding: Tensor, length: int) -> Tensor:

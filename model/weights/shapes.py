@@ -8,6 +8,7 @@ from pathlib import Path
 from errors import InputError
 from model.architecture import ImageShape
 from model.clip import TextShape
+from model.configured import ConfiguredShape
 from model.resnet import ResNetShape
 from model.vit import VisionShape
 from model.weights.key_maps import PROJECTIONS
@@ -47,8 +48,8 @@ def read_vision_shape(state: State, heads: int | None) -> ImageShape:
         return ResNetShape(width, (one, two, three, four), heads or _usual_heads(32 * width), sides)
     width, _, _, patch = state["visual.conv1.weight"].shape
     layers = _count_blocks(state, "visual.transformer.blocks.")
-    sides = (side * patch, side * patch)
-    return VisionShape(width, layers, heads or _usual_heads(width), patch, patch, sides)
+    sides, mlp_width = (side * patch, side * patch), _read_mlp_width(state, "visual", width)
+    return VisionShape(width, layers, heads or _usual_heads(width), patch, patch, sides, mlp_width)
 
 
 def read_text_shape(state: State, heads: int | None) -> TextShape:
@@ -56,7 +57,24 @@ def read_text_shape(state: State, heads: int | None) -> TextShape:
     vocab_size, width = state["text.token_embedding.weight"].shape
     context_length = len(state["text.positional_embedding"])
     layers = _count_blocks(state, "text.transformer.blocks.")
-    return TextShape(width, layers, heads or _usual_heads(width), context_length, vocab_size)
+    return TextShape(
+        width,
+        layers,
+        heads or _usual_heads(width),
+        context_length,
+        vocab_size,
+        mlp_width=_read_mlp_width(state, "text", width),
+    )
+
+
+def _read_mlp_width(state: State, tower: str, width: int) -> int | None:
+    hidden = state.get(f"{tower}.transformer.blocks.0.mlp.c_fc.weight")
+    return None if hidden is None or not hidden.ndim else unless_usual(len(hidden), width)
+
+
+def unless_usual(mlp_width: int, width: int) -> int | None:
+    """The width of MLPs as shapes have it: None if it is four times the width."""
+    return None if mlp_width == 4 * width else mlp_width
 
 
 def _usual_heads(width: int) -> int:
@@ -92,10 +110,11 @@ def check_sizes(
     Raises:
         InputError: no tower is like this, or it takes more values than there are.
     """
-    # (width, blocks, heads, rows of embeddings)
+    # (width, blocks, heads, rows of embeddings or of an MLP)
     towers = [_tower_of(vision)]
     if text is not None:
-        towers.append((text.width, text.layers, text.heads, text.vocab_size + text.context_length))
+        rows = max(text.vocab_size + text.context_length, text.mlp_width or 0)
+        towers.append((text.width, text.layers, text.heads, rows))
     for width, layers, heads, rows in towers:
         if min(width, heads, embed_dim) < 1 or width % heads:
             raise InputError(
@@ -112,7 +131,7 @@ def check_sizes(
 def _tower_of(vision: ImageShape) -> tuple[int, int, int, int]:
     rows = math.prod(vision.grid)
     if isinstance(vision, VisionShape):
-        return vision.width, vision.layers, vision.heads, rows
+        return vision.width, vision.layers, vision.heads, max(rows, vision.mlp_width or 0)
     return 32 * vision.width, sum(vision.layers) // 16, vision.heads, rows  # of layer4
 
 
@@ -124,6 +143,13 @@ def set_stride(
     Raises:
         InputError: a stride was given that the tower does not have.
     """
+    if isinstance(vision, ConfiguredShape):
+        if stride is not None or last_stride != 2:
+            raise InputError(
+                f"{source} has an image tower of open_clip, whose strides are fixed: leave "
+                "model.stride null and model.last_stride 2"
+            )
+        return vision
     if isinstance(vision, VisionShape):
         if last_stride != 2:
             raise InputError(

@@ -3,7 +3,6 @@
 Nothing is unpickled but tensors and plain types, and no code runs that a file brings along.
 """
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from errors import InputError
+from model.recognition import find_open_clip_folder, is_plain_clip, read_json, split_open_clip_name
 from model.transformer import Activation
 from model.trees import Tree
 from model.weights.soundness import check_finite, check_tensors, is_sound_zip
@@ -51,13 +51,19 @@ def _read(name: str, path: Path) -> Weights:
     if name.startswith("hf:"):
         return _read_folder(find_model(name.removeprefix("hf:"), WEIGHT_FILES))
     if name.startswith("open_clip:"):
-        return _read_open_clip(name.removeprefix("open_clip:"))
+        return _read_open_clip(name)
+    if (folder := find_open_clip_folder(name)) is not None:
+        config = read_json(folder / "open_clip_config.json").get("model_cfg")
+        if not isinstance(config, dict):
+            raise InputError(f"{folder}/open_clip_config.json has no model_cfg: download it again")
+        return _of_open_clip(config, read_open_clip_weights(name), config)
     if os.path.isdir(path):  # unlike `Path.is_dir`, False for a name that is too long
         return _read_folder(find_snapshot(path))
     if os.path.isfile(path):
         return _read_file(path)
     raise InputError(
-        f"there are no weights at {name}: give a file, a folder, hf:ORG/NAME or open_clip:ARCH/TAG"
+        f"there are no weights at {name}: give a file, a folder, local-dir:FOLDER, "
+        "open_clip:ARCH/TAG or hf:ORG/NAME (looked for from the last to the first)"
     )
 
 
@@ -129,21 +135,11 @@ def _read_folder(folder: Path) -> Weights:
     return Weights(read_shards(folder), "huggingface", activation, heads)
 
 
-def read_model_type(folder: str | Path) -> str | None:
-    """The `model_type` of a Hugging Face folder, or of the snapshot of a cache; None if it has
-    none.
-    """
-    file = find_snapshot(Path(folder).expanduser()) / "config.json"
-    if not file.is_file():
-        return None
-    try:
-        return str(_read_json(file).get("model_type"))
-    except InputError:
-        return None
-
-
-def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
+def read_config(folder: Path, *kinds: str) -> Any:
     """The config.json of a Hugging Face folder, as transformers' object.
+
+    Args:
+        kinds: the values of `model_type` that are read.
 
     Raises:
         InputError: there is none, it describes a model of another kind, or one that cannot be.
@@ -151,31 +147,21 @@ def read_config(folder: Path, kind: Literal["clip", "altclip"]) -> Any:
     file = folder / "config.json"
     if not file.is_file():
         raise InputError(f"{folder} has no config.json: give the folder of a Hugging Face model")
-    content = _read_json(file)
+    content = read_json(file)
     model_type = content.get("model_type")
-    if model_type != kind:
-        raise InputError(f"{file} describes a model of type {model_type}: give one of type {kind}")
+    if model_type not in kinds:
+        raise InputError(
+            f"{file} describes a model of type {model_type}: give one of type {' or '.join(kinds)}"
+        )
     from transformers import CONFIG_MAPPING  # knows the values that the file leaves out
 
     try:
-        return CONFIG_MAPPING[kind].from_dict(content)
+        return CONFIG_MAPPING[model_type].from_dict(content)
     except Exception as error:  # of its checks of types, and of what these do not foresee
         raise InputError(
-            f"{file} does not describe a model of type {kind} (it has values of other types): "
-            "download it again"
+            f"{file} does not describe a model of type {model_type} (it has values of other "
+            "types): download it again"
         ) from error
-
-
-def _read_json(file: Path) -> Tree:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not JSON: download it again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds a {type(content).__name__}: download it again")
-    return content
 
 
 def read_activation(folder: Path, *towers: Any) -> Activation:
@@ -218,7 +204,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _shard_names(index: Path) -> list[str]:
     """The files that an index lists; they lie beside it."""
-    shards = _read_json(index).get("weight_map")
+    shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
         raise InputError(f"{index} has no weight_map from tensors to files: download it again")
     for name in shards.values():
@@ -231,35 +217,70 @@ def _shard_names(index: Path) -> list[str]:
 
 
 def _read_open_clip(name: str) -> Weights:
-    """`ARCH/TAG` in open_clip's names; TAG may be a file too."""
+    """`open_clip:ARCH/TAG` in open_clip's names."""
     import open_clip
 
-    arch, _, tag = name.partition("/")
+    arch, tag = split_open_clip_name(name)
+    _check_open_clip_name(arch, tag)
+    config = open_clip.get_model_config(arch)
+    if not is_plain_clip(config):
+        raise InputError(
+            f"open_clip's {arch} pools unlike CLIP, or has other towers: set model.backbone to "
+            "open_clip"
+        )
+    state = read_open_clip_weights(name)
+    # Where the two differ, the tag knows how its weights were trained.
+    return _of_open_clip(config, state, open_clip.get_pretrained_cfg(arch, tag) or config)
+
+
+def _of_open_clip(config: Tree, state: State, activation: Tree) -> Weights:
+    import open_clip
+
+    vision = open_clip.CLIPVisionCfg(**config["vision_cfg"])
+    text = open_clip.CLIPTextCfg(**config["text_cfg"])
+    # A ResNet's `layers` are four numbers, and its heads divide layer4's channels.
+    channels = vision.width if isinstance(vision.layers, int) else 32 * vision.width
+    heads = (channels // vision.head_width, text.heads)
+    quickgelu = activation.get("quick_gelu", False)
+    return Weights(state, "openai", "quickgelu" if quickgelu else "gelu", heads)
+
+
+def read_open_clip_weights(source: str) -> State:
+    """The tensors of `open_clip:ARCH/TAG` or `local-dir:FOLDER`, as the file has them.
+
+    Raises:
+        InputError: there is no such model, or it cannot be read.
+    """
+    folder = find_open_clip_folder(source)
+    if folder is not None:
+        names = [f"open_clip_{n}" for n in ("model.safetensors", "pytorch_model.safetensors")]
+        names += ["open_clip_pytorch_model.bin", "open_clip_model.pt"]
+        file = next((folder / name for name in names if (folder / name).is_file()), None)
+        if file is None:
+            raise InputError(f"{folder} has no {' or '.join(names)}: download the whole model")
+        return _read_file(file).state
+    import open_clip
+
+    arch, tag = split_open_clip_name(source)
+    _check_open_clip_name(arch, tag)
+    if os.path.isfile(tag):
+        return _read_file(Path(tag)).state
+    try:
+        known = open_clip.get_pretrained_cfg(arch, tag)
+        if not known:
+            raise InputError("it has no such tag")
+        file = Path(open_clip.factory.download_pretrained(known))
+    except Exception as error:  # of the network, of the cache
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"open_clip cannot give {arch} with {tag}: {reason}") from error
+    return {name.removeprefix("module."): t for name, t in _read_file(file).state.items()}
+
+
+def _check_open_clip_name(arch: str, tag: str) -> None:
+    import open_clip
+
     if arch not in open_clip.list_models():
         raise InputError(f"open_clip has no {arch}: open_clip.list_pretrained() lists what it has")
     if not tag:
         tags = shorten(open_clip.list_pretrained_tags_by_model(arch))
         raise InputError(f"open_clip:{arch} lacks a tag: give open_clip:{arch}/TAG, of {tags}")
-    config = open_clip.get_model_config(arch)
-    vision = open_clip.CLIPVisionCfg(**config["vision_cfg"])
-    text = open_clip.CLIPTextCfg(**config["text_cfg"])
-    if (vision.pool_type, text.pool_type, text.no_causal_mask) != ("tok", "argmax", False):
-        raise InputError(f"open_clip's {arch} pools unlike CLIP: give one that does not")
-    state = _read_file(Path(tag)).state if os.path.isfile(tag) else _fetch_open_clip(arch, tag)
-    # Where the two differ, the tag knows how its weights were trained.
-    quickgelu = (open_clip.get_pretrained_cfg(arch, tag) or config).get("quick_gelu", False)
-    # A ResNet's `layers` are four numbers, and its heads divide layer4's channels.
-    channels = vision.width if isinstance(vision.layers, int) else 32 * vision.width
-    heads = (channels // vision.head_width, text.heads)
-    return Weights(state, "openai", "quickgelu" if quickgelu else "gelu", heads)
-
-
-def _fetch_open_clip(arch: str, tag: str) -> State:
-    """The weights that open_clip's list has under a tag, read as it reads them."""
-    import open_clip
-
-    try:
-        return open_clip.create_model(arch, pretrained=tag, weights_only=True).state_dict()
-    except Exception as error:  # of the network, of the cache, of its readers
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"open_clip cannot give {arch} with {tag}: {reason}") from error

@@ -19,6 +19,7 @@ from model.weights.published.irra import to_irra
 from model.weights.published.tbps_clip import to_tbps_clip
 from tests.altclip_folders import write_altclip_folder
 from tests.archives import random_open_clip, write_openai_archive
+from tests.backbone_folders import write_chinese_clip_folder, write_siglip_folder
 from tests.conftest import SMALL
 
 SIZES = {"width": 64, "text_width": 64, "vocab_size": 100, "context_length": 20, "layers": 1}
@@ -58,6 +59,20 @@ def huggingface() -> Path:
 def altclip() -> Path:
     """A folder of AltCLIP with its tokenizer and processor."""
     return write_altclip_folder(folder() / "altclip")
+
+
+@cache
+def siglip() -> Path:
+    """A folder of SigLIP."""
+    write_siglip_folder(folder() / "siglip")
+    return folder() / "siglip"
+
+
+@cache
+def chinese_clip() -> Path:
+    """A folder of Chinese-CLIP."""
+    write_chinese_clip_folder(folder() / "chinese-clip")
+    return folder() / "chinese-clip"
 
 
 @cache

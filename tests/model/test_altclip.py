@@ -93,6 +93,18 @@ def test_text_features_are_those_of_transformers(folder, reference, tokens):
 
 
 @torch.no_grad()
+def test_mlps_of_another_width(tmp_path):
+    write_altclip_folder(tmp_path, mlp_ratio=3.5)
+    reference, clip = AltCLIPModel.from_pretrained(tmp_path).eval(), load_altclip(tmp_path).eval()
+    assert (clip.visual.shape.mlp_width, clip.text.shape.mlp_width) == (112, 224)
+    pictures, tokens = images(32, 32), AltCLIPTokenizer(tmp_path)(CAPTIONS)
+    expected = reference.get_text_features(tokens, attention_mask=(tokens != 1).long())
+    assert_allclose(clip.encode_text(tokens), expected.pooler_output, atol=1e-5)
+    expected = reference.get_image_features(pictures)
+    assert_allclose(clip.encode_image(pictures), expected.pooler_output, atol=1e-5)
+
+
+@torch.no_grad()
 def test_padding_changes_features_by_rounding_only(folder, tokens):
     clip = load_altclip(folder).eval()
     for caption, row in zip(CAPTIONS, tokens, strict=True):

@@ -18,6 +18,7 @@ from model.objectives import (
     n_itc,
     r_itc,
     sdm,
+    sigmoid,
     simclr,
     sup_con,
     tal,
@@ -564,3 +565,27 @@ def test_tal_of_one_identity_alone_is_zero_with_a_gradient():
     loss.backward()
     assert loss == 0
     assert torch.equal(image.grad, torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("by_pair", [False, True])
+def test_sigmoid_is_a_loop_over_all_pairs(batch, by_pair):
+    rows = similarities(batch.image, batch.text, 10.0)
+    expected = 0.0
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            same = i == j if by_pair else bool(batch.ids[i] == batch.ids[j])
+            expected += math.log1p(math.exp(-(1 if same else -1) * (value - 3.0)))
+    own = torch.arange(7) if by_pair else None
+    loss = sigmoid(*batch, 10.0, -3.0, own=own)
+    assert loss.item() == pytest.approx(expected / 7)
+    halves = [
+        sigmoid(
+            *(part[rows] for part in batch),
+            10.0,
+            -3.0,
+            gathered=batch,
+            own=None if own is None else own[rows],
+        )
+        for rows in (slice(0, 4), slice(4, 7))
+    ]
+    assert (4 * halves[0] + 3 * halves[1]).item() / 7 == pytest.approx(expected / 7)

@@ -17,6 +17,7 @@ from model.resnet import ModifiedResNet
 from model.side_information import SideInformation
 from model.trees import Tree
 from model.tuning.tune import describe_tuning
+from model.vit import VisionTransformer
 from model.weights import resize_position_embedding
 from model.weights.published.clip_reid import fit_side_information
 from model.weights.published.format import PublishedWeights
@@ -210,6 +211,7 @@ def build_clip_reid(
         InputError: the weights do not fit the configuration.
     """
     clip = clip or build_backbone(config)
+    assert isinstance(clip.visual, VisionTransformer | ModifiedResNet)
     prompts = side_information = None
     if needs_text(config):
         assert isinstance(clip.text, TextTransformer)

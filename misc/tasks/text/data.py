@@ -1,7 +1,7 @@
 """The datasets of a text-to-image task, with their transforms and augmentations."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pkgutil import resolve_name
@@ -32,6 +32,7 @@ from misc.datasets.pictures import ReadNumbered
 from misc.datasets.text_person import PicturesByLanguage, join_training, read_text_person
 from misc.settings.sections import Config
 from model.backbone_loader import Preprocessing
+from text_utils.captions import MOST_WORDS, clean_caption
 from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import Tokenizer
 
@@ -132,6 +133,7 @@ def build_training_set(config: Config, data: TextData, read: ReadNumbered) -> Ca
             change=_text_operation(experiment.text_augment),
             strength=experiment.eda_alpha,
             clean=experiment.clean_captions,
+            max_words=max(MOST_WORDS, experiment.text_length),
         ),
         views=2 if experiment.mvs_image and experiment.nitc else 1,
         simclr=simclr if experiment.ss else None,
@@ -176,6 +178,33 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
         seed=config.misc.seed,
         statistics=statistics(_normalize(config)) if on_device else None,
     )
+
+
+def log_cut_captions(
+    config: Config, dataset: CaptionDataset, tokenizer: Tokenizer, length: int
+) -> None:
+    """Log the number of training captions of more than `length` tokens, if there are any."""
+    captions = [c for pictures in dataset.languages for p in pictures for c in p.captions]
+    if config.experiment.clean_captions:
+        words = max(MOST_WORDS, config.experiment.text_length)
+        captions = [clean_caption(caption, words) for caption in captions]
+    count = count_cut(tokenizer, captions, length)
+    if count:
+        log.info(
+            "%d of %d training captions have more than %d tokens and are cut; the end token stays",
+            *(count, len(captions), length),
+        )
+
+
+def count_cut(
+    tokenizer: Tokenizer, captions: Sequence[str], length: int, at_once: int = 1024
+) -> int:
+    """Captions of more than `length` tokens, start and end included."""
+    count = 0
+    for first in range(0, len(captions), at_once):
+        tokens = tokenizer(list(captions[first : first + at_once]), length + 1)
+        count += int((tokenizer.lengths(tokens) > length).sum())
+    return count
 
 
 def build_evaluation_transform(config: Config) -> Callable[[Image.Image], Tensor]:

@@ -27,8 +27,7 @@ from model.tuning.prompts import start_from_words
 from model.tuning.trained_weights import load_trained
 from model.tuning.tune import describe_tuning, frozen_names, tune
 from model.tuning.ways import build_way
-from model.weights import resize_position_embedding, resize_text_positions
-from model.weights.shapes import position_names, set_stride
+from model.weights.shapes import set_stride
 from model.weights.sources import State
 
 log = logging.getLogger(__name__)
@@ -165,8 +164,13 @@ def _without_dropout(architecture: TextArchitecture) -> TextArchitecture:
 
 
 def _load_towers(model: TBPSCLIP, state: Mapping[str, Tensor], file: Path) -> None:
+    load_weights(model.clip, split_towers(state)[0], file)
+
+
+def split_towers(state: Mapping[str, Tensor]) -> tuple[State, State]:
+    """The weights of the backbone in its own names, and those of the heads."""
     towers = {k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")}
-    load_weights(model.clip, towers, file)
+    return towers, {k: v for k, v in state.items() if not k.startswith("clip.")}
 
 
 def _load_heads(model: TBPSCLIP, state: Mapping[str, Tensor], init_from: Checkpoint) -> None:
@@ -205,20 +209,16 @@ def _adapt(config: Config, init_from: Checkpoint) -> tuple[State, TextArchitectu
             f"{init_from.file} holds only the tuned weights: give the whole model that it was "
             "tuned from"
         )
-    kind, state = find_kind(architecture.backbone), init_from.state
-    own, text, source = architecture.vision, architecture.text, str(config.model.init_from)
-    vision = set_stride(source, own, config.model.stride, config.model.last_stride)
-    vision = replace(vision, image_size=config.data.image_size)
-    names = [name.removeprefix("clip.") for name in state]
-    image, words = (f"clip.{name}" for name in position_names(names))
-    mode = kind.loader().position_mode
-    positions = {
-        image: resize_position_embedding(state[image].float(), vision.grid, mode, own_grid=own.grid)
-    }
+    kind, text = find_kind(architecture.backbone), architecture.text
+    source = str(config.model.init_from)
+    vision = set_stride(source, architecture.vision, config.model.stride, config.model.last_stride)
     if kind.resizes_text:
         text = replace(text, context_length=config.experiment.text_length)
-        positions[words] = resize_text_positions(state[words].float(), text.context_length)
-    return {**state, **positions}, replace(architecture, vision=vision, text=text)
+    vision = replace(vision, image_size=config.data.image_size)
+    asked = replace(architecture, vision=vision, text=text)
+    towers, heads = split_towers(init_from.state)
+    resized = kind.loader().resize_positions(towers, architecture, asked)
+    return {**heads, **{f"clip.{name}": tensor for name, tensor in resized.items()}}, asked
 
 
 def build_tbps_clip(
@@ -237,6 +237,11 @@ def build_tbps_clip(
     if not with_heads:
         return TBPSCLIP(clip, selectors=selectors)
     experiment, width = config.experiment, clip.embed_dim
+    if experiment.sigmoid and clip.logit_bias is None:
+        raise InputError(
+            f"experiment.sigmoid needs a logit bias, which {config.model.source} does not have: "
+            "give weights of SigLIP, or set sigmoid to false"
+        )
     simclr_mlp = classifier = mlm_decoder = None
     if experiment.ss:
         simclr_mlp = ProjectionHead(*experiment.simclr_mlp)

@@ -25,6 +25,7 @@ from misc.tasks.text.data import (
     build_collate,
     build_evaluation_transform,
     build_training_set,
+    log_cut_captions,
     read_text_data,
     training_split,
 )
@@ -115,6 +116,8 @@ class TextTask(Task[TBPSCLIP]):
                 "captions that a process has in a step: give one that does"
             )
         collate = build_collate(config, self.tokenizer, model.clip.text.room)
+        if processes.is_main and stage is config.stages[0]:
+            log_cut_captions(config, dataset, self.tokenizer, collate.text_length)
         sampler = GlobalBatchSampler(
             len(dataset),
             batch_size,
@@ -223,5 +226,6 @@ def build_criterion(config: Config) -> TextCriterion:
         simclr_temperature=experiment.simclr_temperature,
         tal_temperature=experiment.tal_temperature,
         tal_margin=experiment.tal_margin,
+        sigmoid_positives=experiment.sigmoid_positives,
     )
     return TextCriterion(experiment.loss_weights(), settings)

@@ -36,6 +36,7 @@ def make(seed: int, soft: bool) -> tuple[TextOutputs, TextBatch]:
         word_logits=torch.randn(int(masked.sum()), 11, generator=rng),
         image_selection=torch.randn(SIZE, 3, generator=rng),
         text_selection=torch.randn(SIZE, 3, generator=rng),
+        logit_bias=torch.tensor(-2.0),
     )
     batch = TextBatch(
         torch.zeros(2, SIZE, 1),
@@ -126,6 +127,7 @@ def test_each_loss_is_its_objective_with_its_settings():
         "sdm": objectives.sdm(*pairs, scale) + objectives.sdm(*other, scale),
         "tal": objectives.tal(*pairs, 0.1, 0.1) + objectives.tal(*other, 0.1, 0.1),
         "trl": objectives.trl(*pairs, 0.1, 0.1) + objectives.trl(*other, 0.1, 0.1),
+        "sigmoid": objectives.sigmoid(*pairs, scale, -2.0),
         "cmpm": objectives.cmpm(outputs.image_features[0], outputs.text_features, batch.ids),
     }
     assert set(expected) == set(LOSSES)
@@ -157,6 +159,15 @@ def test_pairs_are_weighted_by_their_terms(name):
     torch.testing.assert_close(criterion(outputs, batch)[name], whole)
 
 
+def test_positives_of_the_sigmoid_loss_may_be_the_pairs_alone():
+    outputs, batch = make(1, soft=False)
+    settings = TextLossSettings(sigmoid_positives="pair")
+    image, text = F.normalize(outputs.image_features[0], dim=-1), outputs.text_features
+    expected = objectives.sigmoid(image, F.normalize(text, dim=-1), torch.arange(SIZE), 4.0, -2.0)
+    found = TextCriterion({"sigmoid": 1.0}, settings)(outputs, batch)["sigmoid"]
+    torch.testing.assert_close(found, expected)
+
+
 def test_settings_are_the_published_ones_unless_given():
     assert TextLossSettings() == TextLossSettings(0.5, 0.01, 0.25, 0.25, 0.1, 0.015, 0.1)
 
@@ -164,6 +175,6 @@ def test_settings_are_the_published_ones_unless_given():
 def test_a_loss_without_its_head_is_a_mistake_of_the_programmer():
     outputs, batch = make(0, soft=False)
     bare = TextOutputs(outputs.image_features, outputs.text_features, outputs.logit_scale)
-    for name in ("ss", "id", "mlm"):
+    for name in ("ss", "id", "mlm", "sigmoid"):
         with pytest.raises(AssertionError):
             TextCriterion({name: 1.0})(bare, batch)

@@ -103,6 +103,16 @@ def test_plain_state_dict(tmp_path, quick_gelu, wrapper):
     assert_same_as_open_clip(clip, model)
 
 
+@pytest.mark.parametrize("mlp_ratio", [4.9231, 2.0])  # of ViT-bigG-14, and a smaller one
+def test_mlps_of_another_width(tmp_path, mlp_ratio):
+    model = random_open_clip(**SIZES, mlp_ratio=mlp_ratio)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    clip = load_clip(tmp_path / "model.pt", context_length=20)
+    assert_same_as_open_clip(clip, model)
+    assert clip.visual.shape.mlp_width == int(128 * mlp_ratio)
+    assert clip.text.shape.mlp_width == int(64 * mlp_ratio)
+
+
 def test_safetensors_file(tmp_path):
     model = random_open_clip(**SIZES)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
@@ -165,6 +175,21 @@ def huggingface(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("huggingface")
     model.save_pretrained(folder)
     return folder, model
+
+
+@torch.no_grad()
+def test_huggingface_mlps_of_another_width(tmp_path):
+    torch.manual_seed(0)
+    small = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
+    small |= {"num_attention_heads": 4}
+    text = {**small, "vocab_size": 100, "max_position_embeddings": 20, "eos_token_id": 99}
+    vision = {**small, "intermediate_size": 300, "image_size": 32, "patch_size": 8}
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=48)
+    model = transformers.CLIPModel(config).eval()
+    model.save_pretrained(tmp_path)
+    clip = load_clip(tmp_path, context_length=20)
+    assert (clip.visual.shape.mlp_width, clip.text.shape.mlp_width) == (300, 96)
+    assert_same_as_huggingface(clip, model)
 
 
 def assert_same_as_huggingface(clip, model):

@@ -1,0 +1,155 @@
+"""Every family of backbones through main.py and search.py, without the weights of its source."""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+import main
+import options
+import search
+from errors import InputError
+from misc.runtime.checkpoint import BEST, open_checkpoint
+from misc.tasks.text.data import count_cut
+from model.tuning.tune import is_added
+from tests.backbone_folders import (
+    OPEN_CLIP,
+    write_chinese_clip_folder,
+    write_open_clip_folder,
+    write_siglip_folder,
+)
+from tests.conftest import SMALL
+from text_utils.tokenizer import ClipTokenizer, SiglipTokenizer
+
+DEMO = str(options.RECIPES / "demo.yaml")
+FEW = ("data.batch_size=40", "schedule.epoch=2", "evaluation.ranked_lists=0")
+FAMILIES = {
+    "siglip": lambda folder: write_siglip_folder(folder, "siglip"),
+    "siglip2": lambda folder: write_siglip_folder(folder, "siglip2"),
+    "naflex": lambda folder: write_siglip_folder(folder, "naflex"),
+    "chinese": write_chinese_clip_folder,
+    **{name: partial(write_open_clip_folder, family=name) for name in OPEN_CLIP},
+}
+SIZES = {"eva02": "data.image_size=28", "mobileclip2": "data.image_size=32"}
+LORA = "lora={rank: 2, targets: [attention, mlp]}"
+
+
+@pytest.fixture
+def train(places, tmp_path, monkeypatch):
+    """Run main.py in a folder of its own; the result is the run's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def train(source: object, *words: str, output: str = "run") -> Path:
+        own = [*SMALL, *places, f"model.clip_pretrained={source}", "model.embed_dim=32", *FEW]
+        main.run(options.parse(["--config", DEMO, "--output", output, *own, *words]))
+        return tmp_path / output
+
+    return train
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def closing(folder: Path) -> list[tuple[float, ...]]:
+    return [tuple(row[n] for n in ("R1", "R10", "mAP")) for row in rows(folder) if "chosen" in row]
+
+
+def without_weights(folder: Path) -> None:
+    """Remove the pretrained weights; the tokenizer stays."""
+    for file in [*folder.rglob("*.safetensors"), *folder.rglob("*.bin")]:
+        file.unlink()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_trains_resumes_evaluates_and_is_searched(
+    family, train, interrupt, tmp_path, pedestrians
+):
+    FAMILIES[family](tmp_path / "weights")
+    own = [SIZES[family]] if family in SIZES else []
+    whole = train("weights", *own, output="whole")
+    interrupt(lambda: train("weights", *own), 1)
+    without_weights(tmp_path / "weights")
+    main.run(options.parse(["--resume", "run"]))
+    assert closing(tmp_path / "run") == closing(whole)
+    ours, other = (open_checkpoint(folder / BEST) for folder in (tmp_path / "run", whole))
+    assert all(torch.equal(ours.state[name], other.state[name]) for name in other.state)
+    main.run(options.parse(["--evaluate", "run", "--output", "again"]))
+    assert closing(tmp_path / "again") == closing(whole)
+    found = [*("--images", str(pedestrians.image_root)), *("--output", "index"), "--workers", "0"]
+    assert search.main(["index", "--checkpoint", "run", *found]) == 0
+    assert search.main(["query", "--index", "index", "a woman in a red coat"]) == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_tuned_by_lora(family, train, tmp_path):
+    FAMILIES[family](tmp_path / "weights")
+    own = [SIZES[family]] if family in SIZES else []
+    folder = train("weights", *own, LORA, "schedule.epoch=1", "schedule.layer_decay=0.5")
+    state = open_checkpoint(folder / BEST).state
+    lora = [name for name in state if is_added(name)]
+    assert {name.split(".")[1] for name in lora} == {"visual", "text"}
+    assert len(lora) >= 2 * 2 * 6 or family == "mobileclip2"
+    assert any("mlp" in name or "dense" in name or "fc" in name for name in lora)
+    main.run(options.parse(["--evaluate", "run", "--output", "again"]))
+    assert closing(tmp_path / "again") == closing(folder)
+
+
+def test_the_sigmoid_loss_moves_the_bias_and_others_leave_it(train, tmp_path):
+    write_siglip_folder(tmp_path / "weights")
+    off = ("experiment.nitc=false", "experiment.ritc=false", "experiment.sigmoid=true")
+    short = ("schedule.epoch=1", "experiment.select_on=last")
+    for words, moves in ((short, False), ((*short, *off), True)):
+        folder = train("weights", *words, output=f"run-{moves}")
+        bias = open_checkpoint(folder / "checkpoint_last.pt").state["clip.logit_bias"]
+        assert (bias.item() != pytest.approx(-12.9, abs=1e-6)) is moves
+        scale = open_checkpoint(folder / "checkpoint_last.pt").state["clip.logit_scale"]
+        assert scale.item() == pytest.approx(4.7, abs=0.01)  # beyond CLIP's largest
+
+
+def test_a_larger_picture_than_the_run_that_is_started_from(train, tmp_path):
+    write_siglip_folder(tmp_path / "weights")
+    train("weights", "schedule.epoch=1", output="first")
+    second = train(
+        "weights", "schedule.epoch=1", "model.init_from=first", "data.image_size=[48, 32]"
+    )
+    positions = open_checkpoint(second / BEST).state["clip.visual.positional_embedding"]
+    assert positions.shape == (24, 32)
+
+
+def test_losses_and_prompts_that_a_backbone_lacks_are_refused(train, tmp_path):
+    write_siglip_folder(tmp_path / "weights")
+    with pytest.raises(InputError, match=r"experiment\.sigmoid needs a logit bias"):
+        train("null", "experiment.sigmoid=true", "model.embed_dim=16", output="clip")
+    with pytest.raises(InputError, match=r"prompts go through .* image tower is a SigLIPVisionTr"):
+        train("weights", "prompts={n_ctx: 2, depth: 1, direction: independent}")
+    with pytest.raises(InputError, match=r"mlm is the only loss, and model\.backbone siglip"):
+        train("weights", *("experiment={nitc: false, ritc: false, mlm: true}",), output="words")
+
+
+def test_long_captions_are_read_or_cut_and_counted(train, tmp_path):
+    write_open_clip_folder(tmp_path / "weights", "bigg")
+    words = ("schedule.epoch=1", "model.clip_pretrained=weights")
+    long = train("weights", "experiment.text_length=248", *words, output="long")
+    state = open_checkpoint(long / BEST).state
+    assert state["clip.text.positional_embedding"].shape == (248, 32)
+    assert "are cut" not in (long / "log.txt").read_text()
+    short = train("weights", "experiment.text_length=12", *words, output="short")
+    found = (short / "log.txt").read_text()
+    assert len(re.findall(r"\d+ of \d+ training captions have more than 12 tokens and", found)) == 1
+    with pytest.raises(InputError, match="249 is more than the 248 tokens that clip can read"):
+        train("weights", "experiment.text_length=249", output="longer")
+
+
+def test_cut_captions_keep_their_end_and_are_counted_to_the_token(tmp_path):
+    write_siglip_folder(tmp_path / "siglip")
+    for tokenizer in (ClipTokenizer(), SiglipTokenizer(tmp_path / "siglip")):
+        texts = ["a", "a b c d e", "a b c d e f g h"]
+        lengths = tokenizer.lengths(tokenizer(texts, 64)).tolist()
+        for length in (lengths[1] - 1, lengths[1], lengths[2]):
+            assert count_cut(tokenizer, texts, length) == sum(n > length for n in lengths)
+        ends = tokenizer(texts, lengths[1] - 1)[:, -1]
+        assert ends[1] == ends[2]
