@@ -128,12 +128,8 @@ class TBPSCLIP(Method[TextBatch, TextOutputs]):
             text_logits = self.classifier(text.features)
         if self.mlm_decoder is not None:
             word_logits = self._predict_words(batch, image, text)
-        if self.image_selector is not None and self.text_selector is not None:
-            assert image.tokens is not None
-            assert image.attention is not None
-            image_selection = self.image_selector(image.tokens[:size], image.attention[:size])
-            ends = self.clip.text.locate(batch.tokens)
-            text_selection = self.text_selector(text.tokens, text.attention, ends)
+        if self.image_selector is not None:
+            image_selection, text_selection = self._select_tokens(batch, image, text)
         return TextOutputs(
             image_features=views,
             text_features=text.features,
@@ -146,6 +142,20 @@ class TBPSCLIP(Method[TextBatch, TextOutputs]):
             word_logits=word_logits,
             image_selection=image_selection,
             text_selection=text_selection,
+        )
+
+    def _select_tokens(
+        self, batch: TextBatch, image: Encoded, text: Encoded
+    ) -> tuple[Tensor, Tensor]:
+        """The second embedding of the first views and of the captions, (B, E) each."""
+        assert self.image_selector is not None
+        assert self.text_selector is not None
+        assert image.tokens is not None
+        assert image.attention is not None
+        size, ends = len(batch), self.clip.text.locate(batch.tokens)
+        return (
+            self.image_selector(image.tokens[:size], image.attention[:size]),
+            self.text_selector(text.tokens, text.attention, ends),
         )
 
     def _predict_words(self, batch: TextBatch, image: Encoded, text: Encoded) -> Tensor:

@@ -21,6 +21,7 @@ from tests.backbone_folders import (
     write_open_clip_folder,
     write_siglip_folder,
 )
+from tests.command_line import parse
 from tests.conftest import SMALL
 from text_utils.tokenizer import ClipTokenizer, SiglipTokenizer
 
@@ -44,7 +45,7 @@ def train(places, tmp_path, monkeypatch):
 
     def train(source: object, *words: str, output: str = "run") -> Path:
         own = [*SMALL, *places, f"model.clip_pretrained={source}", "model.embed_dim=32", *FEW]
-        main.run(options.parse(["--config", DEMO, "--output", output, *own, *words]))
+        main.run(parse(["--config", DEMO, "--output", output, *own, *words]))
         return tmp_path / output
 
     return train
@@ -73,11 +74,11 @@ def test_a_family_trains_resumes_evaluates_and_is_searched(
     whole = train("weights", *own, output="whole")
     interrupt(lambda: train("weights", *own), 1)
     without_weights(tmp_path / "weights")
-    main.run(options.parse(["--resume", "run"]))
+    main.run(parse(["--resume", "run"]))
     assert closing(tmp_path / "run") == closing(whole)
     ours, other = (open_checkpoint(folder / BEST) for folder in (tmp_path / "run", whole))
     assert all(torch.equal(ours.state[name], other.state[name]) for name in other.state)
-    main.run(options.parse(["--evaluate", "run", "--output", "again"]))
+    main.run(parse(["--evaluate", "run", "--output", "again"]))
     assert closing(tmp_path / "again") == closing(whole)
     found = [*("--images", str(pedestrians.image_root)), *("--output", "index"), "--workers", "0"]
     assert search.main(["index", "--checkpoint", "run", *found]) == 0
@@ -94,7 +95,7 @@ def test_a_family_is_tuned_by_lora(family, train, tmp_path):
     assert {name.split(".")[1] for name in lora} == {"visual", "text"}
     assert len(lora) >= 2 * 2 * 6 or family == "mobileclip2"
     assert any("mlp" in name or "dense" in name or "fc" in name for name in lora)
-    main.run(options.parse(["--evaluate", "run", "--output", "again"]))
+    main.run(parse(["--evaluate", "run", "--output", "again"]))
     assert closing(tmp_path / "again") == closing(folder)
 
 

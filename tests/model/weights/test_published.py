@@ -267,7 +267,7 @@ def test_rde(irra, write, places, tmp_path):
     # The golden vocabulary has 300 tokens: the tokenizer's needs them all.
     vocabulary = "base_model.token_embedding.weight"
     theirs[vocabulary] = torch.randn(49408, 64) / 50
-    main.run(options.parse(["--evaluate", str(write(theirs)), *words]))
+    main.run(parse(["--evaluate", str(write(theirs)), *words]))
     table = (tmp_path / "run/results.md").read_text()
     assert "text to image, token selection alone" in table
     with pytest.raises(InputError, match=r"wrong shape .*image_selector.mlp.0.weight \(32, 8\)"):
