@@ -15,6 +15,7 @@ from misc.data.samplers import SampleKey
 from misc.data.text import Sample
 from misc.datasets.reid import ReIDTraining
 from misc.datasets.reid_published import ReIDPicture
+from misc.datasets.text_annotations import TextPicture
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
@@ -55,6 +56,10 @@ class DrawnPairs(Dataset[Sample]):
 
     def __len__(self) -> int:
         return self.size
+
+    def described(self, index: int) -> list[TextPicture]:
+        """No pictures: none was annotated."""
+        return []
 
     def __getitem__(self, key: SampleKey) -> Sample:
         _, index = key

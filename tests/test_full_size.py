@@ -27,7 +27,7 @@ Parameters = dict[str, Tensor]
 Row = dict[str, float]
 
 WEIGHTS = {"nitc": 1.0, "ritc": 1.0, "citc": 0.1, "ss": 0.4, "id": 1.0, "mlm": 1.0}
-STEPS = 3  # of an epoch
+STEPS = 2  # of an epoch
 NEW = (
     "classifier.",
     "mlm_decoder.cross_attn.",
@@ -259,7 +259,7 @@ def test_small_towers_train_as_the_plain_steps_do(train, tmp_path, words, names)
 
 
 def test_vit_b_16_trains_as_the_plain_steps_do(train, tmp_path):
-    """The published recipe, ViT-B/16 at 224, for three steps."""
+    """The published recipe, ViT-B/16 at 224, for two steps."""
     clip = write_openai_archive(tmp_path / "ViT-B-16.pt", **VIT_B_16)
     run = train(tmp_path / "ViT-B-16.pt", "schedule.epoch=1")
     assert [len(run.batches), *run.batches[0].images.shape] == [STEPS, 2, 4, 3, 224, 224]
