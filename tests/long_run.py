@@ -21,7 +21,7 @@ from tests.conftest import SMALL
 
 
 class Holding(NamedTuple):
-    """What the process holds."""
+    """Counts of memory, files and threads of the process."""
 
     mebibytes: float  # of main memory
     files: int
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def grown(held: list[Holding]) -> str | None:
-    """What has grown after the first third of the epochs, if anything has.
+    """A sentence on what has grown after the first third of the epochs, if anything has.
 
     Memory may, by a twentieth: the allocator's parts are not all full.
     """

@@ -60,7 +60,7 @@ def simclr_view(picture: Image.Image, size: tuple[int, int], rng: Generator) -> 
 
 
 def summaries(views: Tensor) -> dict[str, Tensor]:
-    """What views (N, 3, rows, columns) in [0, 1] look like, (N,) each."""
+    """Summaries of views (N, 3, rows, columns) in [0, 1], (N,) each."""
     rows, columns = views.shape[-2:]
     grey = views.mean(dim=1)
     return {

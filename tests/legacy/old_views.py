@@ -20,7 +20,7 @@ from misc.data.views import draw_part
 def make_views(
     picture: Image.Image, transforms: Sequence[ViewTransform], rngs: Sequence[Generator]
 ) -> Tensor:
-    """What `misc.data.transforms.make_views` was."""
+    """`misc.data.transforms.make_views`, as that version would have had it."""
     make = [pool_view if isinstance(t, TrainTransform) else simclr_view for t in transforms]
     return torch.stack(
         [
