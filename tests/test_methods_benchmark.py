@@ -45,6 +45,7 @@ def test_a_recipe_that_is_missing_is_an_error_at_the_start(monkeypatch, tmp_path
         options.parse(["--config", str(methods.RECIPES / "absent.yaml")]).configure()
 
 
+@pytest.mark.slow
 def test_the_smallest_table_is_made_in_parts(tmp_path, capsys):
     words = ["--output", str(tmp_path), "--seeds", "0", *SHORT, "--methods"]
     assert methods.main([*words, "LoRA with ITC"]) == 0

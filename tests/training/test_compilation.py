@@ -200,6 +200,7 @@ def losses_on_ranks(own: Processes, config: options.Config) -> list[list[dict[st
     return [losses_of(config, 3, compiles=compiles, own=own) for compiles in (False, True)]
 
 
+@pytest.mark.slow
 def test_processes_train_alike_in_graphs(small_config, tmp_path):
     """In parts, whose gradients DDP reduces once."""
     config = small_config("experiment.dropout=0")
