@@ -143,7 +143,7 @@ def test_altclips_text_tower_is_compiled(traced):
 
 
 def test_captions_have_few_lengths_where_each_is_compiled_and_the_losses_stay(small_config):
-    """Those of the longer padding, which no token attends to."""
+    """The features of longer padding, which no token attends to."""
     lengths, losses = [], []
     for mode in ("false", "default"):
         config = small_config(f"model.compile={mode}", "experiment.dropout=0")

@@ -292,7 +292,7 @@ def test_precision_follows_the_device():
 
 
 def test_weights_that_are_not_finite_are_not_evaluated(train, tmp_path, monkeypatch):
-    """Those after the last step of an epoch, which no later step can show to be bad."""
+    """Weights after the last step of an epoch, which no later step can show to be bad."""
     step = Trainer.step
 
     def spoil(self: Trainer, batch: Batch, number: int) -> tuple:
