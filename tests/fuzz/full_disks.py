@@ -247,7 +247,7 @@ def index(random: Random, folder: Path) -> None:
 
 
 def training(random: Random, folder: Path) -> None:
-    """Check that earlier files are whole, and that a run that goes on ends as one with room enough."""
+    """Check that earlier files are whole, and that a resumed run ends as one with room enough."""
     whole = contents(run())
     largest = max(map(len, whole.values()))
     room = int(math.exp(random.uniform(math.log(100), math.log(largest))))
