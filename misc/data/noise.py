@@ -31,8 +31,9 @@ def read_mismatches(file: str, num_pairs: int) -> NDArray[np.int64]:
     try:
         captions = np.load(Path(file), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"data.noise.file: {file} cannot be read as an array of NumPy ({error}): give one of "
+            f"data.noise.file: {file} cannot be read as an array of NumPy ({reason}): give one of "
             "RDE's index files (.npy)"
         ) from None
     if not (
