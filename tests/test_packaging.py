@@ -22,6 +22,7 @@ def pins(name: str) -> dict[str, str]:
     [
         ("requirements.txt", PROJECT["dependencies"]),
         ("requirements-dev.txt", PROJECT["optional-dependencies"]["dev"]),
+        ("requirements-docs.txt", PROJECT["optional-dependencies"]["docs"]),
     ],
 )
 def test_pinned_versions_are_within_the_declared_bounds(file, dependencies):
