@@ -136,6 +136,12 @@ def test_the_nearest_are_those_of_the_slow_one(monkeypatch, with_cams, pairs):
             assert values[q].tolist() == expected
 
 
+def test_the_nearest_are_ten_unless_asked_otherwise():
+    features, ids = torch.eye(12), torch.zeros(12)
+    indices, _ = nearest(features, features, ids, ids)
+    assert indices.shape == (12, 10)
+
+
 def test_nothing_is_nearest_to_no_queries():
     features = torch.eye(3)
     indices, values = nearest(features[:0], features, ids()[:0].long(), ids(1, 2, 3))

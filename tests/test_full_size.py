@@ -190,7 +190,7 @@ class Run:
 
 @pytest.fixture
 def train(tmp_path, monkeypatch) -> Callable[..., Run]:
-    """Run main.py on 12 captions with the weights of an archive."""
+    """Run main.py with the weights of an archive, two steps an epoch."""
     batches, heads, scales = [], {}, []
     step = Trainer.step
 
@@ -203,17 +203,20 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
         return step(self, batch, number)
 
     monkeypatch.setattr(Trainer, "step", look)
-    people = {"train": STEPS, "test": 1}
-    written = write_dataset(
-        "cuhk-pedes", tmp_path, identities=people, images=(2, 2), height=(96, 128)
-    )
 
-    def train(archive: Path, *words: str) -> Run:
+    def train(archive: Path, *words: str, batch: int = 4) -> Run:
+        written = write_dataset(
+            "cuhk-pedes",
+            tmp_path,
+            identities={"train": STEPS, "test": 1},
+            images=(batch // 2, batch // 2),  # of two captions each
+            height=(96, 128),
+        )
         settings = [
             f"data.annotation_file={written.annotation_file}",
             f"data.image_root={written.image_root}",
             f"model.clip_pretrained={archive}",
-            *("data.batch_size=4", "data.num_workers=0", "experiment.dropout=0"),
+            *(f"data.batch_size={batch}", "data.num_workers=0", "experiment.dropout=0"),
             *("log.print_period=1", "--device=cpu", f"--output={tmp_path / 'run'}", *words),
         ]
         main.run(parse(settings))
@@ -261,6 +264,6 @@ def test_small_towers_train_as_the_plain_steps_do(train, tmp_path, words, names)
 def test_vit_b_16_trains_as_the_plain_steps_do(train, tmp_path):
     """The published recipe, ViT-B/16 at 224, for two steps."""
     clip = write_openai_archive(tmp_path / "ViT-B-16.pt", **VIT_B_16)
-    run = train(tmp_path / "ViT-B-16.pt", "schedule.epoch=1")
-    assert [len(run.batches), *run.batches[0].images.shape] == [STEPS, 2, 4, 3, 224, 224]
+    run = train(tmp_path / "ViT-B-16.pt", "schedule.epoch=1", batch=2)
+    assert [len(run.batches), *run.batches[0].images.shape] == [STEPS, 2, 2, 3, 224, 224]
     check(run.rows, plain_steps(clip, run.heads, run.batches, FULL, decay=0.02))

@@ -70,6 +70,13 @@ def test_a_picture_that_was_changed_is_read_again(tmp_path, files):
     assert cache.take_counts() == Counts(read=8, cached=1)
 
 
+def test_a_name_that_is_no_text_has_its_picture_kept(tmp_path, files):
+    strange = files[0].with_name(os.fsdecode(b"\xff.png"))
+    files[0].rename(strange)
+    cache = opened("memory", tmp_path, [strange])
+    assert read_all(cache, [strange, strange])[0] == read_picture(strange).tobytes()
+
+
 def test_a_missing_picture_is_told_even_if_it_was_there(tmp_path, files):
     cache = opened("memory", tmp_path, files)
     read_all(cache, files)

@@ -1,5 +1,6 @@
 """The order of samples by seed: 0 unless given, and each seed has one of its own."""
 
+import numpy as np
 import pytest
 
 from misc.data.samplers import EpochSampler, GlobalBatchSampler, IdentitySampler
@@ -30,3 +31,14 @@ def test_a_sampler_begins_with_the_first_step_of_the_first_epoch(build):
     sampler.start(0)
     assert list(sampler) == fresh
     assert {epoch for batch in fresh for epoch, _ in batch} == {0}
+
+
+def test_pictures_of_an_identity_keep_the_order_of_the_permutation():
+    """Whatever sorts them: the batches of a seed are the same on every machine."""
+    identities = [i % 8 for i in range(4000)]
+    sampler = IdentitySampler(identities, identities_per_batch=8, images_per_identity=500)
+    drawn = sampler.draw(np.random.default_rng(0)).tolist()
+    order = np.random.default_rng(0).permutation(4000).tolist()
+    for identity in range(8):
+        expected = [index for index in order if identities[index] == identity]
+        assert [index for index in drawn if identities[index] == identity] == expected

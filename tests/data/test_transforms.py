@@ -44,6 +44,11 @@ def test_evaluation_transform_of_re_identification_is_torchvisions(picture):
     torch.testing.assert_close(ours, expected(picture))
 
 
+def test_pixels_stay_as_they_are_unless_normalised(picture):
+    expected = transforms.ToTensor()(picture)
+    assert torch.equal(EvaluationTransform((60, 30), "none")(picture), expected)
+
+
 def test_the_same_generator_gives_the_same_view_and_another_another(picture):
     transform = TrainTransform((32, 16), "clip")
     views = [transform(picture, np.random.default_rng(seed)) for seed in range(20)]

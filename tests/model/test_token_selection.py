@@ -33,6 +33,10 @@ def published(head: TokenSelection, prefix: str) -> TokenSelection:
     return head.eval()
 
 
+def test_the_embedding_is_of_the_published_size():
+    assert SelectionShape() == SelectionShape(embed_dim=1024, ratio=0.3)
+
+
 def before_training(norm: BatchNorm, mean: Tensor, var: Tensor) -> None:
     """Take the update out of the running statistics: the golden ones are those after a step."""
     norm.running_mean = (norm.running_mean - 0.1 * mean) / 0.9
