@@ -155,13 +155,18 @@ def processes(
             with _joined(backend, store, own_device, heartbeats) as own:
                 yield own
         except RuntimeError as error:
-            if not isinstance(error, dist.DistError) and "by peer" not in str(error):
+            if not is_of_another_process(error):
                 raise
             if not heartbeats.is_first_to_tell():
                 sys.exit(1)
             raise InputError(
                 "another process of the run has failed; see its error message", in_one_process=True
             ) from error
+
+
+def is_of_another_process(error: RuntimeError) -> bool:
+    """Whether a collective call failed because a process that takes part in it has ended."""
+    return isinstance(error, dist.DistError) or "by peer" in str(error)
 
 
 @contextmanager

@@ -70,6 +70,15 @@ def test_a_picture_that_was_changed_is_read_again(tmp_path, files):
     assert cache.take_counts() == Counts(read=8, cached=1)
 
 
+def test_the_longest_side_that_is_kept(tmp_path):
+    files = [tmp_path / "kept.png", tmp_path / "left.png"]
+    for file, side in zip(files, (2**16 - 1, 2**16), strict=True):
+        Image.new("RGB", (side, 1)).save(file)
+    cache = opened("memory", tmp_path, files)
+    assert read_all(cache, files) == read_all(cache, files)
+    assert cache.take_counts() == Counts(read=4, cached=1)
+
+
 def test_a_name_that_is_no_text_has_its_picture_kept(tmp_path, files):
     strange = files[0].with_name(os.fsdecode(b"\xff.png"))
     files[0].rename(strange)

@@ -23,7 +23,12 @@ SUITES: dict[str, tuple[str, ...]] = {
     "misc/evaluation.py": ("test_ranking_edges", "test_evaluation"),
     "misc/reranking.py": ("test_published_defaults", "test_reranking"),
     "misc/calibration.py": ("test_calibration",),
-    "misc/runtime/checkpoint.py": ("runtime/test_checkpoint", "test_legacy", "test_main"),
+    "misc/runtime/checkpoint.py": (
+        "runtime/test_checkpoint",
+        "test_legacy",
+        "test_main",
+        "training/test_resumption",
+    ),
     "misc/runtime/distributed.py": ("runtime/test_distributed",),
     "misc/search/updating.py": ("search/test_index",),
     "misc/search/vectors.py": ("search/test_vectors", "search/test_ranks"),

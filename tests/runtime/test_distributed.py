@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from misc.data.text import PictureDataset
 from misc.data.transforms import EvaluationTransform
 from misc.retrieval.base import Loading, encode_items
 from misc.runtime.checkpoint import LAST, open_checkpoint
-from misc.runtime.distributed import AllGather, Processes, processes
+from misc.runtime.distributed import AllGather, Processes, is_of_another_process, processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
 from misc.tasks.text.model import new_model
@@ -45,6 +46,18 @@ def test_one_process_needs_no_group():
 def test_an_unknown_device_is_refused():
     with pytest.raises(InputError, match="--device gpu: unknown device"), processes("gpu"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (dist.DistNetworkError("timed out"), True),
+        (RuntimeError("Connection closed by peer [127.0.0.1]:24570"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_the_end_of_another_process_is_told_from_an_own_mistake(error, expected):
+    assert is_of_another_process(error) is expected
 
 
 @pytest.mark.parametrize("device", ["cpu:99", "cpu:3"])
