@@ -119,6 +119,12 @@ OPEN_CLIP = {
         "text_cfg": TEXT | {"no_causal_mask": True},
         "custom_text": True,
     },
+    "pe": {
+        "vision_cfg": {"timm_model_name": "vit_pe_core_tiny_patch16_384", "timm_pool": "map"}
+        | {"timm_proj": None, "image_size": 384},
+        "text_cfg": TEXT,
+        "custom_text": True,
+    },
     "pooled": {
         "vision_cfg": PLAIN | {"pool_type": "avg", "no_ln_pre": True, "final_ln_after_pool": True},
         "text_cfg": TEXT | {"pool_type": "last", "no_causal_mask": True, "proj_bias": True},

@@ -158,7 +158,7 @@ def test_faults_of_a_folder_are_named(tmp_path):
             load_backbone(tmp_path)
 
 
-SIZES = {"eva02": (224, 224), "mobileclip2": (64, 64)}
+SIZES = {"eva02": (224, 224), "mobileclip2": (64, 64), "pe": (384, 384)}
 
 
 @torch.no_grad()
@@ -188,10 +188,11 @@ def test_open_clip_has_its_own_features(tmp_path, family):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("family", ["eva02", "mobileclip2", "pooled"])
+@pytest.mark.parametrize("family", ["eva02", "mobileclip2", "pe", "pooled"])
 def test_open_clip_changes_the_image_size_itself(tmp_path, family):
     write_open_clip_folder(tmp_path, family)
-    size = (112, 56) if family == "eva02" else (96, 64) if family == "mobileclip2" else (48, 16)
+    sizes = {"eva02": (112, 56), "mobileclip2": (96, 64), "pe": (32, 32)}
+    size = sizes.get(family, (48, 16))
     clip = load_backbone(tmp_path, size).model
     expected = open_clip.create_model(
         f"local-dir:{tmp_path}", force_image_size=size, weights_only=True

@@ -32,7 +32,7 @@ FAMILIES = {
     "siglip2": lambda folder: write_siglip_folder(folder, "siglip2"),
     "naflex": lambda folder: write_siglip_folder(folder, "naflex"),
     "chinese": write_chinese_clip_folder,
-    **{name: partial(write_open_clip_folder, family=name) for name in OPEN_CLIP},
+    **{name: partial(write_open_clip_folder, family=name) for name in OPEN_CLIP if name != "pe"},
 }
 SIZES = {"eva02": "data.image_size=28", "mobileclip2": "data.image_size=32"}
 LORA = "lora={rank: 2, targets: [attention, mlp]}"
