@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model import objectives
 from model.objectives import (
     c_itc,
     cmpm,
@@ -187,6 +188,22 @@ def test_r_itc_is_the_published_one(case):
     image, text = normalised(x["img"]), normalised(x["txt"])
     loss = r_itc(image, text, golden(case, "ids"), x["logit_scale"].exp())
     check_golden(case, "ritc", loss, x)
+
+
+@pytest.mark.parametrize("name", ["n_itc", "r_itc", "itc", "sdm", "cmpm"])
+def test_a_reduction_is_given_a_term_of_every_pair(batch, name):
+    """Of each direction; the mean unless asked otherwise."""
+    loss, features = getattr(objectives, name), (batch.image, batch.text)
+    rest = {"itc": (4.0,), "cmpm": (batch.ids,)}.get(name, (batch.ids, 4.0))
+    sizes = []
+
+    def reduce(terms: Tensor) -> Tensor:
+        sizes.append(terms.shape)
+        return terms.sum()
+
+    total = loss(*features, *rest, reduce=reduce)
+    assert total.item() == pytest.approx(7 * loss(*features, *rest).item())
+    assert sizes == [(7,), (7,)]
 
 
 def slow_c_itc(batch: Pairs) -> float:
