@@ -10,7 +10,12 @@ SUITES: dict[str, tuple[str, ...]] = {
     "misc/training/meter.py": ("training/test_meter",),
     "model/objectives.py": ("test_published_defaults", "model/test_objectives"),
     "model/criteria/*.py": ("model/criteria", "model/test_tbps_clip"),
-    "model/heads.py": ("model/test_heads", "model/test_tbps_clip", "model/test_clip_reid"),
+    "model/heads.py": (
+        "model/test_heads",
+        "model/test_token_selection",
+        "model/test_tbps_clip",
+        "model/test_clip_reid",
+    ),
     "misc/data/samplers.py": ("data/test_sampler_seeds", "data/test_samplers"),
     "misc/data/transforms.py": (
         "data/test_image_draws",
@@ -31,7 +36,11 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "misc/runtime/distributed.py": ("runtime/test_distributed",),
     "misc/search/updating.py": ("search/test_index",),
-    "misc/search/vectors.py": ("search/test_vectors", "search/test_ranks"),
+    "misc/search/vectors.py": (
+        "search/test_vectors",
+        "search/test_ranks",
+        "search/test_approximate",
+    ),
 }
 
 
