@@ -31,6 +31,20 @@ def test_epochs_differ_and_repeat_themselves():
     assert orders[0] != orders[1]
 
 
+def test_all_samples_are_dealt_in_whole_global_batches():
+    """10 samples in batches of 6 are two batches; a third rank without one has the first."""
+
+    def dealt(rank: int) -> list[list[tuple[int, int]]]:
+        sampler = GlobalBatchSampler(10, batch_size=2, rank=rank, world_size=3, seed=3)
+        sampler.deal(1)
+        return list(sampler)
+
+    (first,), (second,) = dealt(0), dealt(1)
+    assert (len(first), len(second)) == (6, 4)
+    assert {*first, *second} == {(1, index) for index in range(10)}
+    assert dealt(2) == [first]
+
+
 def test_an_epoch_goes_on_where_it_stopped():
     sampler = GlobalBatchSampler(50, 12, seed=3)
     sampler.start(2, first_step=1)
