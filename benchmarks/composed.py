@@ -73,8 +73,7 @@ def _run(asked: argparse.Namespace) -> None:
         name: encode_composed(split, people.encode_images, people.encode_texts)
         for name, split in splits.items()
     }
-    test, val, train = (features.get(name) for name in ("test", "val", "train"))
-    assert test is not None
+    val, train = features.get("val"), features.get("train")
     for name, part in features.items():
         print(f"{name:<6}{len(part.ids):,} queries, {len(part.gallery):,} pictures")
     weight = choose_weight(val) if val else WEIGHT
@@ -82,7 +81,7 @@ def _run(asked: argparse.Namespace) -> None:
         f"The sum gives the words {weight:g}, {'the best on val' if val else 'for want of a val'}"
     )
     trained = {} if given or not train else _train(train, model_hash, asked.seeds)
-    table = to_table(test, weight, given or [*trained.values()])
+    table = to_table(features["test"], weight, given or [*trained.values()])
     print(table, end="")
     _write(asked.output, table)
     if trained:

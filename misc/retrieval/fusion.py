@@ -64,9 +64,12 @@ class Fusion:
             with safe_open(file, framework="pt") as content:
                 description = json.loads(content.metadata()[METADATA])
                 state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-            combiner = Combiner(int(description["width"]))
-            combiner.load_state_dict(state)
-            fusion = cls(combiner.eval(), str(description["model_hash"]))
+            if not all(t.dtype == torch.float32 and t.isfinite().all() for t in state.values()):
+                raise ValueError("not all of its values are finite float32")
+            with torch.device("meta"):  # no memory for a width that the tensors do not have
+                combiner = Combiner(description["width"])
+            combiner.load_state_dict(state, assign=True)
+            fusion = cls(combiner.eval(), description["model_hash"])
         except (OSError, SafetensorError, TypeError, KeyError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{file} is not a fusion or is damaged; train it again by `benchmarks.composed`"

@@ -1,12 +1,16 @@
 """A learned fusion: it learns what no sum can, and its file is for one model."""
 
+import json
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from errors import InputError
 from misc.retrieval.composed import WEIGHTS, ComposedFeatures, weighted_sum
-from misc.retrieval.fusion import Fusion, _draw_targets, train_fusion
+from misc.retrieval.fusion import METADATA, Fusion, _draw_targets, train_fusion
 from misc.runtime.seeding import Purpose, generator
 
 WIDTH = 16
@@ -75,6 +79,28 @@ def test_a_file_is_for_its_model(fusion, tmp_path):
         Fusion.load(tmp_path / "fusion.safetensors", "other")
     with pytest.raises(InputError, match="cannot write"):
         fusion.save(tmp_path / "no" / "fusion.safetensors")
+
+
+def tensors(fusion: Fusion, change: Callable[[torch.Tensor], torch.Tensor]) -> dict:
+    return {name: change(value) for name, value in fusion.combiner.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("width", "change"),
+    [
+        (10**7, torch.clone),  # of petabytes, if it were believed
+        (WIDTH + 1, torch.clone),
+        ("16", torch.clone),
+        (WIDTH, torch.Tensor.half),
+        (WIDTH, lambda tensor: tensor / 0),
+    ],
+)
+def test_a_file_of_other_tensors_is_refused(fusion, tmp_path, width, change):
+    file = tmp_path / "fusion.safetensors"
+    description = json.dumps({"model_hash": "model", "width": width})
+    save_file(tensors(fusion, change), file, metadata={METADATA: description})
+    with pytest.raises(InputError, match="is not a fusion or is damaged"):
+        Fusion.load(file, "model")
 
 
 @pytest.mark.parametrize("keep", [0, 100, -10])
