@@ -15,6 +15,7 @@ import options
 from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.precision import Precision
+from misc.runtime.signals import Request, Requests
 from misc.training.engine import Engine
 from misc.training.trainer import Trainer
 from model.interface import Batch
@@ -128,6 +129,20 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on_bit_by_bit(train, monkeypa
     assert equal(weights(whole, BEST), weights(resumed, BEST))
     first, second = ([r for r in rows(f) if "split" in r] for f in (whole, resumed))
     assert first == second
+
+
+def test_requests_are_waited_for_before_an_evaluation_and_after_it(train, monkeypatch):
+    """Between the steps no process waits for the requests to the others."""
+    read, waits = Requests.read, []
+
+    def note(self: Requests, now: bool = False) -> Request:
+        waits.append(now)
+        return read(self, now)
+
+    monkeypatch.setattr(Requests, "read", note)
+    folder = train("schedule.epoch=2")
+    steps = open_checkpoint(folder / LAST).training.position.step // 2
+    assert waits == 2 * [*(steps - 1) * [False], True, True]
 
 
 def send_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
