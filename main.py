@@ -37,6 +37,9 @@ def main() -> None:
 
 def run(command: "options.Command") -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
+    if command.sweep:
+        sweep(command)
+        return
     checkpoints = open_checkpoints(command)
     configs = [
         command.configure(checkpoint.config, checkpoint.project_settings)
@@ -68,6 +71,16 @@ def run(command: "options.Command") -> None:
                 allow_changes=command.allow_changes,
                 profiles=command.profile,
             )
+
+
+def sweep(command: "options.Command") -> None:
+    """Train many times, with settings that a file varies."""
+    from misc.sweep.plan import plan_sweep
+
+    plan = plan_sweep(command)
+    from misc.sweep.study import run_sweep  # here, as torch is imported above
+
+    run_sweep(plan)
 
 
 def open_checkpoints(command: "options.Command") -> "list[Checkpoint | None]":

@@ -12,6 +12,7 @@ SPINE = (
     ("main", "search", "benchmarks", "misc.export", "misc.quick_start_altclip"),
     ("misc.search",),
     ("misc.datasets.check",),
+    ("misc.sweep",),
     ("options",),
     ("misc.job",),
     ("misc.tasks",),
