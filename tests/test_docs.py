@@ -2,14 +2,12 @@
 
 import importlib.util
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-import options
 from tests import ROOT
 
 DOCS = ROOT / "docs"
@@ -17,8 +15,6 @@ READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 ENGLISH = sorted(page for page in DOCS.rglob("*.md") if not page.name.endswith(".zh.md"))
 CHINESE = sorted(DOCS.rglob("*.zh.md"))
 PAGES = [*READMES, *ENGLISH, *CHINESE]
-# Translations have the same commands; those of the architecture's examples are tested with them.
-COMMANDING = [page for page in (READMES[0], *ENGLISH) if page.name != "architecture.md"]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\(((?!https?:)[^)\s]+)\)")
@@ -110,28 +106,6 @@ def test_a_translation_links_to_translations(page):
     paths = [target for target in targets if target.suffix == ".md" and target.is_file()]
     missed = [path for path in paths if path.with_suffix(".zh.md").is_file()]
     assert [name(path.resolve()) for path in missed] == []
-
-
-def commands(page: Path) -> list[list[str]]:
-    """The words after `main.py` in the commands of a page."""
-    lines = [
-        line
-        for language, code in blocks(page)
-        if language == "bash"
-        for line in code.replace("\\\n", " ").splitlines()
-    ]
-    found = (re.search(r"\bmain\.py\b(.*)", line) for line in lines)
-    return [shlex.split(match[1].rstrip("&")) for match in found if match]
-
-
-@pytest.mark.parametrize("page", [page for page in COMMANDING if commands(page)], ids=name)
-def test_commands_are_understood(page):
-    """Every key exists, and has a value that it can have; `...` stands for the reader's own."""
-    for words in commands(page):
-        given = [word.replace("=...", "=own") for word in words if word != "..."]
-        command = options.parse(given)
-        if command.config or not (command.evaluate or command.resume):  # else of a run's own recipe
-            command.configure()
 
 
 def test_links_are_those_of_the_site():
