@@ -144,6 +144,9 @@ def check_training(words: Sequence[str], folder: Path) -> None:
         plan_sweep(replace(command, sweep=folder / command.sweep))
         return
     config = command.config
+    of_a_run = not config and (command.evaluate or command.resume)
+    if of_a_run and any("reid" in layer.tree for layer in command.overrides):
+        config = Path("config/clipreid_vit.yaml")  # a run has its own
     if config and config.parts[0] == "runs":  # that of a run, which is none here
         command = replace(command, config=None)
     elif config and not config.is_absolute():
