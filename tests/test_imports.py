@@ -13,7 +13,7 @@ SPINE = (
     ("misc.search",),
     ("misc.datasets.check",),
     ("options",),
-    ("misc.job",),
+    ("misc.job", "misc.closing"),
     ("misc.tasks",),
     ("misc.settings",),
     ("misc.training",),
