@@ -51,11 +51,12 @@ def run(command: "options.Command") -> None:
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
     from misc.job import Job, evaluate
     from misc.runtime.distributed import processes
+    from misc.runtime.environment import describe_environment
     from misc.runtime.recorder import start_logging
 
     distributed = configs[0].distributed
     with processes(command.device, distributed.backend, distributed.timeout_minutes) as own:
-        start_logging(own.is_main)
+        start_logging(own.is_main, describe_environment(own) if own.is_main else ())
         jobs = (
             Job(config, command.recipe, own, checkpoint, for_training=not command.evaluate)
             for config, checkpoint in zip(configs, checkpoints, strict=True)

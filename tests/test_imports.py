@@ -14,7 +14,7 @@ SPINE = (
     ("misc.datasets.check",),
     ("misc.sweep",),
     ("options",),
-    ("misc.job",),
+    ("misc.job", "misc.closing"),
     ("misc.tasks",),
     ("misc.settings",),
     ("misc.training",),

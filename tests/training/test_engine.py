@@ -81,7 +81,7 @@ def test_evaluation_alone_gives_the_same_numbers(train, tmp_path, capsys):
         [r for r in rows(f) if r.get("split") == "test"] for f in (folder, tmp_path / "again")
     )
     for first, second in zip(trained, again, strict=True):
-        own = ("step", "chosen")
+        own = ("step", "chosen", "seconds")
         first, second = ({k: v for k, v in r.items() if k not in own} for r in (first, second))
         assert first == second
     assert "run/checkpoint_best.pt" in capsys.readouterr().out
@@ -101,7 +101,7 @@ def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(train, interrupt, sav
     assert first == second
 
     def numbers(folder: Path) -> list[dict]:
-        costs = ("samples_per_second", "peak_memory_gib")
+        costs = ("samples_per_second", "peak_memory_gib", "seconds")
         return [{k: v for k, v in row.items() if k not in costs} for row in rows(folder)]
 
     assert numbers(whole) == numbers(resumed)
@@ -128,6 +128,7 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on_bit_by_bit(train, monkeypa
     assert equal(weights(whole), weights(resumed))
     assert equal(weights(whole, BEST), weights(resumed, BEST))
     first, second = ([r for r in rows(f) if "split" in r] for f in (whole, resumed))
+    assert all(row.pop("seconds") > 0 for row in (*first, *second))
     assert first == second
 
 
