@@ -2,11 +2,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
-# Stamps: what training needs is installed; what tests and checks need, too.
+# Stamps: what training needs is installed; what tests and checks need, too; what the site needs.
 RUN := .venv/.run
 DEVELOP := .venv/.develop
+DOCS := .venv/.docs
 
-.PHONY: demo demo-reid serve test bench fuzz mutants check clean
+.PHONY: demo demo-reid serve test bench fuzz mutants check docs clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
@@ -34,6 +35,9 @@ check: $(DEVELOP)  ## style, types and calls that let foreign code run
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bandit -q -c pyproject.toml -r *.py model text_utils misc benchmarks
+
+docs: $(DOCS)  ## the documentation site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(DEVELOP)  ## the figures of docs/performance.md that a CPU can give, against their bars: 15 minutes
 	$(BIN)/python -m benchmarks.loader --output benchmarks/results/loader.json
@@ -64,4 +68,8 @@ $(RUN): requirements.txt requirements-page.txt | .venv/bin/python
 $(DEVELOP): requirements-dev.txt requirements.txt requirements-page.txt | .venv/bin/python
 	$(INSTALL) -r requirements-dev.txt
 	$(INSTALL) --no-deps -r requirements-page.txt
+	touch $@
+
+$(DOCS): requirements-docs.txt | .venv/bin/python
+	$(INSTALL) -r requirements-docs.txt
 	touch $@

@@ -37,6 +37,9 @@ def main() -> None:
 
 def run(command: "options.Command") -> None:
     """Do what the command line says, here and in the processes that torchrun started beside."""
+    if command.sweep:
+        sweep(command)
+        return
     checkpoints = open_checkpoints(command)
     configs = [
         command.configure(checkpoint.config, checkpoint.project_settings)
@@ -48,11 +51,12 @@ def run(command: "options.Command") -> None:
     # Here, because torch takes seconds, and neither --help nor a mistyped key should wait for it.
     from misc.job import Job, evaluate
     from misc.runtime.distributed import processes
+    from misc.runtime.environment import describe_environment
     from misc.runtime.recorder import start_logging
 
     distributed = configs[0].distributed
     with processes(command.device, distributed.backend, distributed.timeout_minutes) as own:
-        start_logging(own.is_main)
+        start_logging(own.is_main, describe_environment(own) if own.is_main else ())
         jobs = (
             Job(config, command.recipe, own, checkpoint, for_training=not command.evaluate)
             for config, checkpoint in zip(configs, checkpoints, strict=True)
@@ -68,6 +72,16 @@ def run(command: "options.Command") -> None:
                 allow_changes=command.allow_changes,
                 profiles=command.profile,
             )
+
+
+def sweep(command: "options.Command") -> None:
+    """Train many times, with settings that a file varies."""
+    from misc.sweep.plan import plan_sweep
+
+    plan = plan_sweep(command)
+    from misc.sweep.study import run_sweep  # here, as torch is imported above
+
+    run_sweep(plan)
 
 
 def open_checkpoints(command: "options.Command") -> "list[Checkpoint | None]":

@@ -41,6 +41,7 @@ class Command:
     config: Path | None
     simplified: bool
     backbone: str | None
+    sweep: Path | None  # the file of a study of many runs
     evaluate: tuple[str, ...]  # checkpoints, or folders of runs
     resume: str | None  # "auto" or a checkpoint
     save_features: Path | None
@@ -162,6 +163,10 @@ def parse(argv: Sequence[str] | None = None) -> Command:
             "may name several bases by `base: [A, B]`"
         )
     arguments["config"] = next(iter(arguments["config"]), None)
+    if arguments["sweep"]:
+        for name in ("evaluate", "resume", "save_features", "overwrite", "profile"):
+            if arguments[name]:
+                parser.error(f"--sweep and --{name.replace('_', '-')} do not go together")
     if arguments["evaluate"] and arguments["resume"] is not None:
         parser.error("--evaluate and --resume do not go together, give one of them")
     if arguments["save_features"] is not None and len(arguments["evaluate"]) != 1:
@@ -217,6 +222,8 @@ def _build_parser() -> _Parser:
         "or to get the mean and standard deviation of runs that differ in the seed"
     )
     add("--evaluate", **several, type=_given, metavar="PATH", help=known)
+    known = "train many times with settings that FILE varies, and find the best (docs/sweep.md)"
+    add("--sweep", type=_path, metavar="FILE", help=known)
     known = "continue a run; auto: the run in --output, else the recipe's newest, if any exists"
     add("--resume", type=_given, metavar="PATH", help=known)
     add("--save-features", type=_path, metavar="FILE", help="with --evaluate: save the features")

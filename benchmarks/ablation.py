@@ -19,13 +19,13 @@ from benchmarks.sweep import (
     data_settings,
     experiment_settings,
     format_markdown,
-    of_seeds,
     pretraining,
     run_sweep,
     summarise_runs,
     sweep_parser,
 )
 from misc.runtime.script import Parser, run_script
+from misc.sweep.run import of_seeds
 
 METRICS = ("R1", "R5", "mAP")
 

@@ -24,17 +24,16 @@ from benchmarks.pedestrians import draw_easy, draw_few
 from benchmarks.sweep import (
     ROOT,
     Plan,
-    Run,
     add_jobs,
     data_settings,
     format_markdown,
-    of_seeds,
     pretraining,
     run_sweep,
     summarise_runs,
     sweep_parser,
 )
 from misc.runtime.script import Parser, positive, run_script
+from misc.sweep.run import Run, of_seeds
 
 RECIPES = ROOT / "benchmarks" / "fair"
 METHODS = {

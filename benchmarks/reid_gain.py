@@ -15,13 +15,13 @@ from benchmarks.sweep import (
     ROOT,
     Plan,
     format_markdown,
-    of_seeds,
     pretraining,
     run_sweep,
     summarise_runs,
     sweep_parser,
 )
 from misc.runtime.script import Parser, positive, run_script
+from misc.sweep.run import of_seeds
 
 TOWERS = {"ViT": "vit", "ResNet": "cnn"}
 METHODS = {"baseline": "baseline", "CLIP-ReID": "clipreid"}

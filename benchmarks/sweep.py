@@ -4,10 +4,7 @@ A run that has ended is not repeated, and one that was interrupted is resumed.
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -15,92 +12,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-import options
 from errors import InputError
-from misc.retrieval.report import Evaluation, summarise
+from misc.retrieval.report import summarise
 from misc.runtime.script import Parser, positive
+from misc.sweep.run import Run
 from misc.synthetic.writing import WrittenDataset
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG, RESULTS, CONSOLE = "config.yaml", "results.json", "console.txt"
-
 
 SMALL = str(ROOT / "benchmarks" / "small.yaml")
 LOSSES_OFF = dict.fromkeys(("itc", "nitc", "ritc", "citc", "ss", "mvs_image"), "false")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of `main.py`.
-
-    Args:
-        folder: its `--output`.
-        arguments: the rest of its command line.
-        processes: the number of its processes.
-    """
-
-    folder: Path
-    arguments: tuple[str, ...]
-    processes: int = 1
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended, and its closing tables are written."""
-        return (self.folder / RESULTS).is_file()
-
-    def check(self) -> None:
-        """Check that its folder is new or has a run of the same configuration.
-
-        Raises:
-            InputError: it is not.
-        """
-        config = self.folder / CONFIG
-        wanted = options.dump(options.parse(self.arguments).configure())
-        if config.is_file() and config.read_text(encoding="utf-8") != wanted:
-            raise InputError(
-                f"{self.folder} already contains a run with other settings; delete it, or choose "
-                "another --output"
-            )
-
-    def make(self, threads: int) -> None:
-        """Run it to its end, in processes of its own.
-
-        Args:
-            threads: the number of threads of all its processes together.
-
-        Raises:
-            InputError: it failed; its output is in its folder.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable]
-        if self.processes > 1:
-            command += ["-m", "torch.distributed.run", "--standalone"]
-            command.append(f"--nproc_per_node={self.processes}")
-            threads = max(1, threads // self.processes)
-        command += [str(ROOT / "main.py"), *self.arguments]
-        command += ["--output", str(self.folder.resolve()), "--resume", "auto"]
-        console = self.folder / CONSOLE
-        with console.open("w", encoding="utf-8") as stream:
-            environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-            status = subprocess.run(  # nosec B603  # our own main.py, and no shell
-                command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
-            ).returncode
-        if status:
-            raise InputError(f"a run failed with exit status {status}; see the end of {console}")
-
-    def results(self) -> Evaluation:
-        """The closing tables: dataset -> direction -> metric -> percent."""
-        tables = json.loads((self.folder / RESULTS).read_text(encoding="utf-8"))["results"]
-        return {
-            dataset: {
-                direction: {
-                    name: metric["mean"] if isinstance(metric, Mapping) else metric
-                    for name, metric in metrics.items()
-                }
-                for direction, metrics in directions.items()
-            }
-            for dataset, directions in tables.items()
-        }
 
 
 def make_all(runs: Sequence[Run], jobs: int = 1) -> None:
@@ -204,16 +125,6 @@ def pretraining(
     contrast = experiment_settings(LOSSES_OFF | {"itc": "true"})
     common = ("--config", SMALL, "--device", device, *contrast, *data_settings(dataset))
     return Run(folder, (*common, *settings), processes)
-
-
-def of_seeds(
-    folder: Path, seeds: Iterable[int], arguments: Sequence[str], processes: int = 1
-) -> list[Run]:
-    """The same run with each seed, in `FOLDER-SEED`."""
-    return [
-        Run(folder.with_name(f"{folder.name}-{seed}"), (*arguments, f"misc.seed={seed}"), processes)
-        for seed in seeds
-    ]
 
 
 def summarise_runs(runs: Sequence[Run], direction: str, metrics: Sequence[str]) -> list[str]:

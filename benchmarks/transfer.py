@@ -16,11 +16,9 @@ from benchmarks.pedestrians import draw_easy, draw_hard
 from benchmarks.sweep import (
     ROOT,
     Plan,
-    Run,
     add_jobs,
     data_settings,
     format_markdown,
-    of_seeds,
     pretraining,
     run_sweep,
     summarise_runs,
@@ -28,6 +26,7 @@ from benchmarks.sweep import (
 )
 from misc.retrieval.report import summarise
 from misc.runtime.script import Parser, run_script
+from misc.sweep.run import Run, of_seeds
 
 RECIPE = str(ROOT / "benchmarks" / "tuned.yaml")
 NONE = ("prompts.n_ctx=0", "adapters.towers=[]")

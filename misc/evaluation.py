@@ -43,6 +43,14 @@ class Ranking:
         metrics["unmatched"] = int((~matched).sum())
         return metrics
 
+    def cmc(self, ranks: int) -> list[float]:
+        """The cumulative matching characteristic: the percentages of the queries that have a match
+        whose first one is among the first 1, 2, ..., `ranks`.
+        """
+        first = self.first[self.matches > 0]
+        found = torch.bincount(first.clamp(max=ranks + 1), minlength=ranks + 2)[1 : ranks + 1]
+        return (100 * found.cumsum(dim=0).double() / len(first)).tolist()
+
 
 def retrieval_metrics(
     similarity: Tensor,

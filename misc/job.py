@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from errors import InputError
-from misc.retrieval.base import Results, Retrieval, format_table
-from misc.retrieval.calibration import calibrate, write_calibration
+from misc.calibration import Calibration
+from misc.closing import Closed, compared_names, draw_figures, write_tables
+from misc.retrieval.base import Retrieval, format_table
+from misc.retrieval.calibration import calibrate, saved_calibration, write_calibration
 from misc.retrieval.features import save_features
 from misc.retrieval.ranked_lists import write_ranked_lists
-from misc.retrieval.report import Evaluation, to_json, to_markdown
+from misc.retrieval.report import Evaluation
 from misc.runtime.checkpoint import (
     BEST,
     Checkpoint,
@@ -26,6 +28,7 @@ from misc.runtime.precision import Precision
 from misc.runtime.recorder import CLOSING, Recorder, log
 from misc.runtime.run_folder import folder_of_resumed_run, held_folder, new_folder
 from misc.runtime.seeding import Purpose, seed_torch
+from misc.runtime.tracking import Tracking
 from misc.settings.recipes import dump, to_tree
 from misc.settings.resumption import check_resumption
 from misc.settings.sections import Config
@@ -75,6 +78,7 @@ class Job:
         *,
         for_training: bool = True,
     ) -> None:
+        Tracking(config.log.to).check()
         self.precision = Precision(config.experiment.precision, processes.device)
         if for_training:
             TASKS[config.task].check(config)
@@ -86,6 +90,11 @@ class Job:
         self.recipe = checkpoint.recipe if checkpoint and is_ours else recipe
         seed_torch(config.misc.seed, Purpose.INITIALISATION)
         self.model = self.task.build_model(checkpoint, for_training).to(processes.device)
+
+    @property
+    def tracking(self) -> Tracking:
+        """The trackers that the configuration asks for."""
+        return Tracking(self.config.log.to, self.config.log.project, to_tree(self.config))
 
     def train(
         self,
@@ -117,7 +126,7 @@ class Job:
             held_folder(
                 folder, self.processes, resumes=bool(resume), overwrite=overwrite, restarts=restarts
             ),
-            Recorder(folder, self.processes.is_main, resume_step) as recorder,
+            Recorder(folder, self.processes.is_main, resume_step, self.tracking) as recorder,
         ):
             recorder.write_text("config.yaml", dump(self.config))
             log.info("Run folder: %s", folder)
@@ -130,10 +139,17 @@ class Job:
                 compile_blocks(self.model, mode, self.processes.device)
             engine = self._engine(recorder, selection, data)
             engine.run(stages, resume, profiles)
-            chosen = self._choose(engine, selection, stages)
-            evaluation = self.test(recorder, chosen)
-            self._calibrate(recorder)
-            write_tables(recorder, [evaluation], self.task.data_keys)
+            self._conclude(recorder, self._choose(engine, selection, stages))
+
+    def _conclude(self, recorder: Recorder, chosen: Chosen) -> None:
+        """Evaluate and calibrate the chosen model, and write tables and figures."""
+        calibration = self._calibrate()
+        evaluation = self.test(recorder, chosen, calibration)
+        if calibration and self.config.evaluation.false_alarms:
+            write_calibration(recorder.folder, calibration, self.config.evaluation.false_alarms)
+        if self.config.log.figures:
+            recorder.draw_curves()
+        write_tables(recorder, [evaluation], self.task.data_keys)
 
     def _folder(self, output: Path | None, data: Tree, allow_changes: bool) -> Path:
         if self.checkpoint is None:
@@ -202,47 +218,52 @@ class Job:
         self,
         recorder: Recorder,
         chosen: Chosen,
+        calibration: Calibration | None = None,
         features: Path | None = None,
-        lists: str = "ranked_lists",
+        suffix: str = "",
     ) -> Evaluation:
         """Evaluate on the test split, or the val split without one, and on the further test sets.
 
         Args:
+            calibration: of the model, whose thresholds the figures show.
             features: where the encoded split goes, of the dataset's own and not the further sets.
-            lists: the folder in the run's own for pictures of the first hits of some queries.
+            suffix: of the names of figures and of the folder of ranked lists.
         """
-        evaluation = {}
+        closed = {}
         for name, retrieval in self._galleries().items():
-            folder = recorder.folder / lists / re.sub(r"[^\w.-]+", "-", name)
-            results = evaluation[name] = self._closing_results(retrieval, features, folder)
+            lists = Path(f"ranked_lists{suffix}") / re.sub(r"[^\w.-]+", "-", name)
+            closed[name] = self._close(retrieval, recorder, lists, chosen.step, features)
             features = None
             row = {"step": chosen.step, "epoch": chosen.epoch, "dataset": name}
             row["split"] = name.split()[-1]
+            results = closed[name].results
             for direction, metrics in results.items():
                 recorder.write({**row, "direction": direction, **metrics, CLOSING: chosen.reason})
             log.info("%s", format_table(f"{name} split: {chosen.reason}", results))
-        if not evaluation:
+        if not closed:
             log.info("The annotations have neither a test nor a val split: nothing to evaluate")
-        return evaluation
-
-    def _calibrate(self, recorder: Recorder) -> None:
-        """Calibrate the chosen model on the val split, if there is one."""
         false_alarms = self.config.evaluation.false_alarms
-        if false_alarms is None:
-            return
+        draw_figures(recorder.folder, suffix, closed, calibration, false_alarms)
+        return {name: one.results for name, one in closed.items()}
+
+    def _calibrate(self) -> Calibration | None:
+        """The calibration of the chosen model on the val split, in the main process, if there can
+        be one.
+        """
+        if self.config.evaluation.false_alarms is None:
+            return None
         if "val" not in self.task.splits:
             log.info("Nothing is calibrated, as the annotations have no val split")
-            return
+            return None
         retrieval = self.task.build_retrieval("val")
         encoded = retrieval.encode(self.model, self.processes, self.precision)
-        if not recorder.active:
-            return
+        if not self.processes.is_main:
+            return None
         try:
-            calibration = calibrate(retrieval.features(encoded, self.model))
+            return calibrate(retrieval.features(encoded, self.model))
         except InputError as error:
             log.warning("Nothing is calibrated on the val split: %s", error)
-        else:
-            write_calibration(recorder.folder, calibration, false_alarms)
+            return None
 
     def _galleries(self) -> dict[str, Retrieval]:
         """The splits that close a run, by dataset and split."""
@@ -253,18 +274,35 @@ class Job:
             f"{name} test": task.build_retrieval("test", name) for name in task.test_sets
         }
 
-    def _closing_results(self, retrieval: Retrieval, features: Path | None, lists: Path) -> Results:
+    def _close(
+        self,
+        retrieval: Retrieval,
+        recorder: Recorder,
+        lists: Path,
+        step: int,
+        features: Path | None,
+    ) -> Closed:
+        """Evaluate a gallery, and draw ranked lists into a folder in the run's own."""
         encoded = retrieval.encode(self.model, self.processes, self.precision)
         if features and self.processes.is_main:
             save_features(features, retrieval.features(encoded, self.model))
             log.info("Features written to %s", features)
         ranked = retrieval.rank(encoded, self.processes, self.task.rerank)
         count, seed = self.config.evaluation.ranked_lists, self.config.misc.seed
+        device, similarities = self.processes.device, None
         if count and self.processes.is_main:
-            device = self.processes.device
-            found = retrieval.ranked_lists(encoded, ranked.ranking, device, count=count, seed=seed)
-            write_ranked_lists(lists, found)
-        return ranked.results
+            found = retrieval.ranked_lists(encoded, ranked, device, count=count, seed=seed)
+            files = write_ranked_lists(recorder.folder / lists, found)
+            recorder.show(lists.as_posix(), files, step)
+        if self.config.log.figures and self.processes.is_main:
+            similarities = retrieval.similarities(encoded, device)
+        return Closed(ranked.results, ranked.cmc(), similarities, retrieval.query_kind)
+
+    def saved_calibration(self) -> Calibration | None:
+        """The calibration beside the checkpoint, if it is of the model."""
+        if not (self.checkpoint and self.config.log.figures and self.processes.is_main):
+            return None
+        return saved_calibration(self.checkpoint.file.parent, self.model.encoder_hash())
 
 
 def evaluate(
@@ -292,57 +330,15 @@ def evaluate(
     evaluated: list[tuple[Checkpoint, Config]] = []
     with (
         held_folder(folder, first.processes, overwrite=overwrite),
-        Recorder(folder, first.processes.is_main) as recorder,
+        Recorder(folder, first.processes.is_main, tracking=first.tracking) as recorder,
     ):
         recorder.write_text("config.yaml", dump(first.config))
         for number, job in enumerate(chain([first], following)):
             assert job.checkpoint is not None, "there is nothing to evaluate"
             chosen = Chosen(job.checkpoint.epoch, number, str(job.checkpoint.file))
-            lists = "ranked_lists" if number == 0 else f"ranked_lists-{number + 1}"
-            evaluations.append(job.test(recorder, chosen, features, lists))
+            suffix = f"-{number + 1}" if number else ""
+            calibration = job.saved_calibration()
+            evaluations.append(job.test(recorder, chosen, calibration, features, suffix))
             evaluated.append((job.checkpoint, job.config))
             features = None
         write_tables(recorder, evaluations, first.task.data_keys, compared_names(evaluated))
-
-
-def compared_names(evaluated: Sequence[tuple[Checkpoint, Config]]) -> list[str] | None:
-    """A name for each checkpoint where they are compared; None for a single one, and for runs that
-    differ in their seed alone, whose mean and deviation are of interest.
-    """
-    trees = [to_tree(config) for _, config in evaluated]
-    seeds = {tree["misc"].pop("seed") for tree in trees}
-    if all(tree == trees[0] for tree in trees) and len(seeds) == len(trees):
-        return None
-    names = [
-        checkpoint.file.stem if checkpoint.published else checkpoint.file.resolve().parent.name
-        for checkpoint, _ in evaluated
-    ]
-    if len({*names}) < len(names):
-        names = [str(checkpoint.file) for checkpoint, _ in evaluated]
-    return names
-
-
-def write_tables(
-    recorder: Recorder,
-    evaluations: Sequence[Evaluation],
-    data_keys: str,
-    names: Sequence[str] | None = None,
-) -> None:
-    """Write the closing tables for papers, and log the paths of what was written.
-
-    Args:
-        data_keys: the keys that say what is evaluated.
-        names: of checkpoints that are compared side by side; None: their mean and deviation.
-    """
-    rows = [{name: set(results) for name, results in each.items()} for each in evaluations]
-    if any(other != rows[0] for other in rows):
-        raise InputError(
-            "the checkpoints are not evaluated on the same datasets in the same way and cannot be "
-            f"compared: give {data_keys} and evaluation.rerank for all of them"
-        )
-    if evaluations[0]:
-        recorder.write_text("results.md", to_markdown(evaluations, names))
-        recorder.write_text("results.json", to_json(evaluations, names))
-    if len(evaluations) > 1:
-        log.info("%s", to_markdown(evaluations, names).rstrip())
-    recorder.list_files()

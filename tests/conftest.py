@@ -22,6 +22,7 @@ SMALL = (
     "data.test_batch_size=16",
     "data.num_workers=0",
     "evaluation.false_alarms=null",  # tested in tests/retrieval/test_calibration.py
+    "log.figures=false",  # tested in tests/test_closing.py
     "model.embed_dim=16",
     "experiment.simclr_mlp=[16, 8, 16]",
     "model.vision={width: 32, layers: 1, heads: 2, patch_size: 8}",

@@ -28,6 +28,7 @@ from tests import ROOT
 from tests.archives import write_openai_archive
 from tests.command_line import parse
 from tests.conftest import SMALL
+from tests.documented import check, commands
 from tests.test_imports import SPINE
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -218,6 +219,8 @@ def test_an_example_leaves_nothing_behind(tmp_path):
         for heading in re.findall(r"^### (.*)", PAGE, re.MULTILINE):
             additions.apply(heading)
         parse(["--backbone", "bag-of-words", "tuning.biases={}"]).configure()
+        for command in commands(ROOT / "docs" / "architecture.md"):
+            check(command, tmp_path)
         additions.undo()
     for word in ("model.backbone=bag-of-words", "tuning.biases={}"):
         with pytest.raises(InputError, match="unknown"):

@@ -10,8 +10,9 @@ import options
 from benchmarks import index_scale, loader, metrics, transfer, tuning_cost
 from benchmarks.ablation import ROWS, to_table
 from benchmarks.records import against_bar
-from benchmarks.sweep import CONSOLE, RESULTS, Plan, Run, make_all
+from benchmarks.sweep import Plan, make_all
 from errors import InputError
+from misc.sweep.run import CONSOLE, RESULTS, Run
 from model.criteria.text import LOSSES
 from tests.conftest import SMALL
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from prettytable import PrettyTable
@@ -16,10 +16,12 @@ from misc.data.loader import Item, Items, MovableBatch, evaluation_loader
 from misc.evaluation import Ranking, retrieval_metrics
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList
+from misc.retrieval.similarities import Similarities
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
+CMC_RANKS = 50
 Results = dict[str, dict[str, float]]  # direction -> metric -> percent
 Rerank = Callable[[Tensor, Tensor], Tensor]  # queries (Q, D), gallery (G, D) -> distances (Q, G)
 Encoded = tuple[Tensor, ...]  # normalised features on the CPU, by modality
@@ -36,14 +38,26 @@ class Loading:
 
 
 class Ranked(NamedTuple):
-    """Metrics of every direction and the ranking of the first one, the same in every process."""
+    """Metrics and rankings of every direction, the same in every process."""
 
     results: Results
-    ranking: Ranking  # of the first direction and the first language or draw
+    rankings: Mapping[str, Sequence[Ranking]]  # by direction, of each language or draw
+
+    def cmc(self) -> dict[str, list[float]]:
+        """The CMC curve of each direction in percent, by rank from 1; of several languages or draws
+        the mean.
+        """
+        curves = {}
+        for direction, rankings in self.rankings.items():
+            each = [ranking.cmc(CMC_RANKS) for ranking in rankings]
+            curves[direction] = [fmean(shares) for shares in zip(*each, strict=True)]
+        return curves
 
 
 class Retrieval(ABC, Generic[Model]):
     """A gallery and its queries, ready to be evaluated with any model."""
+
+    query_kind: ClassVar[str]  # of a calibration's kinds
 
     def evaluate(self, model: Model, processes: Processes, precision: Precision) -> Results:
         """Metrics of every direction, the same in every process.
@@ -71,13 +85,18 @@ class Retrieval(ABC, Generic[Model]):
         """The result of `encode`, ready to be saved."""
 
     @abstractmethod
+    def similarities(self, encoded: Encoded, device: torch.device) -> Similarities:
+        """Similarities of the matches and of the other pairs, of the first direction."""
+
+    @abstractmethod
     def ranked_lists(
-        self, encoded: Encoded, ranking: Ranking, device: torch.device, *, count: int, seed: int
+        self, encoded: Encoded, ranked: Ranked, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
-        """Ranked lists of `count` queries drawn at random, `sample`, and of the `worst` as many.
+        """Ranked lists of `count` queries drawn at random, `sample`, and of the `worst` as many; of
+        several languages those of each, `sample-en`, `worst-en`, ...
 
         Args:
-            ranking: from the result of `rank`.
+            ranked: the result of `rank`.
         """
 
 

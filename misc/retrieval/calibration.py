@@ -11,7 +11,6 @@ from torch import Tensor
 
 from errors import InputError
 from misc.calibration import Calibration, QueryCalibration, best_hits
-from misc.retrieval.calibration_plot import draw_calibration
 from misc.retrieval.features import Features
 from misc.runtime.atomic import atomic_write
 
@@ -76,6 +75,18 @@ def _queries(features: Features) -> Mapping[str, tuple[Tensor, Tensor, Tensor | 
     }
 
 
+def saved_calibration(folder: Path, model_hash: str) -> Calibration | None:
+    """The calibration that a run has left in its folder, if it is of this model and whole."""
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        found = Calibration.load(folder / FILE)
+    except InputError as error:
+        log.warning("Nothing is calibrated: %s", error)
+        return None
+    return found if found.model_hash == model_hash else None
+
+
 def write_calibration(folder: Path, calibration: Calibration, false_alarms: float) -> None:
     """Log a calibration, and write its values, table and plot into a folder.
 
@@ -85,6 +96,8 @@ def write_calibration(folder: Path, calibration: Calibration, false_alarms: floa
     Raises:
         InputError: they cannot be written.
     """
+    from misc.retrieval.calibration_plot import draw_calibration  # matplotlib, where it draws
+
     calibration.save(folder / FILE)
     table = to_table(calibration)
     notes = [*_notes(calibration, false_alarms)]

@@ -5,17 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from errors import InputError
 from misc.calibration import Calibration, QueryCalibration, Scores, kept_ranks
-from misc.runtime.atomic import atomic_write
+from misc.runtime.figure import DARK, INK, LIGHT, new_figure, save_figure
 
 BINS = 50
-ABSENT, RIGHT, INK = "#c9c9c9", "#1b5e8c", "#222222"  # light and dark in a grey print, too
-SIZE = 6.4, 2.7  # inches, of one kind of query
-DPI = 110
+HEIGHT = 2.7  # inches, of one kind of query
 
 
 def draw_calibration(
@@ -31,9 +26,7 @@ def draw_calibration(
         InputError: the file cannot be written.
     """
     kinds = calibration.kinds
-    figure = Figure(figsize=(SIZE[0], SIZE[1] * len(kinds)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(kinds), sharex=True, squeeze=False)[:, 0]
+    figure, axes = new_figure(len(kinds), HEIGHT, sharex=True)
     values = [v for kind in kinds.values() for v in (*kind.absent.values, *kind.right.values)]
     bins = np.linspace(min(values), max(values), BINS + 1).tolist()
     for name, area in zip(kinds, axes, strict=True):
@@ -42,20 +35,16 @@ def draw_calibration(
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     axes[-1].set_xlabel("similarity of the best hit")
-    try:
-        with atomic_write(file) as partial:
-            figure.savefig(partial, dpi=DPI, format="png")
-    except OSError as error:
-        raise InputError(f"cannot write {file} ({error}); choose another folder") from error
+    save_figure(file, figure)
 
 
 def _draw_kind(area: Axes, kind: QueryCalibration, bins: list[float], false_alarms: float) -> None:
     for scores, label, style in (
-        (kind.absent, "best hit when the person is not there", {"color": ABSENT, "edgecolor": INK}),
+        (kind.absent, "best hit when the person is not there", {"color": LIGHT, "edgecolor": INK}),
         (
             kind.right,
             "best hit when the person is there, if right",
-            {"color": RIGHT, "alpha": 0.75},
+            {"color": DARK, "alpha": 0.75},
         ),
     ):
         weights = _shares(scores)
@@ -68,7 +57,6 @@ def _draw_kind(area: Axes, kind: QueryCalibration, bins: list[float], false_alar
     area.set_ylim(top=1.3 * area.get_ylim()[1])  # room for the label
     area.text(threshold, area.get_ylim()[1], label, va="top", ha=side, fontsize=8, color=INK)
     area.set_ylabel("% of searches")
-    area.spines[["top", "right"]].set_visible(False)
 
 
 def _shares(scores: Scores) -> list[float]:

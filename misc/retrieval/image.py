@@ -12,7 +12,7 @@ from torch import Tensor
 from misc.data.reid import ReIDItems
 from misc.datasets.reid import ReIDDataset
 from misc.datasets.reid_published import ReIDPicture
-from misc.evaluation import Ranking, choose_queries
+from misc.evaluation import choose_queries
 from misc.retrieval.base import (
     Encoded,
     Loading,
@@ -26,6 +26,7 @@ from misc.retrieval.base import (
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList, ranked_lists
 from misc.retrieval.shared_ranking import rank_together
+from misc.retrieval.similarities import Similarities, count_similarities
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, generator
@@ -60,6 +61,8 @@ class ImageRetrieval(Retrieval[CLIPReID]):
         flip: average the features of a picture and its mirror image.
         seed: of the drawn galleries.
     """
+
+    query_kind = "picture"
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ class ImageRetrieval(Retrieval[CLIPReID]):
         ranked = [self._rank(features, *draw, processes, rerank) for draw in draws]
         each = [draw.results for draw in ranked]
         results = {row: mean([found[row] for found in each]) for row in each[0]}
-        return Ranked(results, ranked[0].ranking)
+        return Ranked(results, {DIRECTION: [draw.rankings[DIRECTION][0] for draw in ranked]})
 
     def _rank(
         self,
@@ -127,11 +130,20 @@ class ImageRetrieval(Retrieval[CLIPReID]):
         if rerank:
             metrics = reranked_metrics(rerank, *args, processes=processes)
             results[f"{DIRECTION}, re-ranked"] = metrics
-        return Ranked(results, ranking)
+        return Ranked(results, {DIRECTION: [ranking]})
+
+    def similarities(self, encoded: Encoded, device: torch.device) -> Similarities:
+        """Similarities of the queries to the gallery, of the first draw."""
+        features = encoded[0].to(device)
+        query, gallery = (side.to(device) for side in self.draws[0])
+        labels = (query.ids, gallery.ids, query.cameras, gallery.cameras)
+        return count_similarities(features[query.rows], features[gallery.rows], *labels)
 
     def ranked_lists(
-        self, encoded: Encoded, ranking: Ranking, device: torch.device, *, count: int, seed: int
+        self, encoded: Encoded, ranked: Ranked, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
+        """Ranked lists of the first draw."""
+        ranking = ranked.rankings[DIRECTION][0]
         features = encoded[0].to(device)
         query, gallery = (side.to(device) for side in self.draws[0])
         queries, searched = features[query.rows], features[gallery.rows]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from misc.data.text import PictureDataset, TokenDataset
 from misc.datasets.text_annotations import TextPicture
-from misc.evaluation import Ranking, choose_queries
+from misc.evaluation import choose_queries
 from misc.retrieval.base import (
     Encoded,
     Loading,
@@ -28,11 +28,14 @@ from misc.retrieval.base import (
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList, ranked_lists
 from misc.retrieval.shared_ranking import rank_together
+from misc.retrieval.similarities import Similarities, count_similarities
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, generator
 from model.tbps_clip import TBPSCLIP
 from text_utils.tokenizer import Tokenizer
+
+DIRECTION = "text to image"  # the first
 
 
 class TextRetrieval(Retrieval[TBPSCLIP]):
@@ -45,6 +48,8 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         embeddings: widths of the embeddings of which a feature is joined, by name, in order; of
             several each has rows of its own. Empty: there is one.
     """
+
+    query_kind = "words"
 
     def __init__(
         self,
@@ -107,7 +112,8 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         if len(each) > 1:
             for language, found in zip(self.num_captions, each, strict=True):
                 results |= {f"{direction}, {language}": row for direction, row in found.items()}
-        return Ranked(results, ranked[0].ranking)
+        rankings = {d: [part.rankings[d][0] for part in ranked] for d in ranked[0].rankings}
+        return Ranked(results, rankings)
 
     def _rank(
         self,
@@ -120,38 +126,53 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         images = image, self.image_ids.to(image.device)
         texts = text, text_ids.to(text.device)
         results: Results = {}
-        rankings = []
+        rankings = {}
         for direction, (query, query_ids), (gallery, gallery_ids) in (
-            ("text to image", texts, images),
+            (DIRECTION, texts, images),
             ("image to text", images, texts),
         ):
             args = query, gallery, query_ids, gallery_ids
             ranking = rank_together(*args, chunk=self.loading.chunk, processes=processes)
-            rankings.append(ranking)
+            rankings[direction] = [ranking]
             results[direction] = ranking.metrics()
             if rerank:
                 metrics = reranked_metrics(rerank, *args, processes=processes)
                 results[f"{direction}, re-ranked"] = metrics
-        return Ranked(results, rankings[0])
+        return Ranked(results, rankings)
+
+    def similarities(self, encoded: Encoded, device: torch.device) -> Similarities:
+        """Similarities of the captions in all languages to the pictures."""
+        image, text = (features.to(device) for features in encoded)
+        return count_similarities(text, image, self.text_ids.to(device), self.image_ids.to(device))
 
     def ranked_lists(
-        self, encoded: Encoded, ranking: Ranking, device: torch.device, *, count: int, seed: int
+        self, encoded: Encoded, ranked: Ranked, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
-        """Ranked lists of pictures for captions in the first language."""
-        image, text = (features.to(device) for features in encoded)
-        text_ids, image_ids = self.text_ids.to(device), self.image_ids.to(device)
-        chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
-        return {
-            group: ranked_lists(
-                text[rows],
-                image,
-                query_ids=text_ids[rows],
-                gallery_ids=image_ids,
-                queries=[self.texts.captions[row] for row in rows],
-                paths=self.images.files,
-            )
-            for group, rows in zip(("sample", "worst"), chosen, strict=True)
-        }
+        """Ranked lists of pictures for captions, in each language."""
+        lists = {}
+        first = 0
+        for language, ranking in zip(self.num_captions, ranked.rankings[DIRECTION], strict=True):
+            chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
+            suffix = f"-{language}" if len(self.num_captions) > 1 else ""
+            for group, rows in zip(("sample", "worst"), chosen, strict=True):
+                captions = [first + row for row in rows]
+                lists[group + suffix] = self._ranked_lists(encoded, captions, language, device)
+            first += self.num_captions[language]
+        return lists
+
+    def _ranked_lists(
+        self, encoded: Encoded, captions: list[int], language: str, device: torch.device
+    ) -> list[RankedList]:
+        image, text = encoded
+        return ranked_lists(
+            text[captions].to(device),
+            image.to(device),
+            query_ids=self.text_ids[captions].to(device),
+            gallery_ids=self.image_ids.to(device),
+            queries=[self.texts.captions[row] for row in captions],
+            paths=self.images.files,
+            language=language,
+        )
 
     def features(self, encoded: Encoded, model: TBPSCLIP) -> Features:
         image, text = encoded

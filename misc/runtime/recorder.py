@@ -1,28 +1,27 @@
-"""The record of a run: log lines on screen and in log.txt, metrics.jsonl, TensorBoard curves."""
+"""The record of a run: log lines on screen and in log.txt, metrics.jsonl, curves in trackers."""
 
-import errno
 import json
 import logging
 import shutil
 import sys
-import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from errors import InputError
 from misc.runtime.atomic import atomic_write
 from misc.runtime.lock import LOCK
 from misc.runtime.run_folder import remove_record
+from misc.runtime.tracking import FULL, Tracking
 from model.trees import Tree
 
 log = logging.getLogger(__name__)
 OURS = ("misc", "model", "text_utils")
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSING = "chosen"  # only in the rows of the closing evaluation: how its model was chosen
 
 
@@ -34,18 +33,36 @@ class _Screen(logging.Handler):
 
 
 class _Backlog(logging.Handler):
-    """A handler that keeps lines until the run has a folder."""
+    """A handler that keeps lines until the run has a folder.
 
-    def __init__(self) -> None:
+    Args:
+        first: lines before all others.
+    """
+
+    def __init__(self, first: Iterable[str]) -> None:
         super().__init__()
-        self.records: list[logging.LogRecord] = []
+        self.records = [
+            logging.LogRecord(__name__, logging.INFO, "", 0, line, None, None) for line in first
+        ]
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
 
 
+class _Stamped(logging.Formatter):
+    """A formatter that begins every line with the time, those of a table, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = datetime.fromtimestamp(record.created).isoformat(" ", "seconds")
+        return "\n".join(f"{stamp}  {line}" for line in super().format(record).split("\n"))
+
+
 class _LogFile(logging.FileHandler):
     """A handler for log.txt that raises what keeps it from writing."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.setFormatter(_Stamped())
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exception()
@@ -53,14 +70,15 @@ class _LogFile(logging.FileHandler):
             raise error
 
 
-def start_logging(active: bool) -> None:
+def start_logging(active: bool, first: Iterable[str] = ()) -> None:
     """Show the project's log lines on the screen, and keep them for log.txt.
 
     Args:
         active: whether this is the main process; the others repeat its lines, so that they show
             errors alone.
+        first: lines that log.txt begins with, and that the screen does not show.
     """
-    backlog = _Backlog()
+    backlog = _Backlog(first)
     for name in OURS:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO if active else logging.ERROR)
@@ -72,7 +90,8 @@ class Recorder:
     """The record of a run in its folder; only the main process writes.
 
     `metrics.jsonl` has one JSON object a line: rows with `loss` for training steps, rows with
-    `skipped`, the pictures of a step that was left out, rows with `split` for evaluations.
+    `skipped`, the pictures of a step that was left out, rows with `split` for evaluations. Each has
+    `seconds`, the time since the run began; a resumed run counts on from the last row it keeps.
 
     Used as a context manager: its end flushes what is buffered. If the run fails before anything is
     recorded, a folder that it created is removed.
@@ -82,12 +101,19 @@ class Recorder:
         active: whether this is the main process.
         resume_step: the step that a run resumes from; rows of later steps and of the closing
             evaluation are dropped.
+        tracking: the trackers that curves and pictures go to, too.
 
     Raises:
         InputError: if the folder cannot be created or written; from any method.
     """
 
-    def __init__(self, folder: Path, active: bool = True, resume_step: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        active: bool = True,
+        resume_step: int | None = None,
+        tracking: Tracking = Tracking(),  # noqa: B008  # it is frozen
+    ) -> None:
         self.folder, self.active = folder, active
         if not active:
             return
@@ -95,21 +121,14 @@ class Recorder:
             others = [f for f in folder.iterdir() if f.name != LOCK] if folder.exists() else []
             self._disposable = not others
             folder.mkdir(parents=True, exist_ok=True)
-            self._log = _LogFile(folder / "log.txt", encoding="utf-8")
+            self._log = _LogFile(folder / "log.txt")
             self._metrics = folder / "metrics.jsonl"
             rows = self._read_rows() if resume_step is not None else []
-            self._replace_rows(
-                [r for r in rows if r["step"] <= (resume_step or 0) and CLOSING not in r]
-            )
-            purge_step = None if resume_step is None else resume_step + 1
-            self._report_thread, threading.excepthook = threading.excepthook, self._skip_full_disk
-            self._curves = SummaryWriter(str(folder), purge_step=purge_step)
+            rows = [r for r in rows if r["step"] <= (resume_step or 0) and CLOSING not in r]
+            self._replace_rows(rows)
+            self._began = time.monotonic() - (rows[-1].get("seconds", 0.0) if rows else 0.0)
+            self._trackers = tracking.open(folder, resume_step)
             self._move_log()
-
-    def _skip_full_disk(self, end: threading.ExceptHookArgs) -> None:
-        """Report how a thread ended; TensorBoard's on a full disk is raised by its next call."""
-        if not (isinstance(end.exc_value, OSError) and end.exc_value.errno in FULL):
-            self._report_thread(end)
 
     def _move_log(self) -> None:
         """Let log.txt have the lines that were logged so far, and all that follow."""
@@ -134,12 +153,10 @@ class Recorder:
         for name in OURS:
             logging.getLogger(name).removeHandler(self._log)
         # The first error counts: where a disk is full, closing a file fails again.
-        with suppress(OSError) if kind else self._writing():
-            try:
-                self._curves.close()
-            finally:
-                threading.excepthook = self._report_thread
-                self._log.close()
+        with suppress(OSError) if kind else self._writing(), ExitStack() as stack:
+            stack.callback(self._log.close)
+            for tracker in self._trackers:
+                stack.callback(tracker.finish, failed=kind is not None)
         if kind and self._disposable and not self._metrics.stat().st_size:
             remove_record(self.folder)
         if isinstance(error, OSError) and error.errno in FULL:
@@ -189,18 +206,34 @@ class Recorder:
         if not self.active:
             return
         group = " ".join(str(row[key]) for key in ("split", "direction") if key in row) or "train"
+        values = {f"{group}/{k}": value for k, value in row.items() if isinstance(value, float)}
+        seconds = round(time.monotonic() - self._began, 3)
         with self._writing():
             with self._metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            for name, value in row.items():
-                if isinstance(value, float):
-                    self._curves.add_scalar(f"{group}/{name}", value, row["step"])
+                file.write(json.dumps({**row, "seconds": seconds}) + "\n")
+            for tracker in self._trackers:
+                tracker.write(values, int(str(row["step"])))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file into the run's folder."""
         if self.active:
             with self._writing(), atomic_write(self.folder / name) as partial:
                 partial.write_text(text, encoding="utf-8")
+
+    def show(self, group: str, pictures: Iterable[Path], step: int) -> None:
+        """Show picture files in the trackers, named by a group and their own names."""
+        if self.active:
+            named = {f"{group}/{file.stem}": file for file in pictures}
+            with self._writing():
+                for tracker in self._trackers:
+                    tracker.show(named, step)
+
+    def draw_curves(self) -> None:
+        """Draw the curves of metrics.jsonl, those of a resumed run from its beginning."""
+        if self.active:
+            from misc.runtime.curves_plot import draw_curves  # matplotlib, where it draws
+
+            draw_curves(self.folder / "curves.png", self._read_rows(), CLOSING)
 
     def list_files(self) -> None:
         """Log the names of the files in the run's folder."""

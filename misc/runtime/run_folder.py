@@ -20,7 +20,9 @@ WRITTEN = (
     *("config.yaml*", "metrics.jsonl*", "results.md*", "results.json*", "checkpoint_*.pt*"),
     *("log.txt", "events.out.tfevents.*", "ranked_lists", "ranked_lists-[0-9]*"),
     *("calibration.json*", "calibration.md", "calibration.png*"),
-    "profile.json",
+    *("curves.png*", "cmc.png*", "cmc-[0-9]*.png*"),
+    *("similarities.png*", "similarities-[0-9]*.png*"),
+    *("profile.json", "tracking_id.txt", "wandb"),
 )
 
 

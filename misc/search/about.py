@@ -1,17 +1,13 @@
 """The description of an index: the model of its features, and how its pictures are read."""
 
 import json
-import logging
 from dataclasses import asdict, dataclass, field
 
 from errors import InputError
-from misc.calibration import Calibration
-from misc.retrieval.calibration import FILE as CALIBRATION
+from misc.retrieval.calibration import saved_calibration
 from misc.search.person_search import PersonSearch
 from misc.settings.recipes import to_tree
 from model.trees import Tree
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,22 +57,14 @@ class About:
 def describe(people: PersonSearch) -> About:
     """The description of a new index; a calibration of the run goes along."""
     file = people.checkpoint.file.resolve()
-    calibration = None
-    if (file.parent / CALIBRATION).is_file():
-        try:
-            found = Calibration.load(file.parent / CALIBRATION)
-        except InputError as error:
-            log.warning("The index is not calibrated: %s", error)
-        else:
-            is_of_model = found.model_hash == people.encoder.model_hash
-            calibration = found.to_tree() if is_of_model else None
+    calibration = saved_calibration(file.parent, people.encoder.model_hash)
     return About(
         people.encoder.model_hash,
         people.encoder.preparation,
         str(file),
         to_tree(people.config) if people.is_configured else None,
         false_alarms=people.config.evaluation.false_alarms or About.false_alarms,
-        calibration=calibration,
+        calibration=calibration.to_tree() if calibration else None,
     )
 
 

@@ -63,10 +63,11 @@ def one_of(registry: Mapping[str, object]) -> AfterValidator:
     return AfterValidator(partial(require, registry))
 
 
-def _refuse_repetition(names: tuple[str, ...]) -> tuple[str, ...]:
+def refuse_repetition(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse names of which one comes twice."""
     if len({*names}) < len(names):
         raise ValueError(f"{', '.join(names)}: give each once")
     return names
 
 
-Towers = Annotated[tuple[Literal["image", "text"], ...], AfterValidator(_refuse_repetition)]
+Towers = Annotated[tuple[Literal["image", "text"], ...], AfterValidator(refuse_repetition)]

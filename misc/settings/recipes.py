@@ -63,7 +63,7 @@ def _lay(path: Path, named_by: str, above: tuple[str, ...], layers: dict[str, La
         raise InputError(f"{named_by}: a recipe stands on at most {MOST_BASES} others: merge some")
     if file in layers:
         return
-    tree, source = _read_file(path, named_by)
+    tree, source = read_layer(path, named_by)
     delta = {key: value for key, value in tree.items() if key != "base"}
     base = tree.get("base", [])
     bases = [base] if isinstance(base, str) else base
@@ -74,22 +74,31 @@ def _lay(path: Path, named_by: str, above: tuple[str, ...], layers: dict[str, La
     layers[file] = Layer(delta, source)
 
 
-def _read_file(path: Path, named_by: str) -> Layer:
+def read_layer(path: Path, named_by: str, kind: str = "recipe") -> Layer:
+    """The keys of one YAML file.
+
+    Args:
+        named_by: the option or file that names it, for error messages.
+        kind: what errors call it.
+
+    Raises:
+        InputError: it cannot be read, or holds no keys.
+    """
     source = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # reading a device or a pipe may never end
             why = f"{source} is not a file"
-            raise InputError(f"{named_by}: {why}, give the path of a YAML recipe")
+            raise InputError(f"{named_by}: {why}, give the path of a YAML {kind}")
         with path.open(encoding="utf-8-sig") as file:
             text = file.read(LONGEST + 1)
     except OSError as error:
         why = f"cannot read {source} ({error.strerror})"
-        raise InputError(f"{named_by}: {why}, give the path of a YAML recipe") from None
+        raise InputError(f"{named_by}: {why}, give the path of a YAML {kind}") from None
     except UnicodeDecodeError:
         raise InputError(f"{named_by}: {source} is not a text file in UTF-8") from None
     tree = read_yaml(text, source)
     if not isinstance(tree, dict | None):
-        raise InputError(f"{source}: a recipe is sections of keys, not {quote(tree)}")
+        raise InputError(f"{source}: a {kind} is sections of keys, not {quote(tree)}")
     return Layer(tree or {}, source)
 
 

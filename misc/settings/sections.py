@@ -29,6 +29,7 @@ from misc.settings.base import (
     one_of,
     require,
 )
+from misc.settings.log_section import LogSettings
 from misc.settings.loss_sections import ReIDLossSwitches, TextLossSwitches, switches
 from misc.settings.model_sections import (
     AdapterSettings,
@@ -266,14 +267,6 @@ class EvaluationSettings(Section):
     # absent from older runs' config.yaml
     false_alarms: Annotated[float, Field(gt=0, lt=1)] | None = 0.01
     rerank: RerankSettings | None
-
-
-class LogSettings(Section):
-    """Intervals, in steps."""
-
-    print_period: Count
-    save_period: Natural
-    max_bad_steps: Count = 10  # absent from older runs' config.yaml
 
 
 class DistributedSettings(Section):

@@ -25,6 +25,7 @@ from misc.runtime.signals import Request, Requests
 from misc.training.bad_steps import BadSteps
 from misc.training.meter import Meter, Reading
 from misc.training.profiling import StepProfiler
+from misc.training.time_left import TimeLeft
 from misc.training.trainer import Stage, Trainer, TrainingSettings, check_chunk
 from model.gather import Alone, Gather
 from model.interface import Method
@@ -97,6 +98,7 @@ class Engine:
             self.position = resume.position
             self._keep()
         first_epoch = first_step = 0
+        self.time_left = TimeLeft(sum(stage.steps for stage in stages))
         if profiles and self.processes.is_main:
             self.profiler = StepProfiler(self.recorder.folder, self.processes.device)
         with self.requests, self.profiler or nullcontext():
@@ -124,6 +126,7 @@ class Engine:
             if stage.division:
                 stage.division.restore(resume.clean)
         self._report_stage(trainer)
+        self.time_left.begin(self.position.step)
         bad_steps = BadSteps(stage, self.recorder, self.settings.max_bad_steps)
         for epoch in range(self.position.epoch, first_epoch + stage.epochs):
             epoch_step = first_step + (epoch - first_epoch) * len(stage.loader)
@@ -183,6 +186,7 @@ class Engine:
             step = self.position.step
             losses, lr, is_bad = trainer.step(batch.to(self.processes.device), step)
             self._advance()
+            bar.set_postfix_str(self.time_left.describe(step + 1), refresh=False)
             meter.add(losses, is_bad, len(batch))
             last = done == len(loader)
             request = self.requests.read(now=last)

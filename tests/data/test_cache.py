@@ -70,6 +70,12 @@ def test_a_picture_that_was_changed_is_read_again(tmp_path, files):
     assert cache.take_counts() == Counts(read=8, cached=1)
 
 
+def test_the_folder_is_made_with_those_above_it(tmp_path, files):
+    folder = tmp_path / "a" / "b"
+    assert open_cache("disk", folder, files, ROOM, read_picture, "whole") is not None
+    assert [file.suffix for file in folder.iterdir()] == [".cache"]
+
+
 def test_the_longest_side_that_is_kept(tmp_path):
     files = [tmp_path / "kept.png", tmp_path / "left.png"]
     for file, side in zip(files, (2**16 - 1, 2**16), strict=True):

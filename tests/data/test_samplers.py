@@ -31,6 +31,12 @@ def test_epochs_differ_and_repeat_themselves():
     assert orders[0] != orders[1]
 
 
+def test_the_global_batches_of_some_steps_are_those_of_all_ranks():
+    sampler = GlobalBatchSampler(50, batch_size=6, rank=1, world_size=2, seed=3)
+    alone = [[index for _, index in batch] for batch in batches(1, batch_size=12)]
+    assert sampler.global_batches(1, [2, 0]) == [alone[2], alone[0]]
+
+
 def test_all_samples_are_dealt_in_whole_global_batches():
     """10 samples in batches of 6 are two batches; a third rank without one has the first."""
 

@@ -142,7 +142,7 @@ def write_thresholds(folder: Path, version: int) -> None:
 
 
 def write_lists(folder: Path, version: int) -> None:
-    found = [Found(path, 1, True, 0.5) for path in pictures()[version : version + 3]]
+    found = [Found(1, path, 1, True, 0.5) for path in pictures()[version : version + 3]]
     write_ranked_lists(folder, {"words": [RankedList("a man", 1, found)] * 2})
 
 

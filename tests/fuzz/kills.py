@@ -23,7 +23,7 @@ from tests.fuzz import _runs
 COUNT, SAMPLE = 30, 2
 LONGEST = 300.0  # seconds of a case: up to four runs, of up to two processes
 MOMENTS = ("any", "saving", "evaluating")
-MEASURED = ("samples_per_second", "peak_memory_gib")  # of the machine, not of the model
+MEASURED = ("samples_per_second", "peak_memory_gib", "seconds")  # of the machine, not of the model
 FEW = ("log.print_period=2", "log.save_period=2", "evaluation.ranked_lists=0")
 WORDS = {
     "text": ("--config", "demo.yaml", "schedule.epoch=2"),

@@ -5,7 +5,11 @@ from fnmatch import fnmatch
 from tests import ROOT
 
 SUITES: dict[str, tuple[str, ...]] = {
-    "misc/training/trainer.py": ("training/test_step", "training/test_trainer"),
+    "misc/training/trainer.py": (
+        "training/test_step",
+        "training/test_trainer",
+        "runtime/test_distributed",
+    ),
     "misc/training/engine.py": ("training/test_schedule_of_a_run", "training/test_engine"),
     "misc/training/meter.py": ("training/test_meter",),
     "model/objectives.py": ("test_published_defaults", "model/test_objectives"),

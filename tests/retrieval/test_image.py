@@ -120,9 +120,8 @@ def test_drawn_galleries_are_averaged_over(dataset):
 def test_the_worst_queries_are_shown_with_what_they_find(dataset):
     retrieval = retrieve(dataset)
     encoded = retrieval.encode(Pixels(), ALONE, PRECISION)
-    ranking = retrieval.rank(encoded, ALONE).ranking
-    assert ranking is not None
-    lists = retrieval.ranked_lists(encoded, ranking, ALONE.device, count=2, seed=1)
+    ranked = retrieval.rank(encoded, ALONE)
+    lists = retrieval.ranked_lists(encoded, ranked, ALONE.device, count=2, seed=1)
     assert {group: len(found) for group, found in lists.items()} == {"sample": 2, "worst": 2}
     queries = {picture.path: picture for picture in dataset.query}
     for ranked in (*lists["sample"], *lists["worst"]):

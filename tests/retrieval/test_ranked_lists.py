@@ -36,7 +36,7 @@ def paths(tmp_path) -> list[Path]:
 
 @pytest.fixture
 def ranked(paths) -> RankedList:
-    found = [Found(path, n, n == 2, 0.9 - n / 10) for n, path in enumerate(paths[1:], 1)]
+    found = [Found(n, path, n, n == 2, 0.9 - n / 10) for n, path in enumerate(paths[1:], 1)]
     return RankedList(paths[0], 2, found)
 
 
@@ -114,6 +114,50 @@ def test_fewer_are_shown_where_fewer_count(paths):
         draw_ranked_list(each)
 
 
+def test_right_pictures_have_their_ranks_however_far_behind(paths):
+    """Those beyond the first few are drawn after a gap, and all are in the index."""
+    (ranked,) = ranked_lists(
+        features(0),
+        features(50, 10, 20, 30, 40),
+        query_ids=torch.tensor([7]),
+        gallery_ids=torch.tensor([7, 8, 7, 8, 7]),
+        queries=["a man"],
+        paths=paths,
+        count=2,
+    )
+    assert [(item.rank, item.path) for item in ranked.found] == [(1, paths[1]), (2, paths[2])]
+    expected = [(2, paths[2]), (4, paths[4]), (5, paths[0])]
+    assert [(item.rank, item.path) for item in ranked.matches] == expected
+    assert [item.rank for item in ranked.missed] == [4, 5]
+    sheet = draw_ranked_list(ranked)
+    width = (sheet.width - 2 * MARGIN - CAPTION_WIDTH - 5 * GAP - 3 * GAP) // 4
+    pixels = np.asarray(sheet)[MARGIN : MARGIN + HEIGHT]
+    left = sheet.width - MARGIN - 2 * width - GAP
+    assert (pixels[:, left - 3 * GAP : left] == 255).all()
+    for place, grey in enumerate((160, 0)):
+        cell = pixels[:, left + place * (width + GAP) :][:, :width]
+        assert colour_of_frame(cell) == RIGHT
+        assert (cell[HEIGHT // 2, width // 2] == grey).all()
+
+
+def test_the_same_picture_is_shown_once(tmp_path, paths):
+    """Under its own path or another one; the ranks count it as the metrics do."""
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(paths[1].read_bytes())
+    (ranked,) = ranked_lists(
+        features(0),
+        features(10, 20, 30, 40, 50),
+        query_ids=torch.tensor([7]),
+        gallery_ids=torch.tensor([8, 8, 8, 7, 7]),
+        queries=["a man"],
+        paths=[paths[1], copy, paths[1], paths[2], paths[2]],
+        language="en",
+    )
+    assert [(item.rank, item.path) for item in ranked.found] == [(1, paths[1]), (4, paths[2])]
+    assert [item.rank for item in ranked.matches] == [4]
+    assert ranked.language == "en"
+
+
 def test_right_ones_are_framed_in_green_and_wrong_ones_in_red(ranked):
     sheet = draw_ranked_list(ranked)
     width = (sheet.width - 2 * MARGIN - 6 * GAP) // 5
@@ -127,14 +171,14 @@ def test_marks_tell_right_from_wrong_without_colour(ranked):
     sheet = draw_ranked_list(ranked)
     assert marks(sheet, RIGHT) > 20
     assert marks(sheet, WRONG) > 3 * 20
-    all_wrong = [Found(item.path, 1, False, 0.5) for item in ranked.found]
+    all_wrong = [Found(item.rank, item.path, 1, False, 0.5) for item in ranked.found]
     assert marks(draw_ranked_list(RankedList("a man", 2, all_wrong)), RIGHT) == 0
 
 
 def test_pictures_keep_their_aspect(tmp_path, ranked):
     """A lying picture among standing ones: as wide as the cell, half as high."""
     Image.new("RGB", (40, 20), "blue").save(tmp_path / "lying.png")
-    found = [*ranked.found[:3], Found(tmp_path / "lying.png", 2, True, 0.1)]
+    found = [*ranked.found[:3], Found(4, tmp_path / "lying.png", 2, True, 0.1)]
     sheet = draw_ranked_list(RankedList("a man", 2, found))
     cell = cells(sheet, CAPTION_WIDTH, 4)[3]
     blue = (cell == (0, 0, 255)).all(axis=2)
@@ -188,18 +232,20 @@ def test_a_package_is_recommended_for_what_no_font_has(monkeypatch, caplog):
 
 
 def test_files_are_numbered_and_indexed(tmp_path, ranked):
-    captioned = RankedList(CHINESE, 3, ranked.found[:1])
+    captioned = RankedList(CHINESE, 3, ranked.found[:1], ranked.found[1:2], "ch")
     folder = tmp_path / "new" / "lists"
-    write_ranked_lists(folder, {"sample": [ranked, captioned], "worst": [captioned]})
+    written = write_ranked_lists(folder, {"sample": [ranked, captioned], "worst": [captioned]})
     files = ["sample-01.jpg", "sample-02.jpg", "worst-01.jpg"]
     assert sorted(file.name for file in folder.iterdir()) == [INDEX, *files]
+    assert written == [folder / name for name in files]
     assert read_picture(folder / files[0]).size == draw_ranked_list(ranked).size
 
     rows = [json.loads(line) for line in (folder / INDEX).read_text("utf-8").splitlines()]
     assert [row["file"] for row in rows] == files
     assert (rows[0]["picture"], rows[0]["identity"]) == (str(ranked.query), 2)
     assert (rows[1]["caption"], rows[1]["identity"]) == (CHINESE, 3)
-    assert rows[0]["found"] == [
+    assert ("language" in rows[0], rows[1]["language"]) == (False, "ch")
+    facts = [
         {
             "rank": rank,
             "path": str(item.path),
@@ -209,6 +255,8 @@ def test_files_are_numbered_and_indexed(tmp_path, ranked):
         }
         for rank, item in enumerate(ranked.found, 1)
     ]
+    assert (rows[0]["found"], rows[0]["matches"]) == (facts, [])
+    assert (rows[1]["found"], rows[1]["matches"]) == (facts[:1], facts[1:2])
 
 
 def test_half_a_surrogate_pair_survives_the_index(tmp_path):

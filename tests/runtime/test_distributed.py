@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from errors import InputError
 from misc.data.text import PictureDataset
 from misc.data.transforms import EvaluationTransform
 from misc.retrieval.base import Loading, encode_items
+from misc.runtime import distributed
 from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.runtime.distributed import AllGather, Processes, is_of_another_process, processes
 from misc.runtime.precision import Precision
@@ -58,6 +60,20 @@ def test_an_unknown_device_is_refused():
 )
 def test_the_end_of_another_process_is_told_from_an_own_mistake(error, expected):
     assert is_of_another_process(error) is expected
+
+
+@pytest.mark.parametrize(("is_first", "end"), [(True, InputError), (False, SystemExit)])
+def test_of_several_processes_that_lost_one_the_first_tells(monkeypatch, is_first, end):
+    heartbeats = MagicMock()
+    heartbeats.__enter__.return_value.is_first_to_tell.return_value = is_first
+    heartbeats.__exit__.return_value = False
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(MagicMock(), 1, 3)]))
+    monkeypatch.setattr(distributed, "Heartbeats", lambda *_: heartbeats)
+    monkeypatch.setattr(distributed, "_joined", MagicMock(side_effect=dist.DistError("ended")))
+    with pytest.raises(end) as raised, processes("cpu"):
+        pass
+    assert is_first or raised.value.code == 1
 
 
 @pytest.mark.parametrize("device", ["cpu:99", "cpu:3"])

@@ -1,10 +1,13 @@
 import json
 import logging
+from datetime import datetime, timedelta
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from errors import InputError
 from misc.runtime.recorder import Recorder, start_logging
+from misc.runtime.tracking import Tracking
 
 
 @pytest.fixture(autouse=True)
@@ -17,13 +20,49 @@ def rows(folder) -> list[dict]:
 
 
 def test_rows_lines_and_curves_are_written(tmp_path, capsys):
-    with Recorder(tmp_path / "run") as recorder:
+    with Recorder(tmp_path / "run", tracking=Tracking(("tensorboard",))) as recorder:
         recorder.write({"step": 1, "loss": 2.0})
         logging.getLogger("model.weights").info("a line")
-    assert rows(tmp_path / "run") == [{"step": 1, "loss": 2.0}]
-    assert (tmp_path / "run" / "log.txt").read_text() == "a line\n"
+    (row,) = rows(tmp_path / "run")
+    assert 0 < row.pop("seconds") < 60
+    assert row == {"step": 1, "loss": 2.0}
     assert capsys.readouterr().out == "a line\n"
-    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+    (file,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    events = EventAccumulator(str(file))
+    events.Reload()
+    assert events.Tags()["scalars"] == ["train/loss"]
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 2.0)]
+
+
+def test_every_line_of_the_log_has_its_time(tmp_path, capsys):
+    """Those that the screen does not show come first."""
+    start_logging(active=True, first=["Command: python main.py"])
+    log = logging.getLogger("misc.job")
+    log.info("before there is a folder")
+    with Recorder(tmp_path) as recorder:
+        log.info("+---+\n| a |\n+---+")
+        recorder.write_text("config.yaml", "a: 1")
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    said = ["Command: python main.py", "before there is a folder", "+---+", "| a |", "+---+"]
+    assert [line[21:] for line in lines] == said
+    now = datetime.now()
+    for line in lines:
+        assert abs(now - datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S")) < timedelta(minutes=1)
+    assert capsys.readouterr().out.splitlines() == said[1:]
+
+
+def test_a_resumed_run_counts_seconds_from_the_last_row_that_is_kept(tmp_path):
+    kept = [
+        {"step": 1, "seconds": 500.0},
+        {"step": 2, "seconds": 600.0},
+        {"step": 3, "seconds": 9e9},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    with Recorder(tmp_path, resume_step=2) as recorder:
+        recorder.write({"step": 3, "loss": 0.5})
+    first, second, third = (row["seconds"] for row in rows(tmp_path))
+    assert (first, second) == (500, 600)
+    assert 600 <= third < 660
 
 
 def test_what_lies_beyond_the_resumed_step_and_what_closed_the_run_is_struck_out(tmp_path):

@@ -19,7 +19,7 @@ from misc.search.table import ABOUT, PICTURES, PictureTable
 from tests.search.contents import assert_part, assert_same, content
 from tests.search.forked import run_command, start
 
-KILLS = 12
+KILLS = 6
 WORDS = "a woman in a red coat"
 
 

@@ -15,6 +15,7 @@ import options
 from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.precision import Precision
+from misc.runtime.signals import Request, Requests
 from misc.training.engine import Engine
 from misc.training.trainer import Trainer
 from model.interface import Batch
@@ -80,7 +81,7 @@ def test_evaluation_alone_gives_the_same_numbers(train, tmp_path, capsys):
         [r for r in rows(f) if r.get("split") == "test"] for f in (folder, tmp_path / "again")
     )
     for first, second in zip(trained, again, strict=True):
-        own = ("step", "chosen")
+        own = ("step", "chosen", "seconds")
         first, second = ({k: v for k, v in r.items() if k not in own} for r in (first, second))
         assert first == second
     assert "run/checkpoint_best.pt" in capsys.readouterr().out
@@ -100,7 +101,7 @@ def test_a_resumed_run_ends_in_the_same_weights_bit_by_bit(train, interrupt, sav
     assert first == second
 
     def numbers(folder: Path) -> list[dict]:
-        costs = ("samples_per_second", "peak_memory_gib")
+        costs = ("samples_per_second", "peak_memory_gib", "seconds")
         return [{k: v for k, v in row.items() if k not in costs} for row in rows(folder)]
 
     assert numbers(whole) == numbers(resumed)
@@ -127,7 +128,22 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on_bit_by_bit(train, monkeypa
     assert equal(weights(whole), weights(resumed))
     assert equal(weights(whole, BEST), weights(resumed, BEST))
     first, second = ([r for r in rows(f) if "split" in r] for f in (whole, resumed))
+    assert all(row.pop("seconds") > 0 for row in (*first, *second))
     assert first == second
+
+
+def test_requests_are_waited_for_before_an_evaluation_and_after_it(train, monkeypatch):
+    """Between the steps no process waits for the requests to the others."""
+    read, waits = Requests.read, []
+
+    def note(self: Requests, now: bool = False) -> Request:
+        waits.append(now)
+        return read(self, now)
+
+    monkeypatch.setattr(Requests, "read", note)
+    folder = train("schedule.epoch=2")
+    steps = open_checkpoint(folder / LAST).training.position.step // 2
+    assert waits == 2 * [*(steps - 1) * [False], True, True]
 
 
 def send_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:

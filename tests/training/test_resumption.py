@@ -119,8 +119,21 @@ def test_the_closing_rows_have_the_step_of_the_chosen_epoch(train):
     assert {(row["epoch"], row["step"]) for row in closing} == {(best, steps[best])}
 
 
-def test_the_log_begins_with_the_dataset(train):
-    assert (train() / "log.txt").read_text().startswith("CUHK-PEDES (")
+def test_the_log_begins_with_the_command_and_the_dataset(train, pedestrians):
+    """And that of a resumed run says all of it again."""
+    train()
+    lines = (train("--resume", "auto") / "log.txt").read_text().splitlines()
+    begins = [number for number, line in enumerate(lines) if "  Command: " in line]
+    assert begins[0] == 0
+    assert len(begins) == 2
+    for begin in begins:
+        said = [line.split("  ", 1)[1] for line in lines[begin : begin + 5]]
+        words = ("Command: ", "Version: clip-person-search ", "Packages: Python ", "Devices: 1 ")
+        assert all(line.startswith(word) for line, word in zip(said, words, strict=False))
+        assert said[4].startswith("CUHK-PEDES (")
+        for split, count in pedestrians.counts.items():
+            sizes = f"{count.images} images, {count.identities} identities, {count.captions} capt"
+            assert f"{split} {sizes}" in said[4]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, Position, RunIdentity, TrainingState
@@ -170,6 +171,29 @@ def test_a_position_outside_its_epoch_is_refused(tmp_path, step):
     state = stage.prepare().state_dict()
     with pytest.raises(InputError, match=f"saved at step {step}, which is not in epoch 2 here"):
         run.engine.run([stage], TrainingState(Position(1, step), state, {}))
+
+
+def test_the_progress_bar_shows_the_time_left_of_the_whole_run(tmp_path, monkeypatch):
+    """Two stages of four and six steps, resumed after three, on a clock of half a second a step."""
+    shown, now = [], 0.0
+
+    def tick() -> float:
+        nonlocal now
+        now += 0.5
+        return now
+
+    class Bar(tqdm):
+        def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+            shown.append(s)
+
+    monkeypatch.setattr("misc.training.time_left.time", SimpleNamespace(monotonic=tick))
+    monkeypatch.setattr("misc.training.engine.tqdm", Bar)
+    run = Run(tmp_path)
+    stages = [run.stage("one", steps=2, epochs=2), run.stage("two", steps=3, epochs=2)]
+    state = stages[0].prepare().state_dict()
+    run.engine.run(stages, TrainingState(Position(1, 3), state, {}))
+    left = ["00:03", "00:02", "00:02", "00:01", "00:01", "00:00", "00:00"]  # of 6, 5, ... steps
+    assert shown == [f"{time} left in all" for time in left]
 
 
 def test_what_a_run_does_is_said_in_its_log(tmp_path, caplog):

@@ -1,0 +1,71 @@
+"""The shell commands of the documentation can be parsed. `make docs-check` runs the short ones."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from errors import InputError
+from tests import ROOT
+from tests.documented import PAGES, Command, blocks, check, commands, write_files
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"  # its commands are of examples: see its own test
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_parsed(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    write_files(page, tmp_path)
+    for _, block in blocks(page):
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+    faults = []
+    for command in commands(page) if page != ARCHITECTURE else ():
+        try:
+            check(command, tmp_path)
+        except InputError as error:
+            faults.append(f"{command}: {error}")
+    assert faults == []
+
+
+def test_pages_have_commands_of_every_kind():
+    words = [command.words for page in PAGES for command in commands(page)]
+    assert len(words) > 90
+    for start in (("python", "main.py"), ("python", "search.py"), ("python", "-m"), ("make",)):
+        assert sum(one[: len(start)] == start for one in words) > 3, start
+
+
+def test_a_page_is_split_into_commands(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Text.\n\n```bash\n# comment\npython main.py ... 'data.image_size=[32, 16]' \\\n"
+        "    data.batch_size=4  # more\nmake .venv/.run && source it\n"
+        "python search.py serve --index I [--port 7860] [--host H] &\n```\n"
+    )
+    assert [(command.line, command.words) for command in commands(page)] == [
+        (5, ("python", "main.py", "...", "data.image_size=[32, 16]", "data.batch_size=4")),
+        (7, ("make", ".venv/.run")),
+        (7, ("source", "it")),
+        (8, ("python", "search.py", "serve", "--index", "I", "--port", "7860", "--host", "H")),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("python main.py data.batchsize=4", "did you mean data.batch_size"),
+        ("torchrun --nproc_per_node=2 main.py --simple", "unrecognized arguments: --simple"),
+        ("python main.py --config config/absent.yaml", "absent.yaml"),
+        ("python search.py find words", "invalid choice: 'find'"),
+        ("python -m misc.synthetic --layouts icfg-pedes", "misc.synthetic ends with 2"),
+        ("python misc/quick_start_altclip.py --words a", "ends with 2"),
+        ("make tests", "the Makefile has no target tests"),
+        ("git clone somewhere", "git is not a program that this check knows"),
+        ("python -m misc.evaluation", "misc.evaluation does not read its command line"),
+    ],
+)
+def test_a_command_that_fails_is_noticed(line, fault, tmp_path):
+    command = Command(Path("page.md"), 1, tuple(line.split()))
+    with pytest.raises(InputError, match=re.escape(fault)):
+        check(command, tmp_path)
