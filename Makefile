@@ -48,7 +48,7 @@ fuzz: $(DEVELOP)  ## hostile input in bulk: 20 minutes, of which `make test` tri
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ)
 
 clean:  ## remove what the other commands made, but for the runs
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data/synthetic data/synthetic-reid
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build/site data/synthetic data/synthetic-reid
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 DEMO_DATA := --train 1600 --val 100 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2
