@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 RUN := .venv/.run
 DEVELOP := .venv/.develop
 
-.PHONY: demo demo-reid serve test bench fuzz mutants check clean
+.PHONY: demo demo-reid serve test bench fuzz mutants check docs-check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
@@ -34,6 +34,9 @@ check: $(DEVELOP)  ## style, types and calls that let foreign code run
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bandit -q -c pyproject.toml -r *.py model text_utils misc benchmarks
+
+docs-check: $(DEVELOP)  ## the documented commands: the short ones run, on drawn stand-ins; `make test` parses all
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.docs_check
 
 bench: $(DEVELOP)  ## the figures of docs/performance.md that a CPU can give, against their bars: 15 minutes
 	$(BIN)/python -m benchmarks.loader --output benchmarks/results/loader.json
