@@ -212,7 +212,7 @@ class Job:
             lists: the folder in the run's own for pictures of the first hits of some queries.
         """
         evaluation = {}
-        for name, retrieval in self._galleries().items():
+        for name, retrieval in self.galleries().items():
             folder = recorder.folder / lists / re.sub(r"[^\w.-]+", "-", name)
             results = evaluation[name] = self._closing_results(retrieval, features, folder)
             features = None
@@ -244,7 +244,7 @@ class Job:
         else:
             write_calibration(recorder.folder, calibration, false_alarms)
 
-    def _galleries(self) -> dict[str, Retrieval]:
+    def galleries(self) -> dict[str, Retrieval]:
         """The splits that close a run, by dataset and split."""
         task = self.task
         split = next((name for name in ("test", "val") if name in task.splits), None)

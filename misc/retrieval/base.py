@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Generic, NamedTuple, TypeVar
 
@@ -13,11 +14,12 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.data.loader import Item, Items, MovableBatch, evaluation_loader
-from misc.evaluation import Ranking, retrieval_metrics
+from misc.evaluation import Ranking, choose_queries, retrieval_metrics
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.runtime.seeding import Purpose, generator
 
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 Results = dict[str, dict[str, float]]  # direction -> metric -> percent
@@ -70,7 +72,11 @@ class Retrieval(ABC, Generic[Model]):
     def features(self, encoded: Encoded, model: Model) -> Features:
         """The result of `encode`, ready to be saved."""
 
+    @property
     @abstractmethod
+    def queries(self) -> tuple[Sequence[Path | str], Tensor]:
+        """The queries of `Ranked.ranking`: paths or captions, and their identities (Q,)."""
+
     def ranked_lists(
         self, encoded: Encoded, ranking: Ranking, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
@@ -79,6 +85,17 @@ class Retrieval(ABC, Generic[Model]):
         Args:
             ranking: from the result of `rank`.
         """
+        chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
+        return {
+            group: self.lists_of(encoded, rows, device)
+            for group, rows in zip(("sample", "worst"), chosen, strict=True)
+        }
+
+    @abstractmethod
+    def lists_of(
+        self, encoded: Encoded, rows: Sequence[int], device: torch.device, count: int = 10
+    ) -> list[RankedList]:
+        """The ranked lists of some `queries`, of `count` pictures each."""
 
 
 @torch.inference_mode()

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from misc.data.text import PictureDataset, TokenDataset
 from misc.datasets.text_annotations import TextPicture
-from misc.evaluation import Ranking, choose_queries
 from misc.retrieval.base import (
     Encoded,
     Loading,
@@ -30,7 +29,6 @@ from misc.retrieval.ranked_lists import RankedList, ranked_lists
 from misc.retrieval.shared_ranking import rank_together
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
-from misc.runtime.seeding import Purpose, generator
 from model.tbps_clip import TBPSCLIP
 from text_utils.tokenizer import Tokenizer
 
@@ -134,24 +132,25 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
                 results[f"{direction}, re-ranked"] = metrics
         return Ranked(results, rankings[0])
 
-    def ranked_lists(
-        self, encoded: Encoded, ranking: Ranking, device: torch.device, *, count: int, seed: int
-    ) -> dict[str, list[RankedList]]:
-        """Ranked lists of pictures for captions in the first language."""
-        image, text = (features.to(device) for features in encoded)
-        text_ids, image_ids = self.text_ids.to(device), self.image_ids.to(device)
-        chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
-        return {
-            group: ranked_lists(
-                text[rows],
-                image,
-                query_ids=text_ids[rows],
-                gallery_ids=image_ids,
-                queries=[self.texts.captions[row] for row in rows],
-                paths=self.images.files,
-            )
-            for group, rows in zip(("sample", "worst"), chosen, strict=True)
-        }
+    @property
+    def queries(self) -> tuple[list[str], Tensor]:
+        """The captions in the first language."""
+        count = next(iter(self.num_captions.values()))
+        return self.texts.captions[:count], self.text_ids[:count]
+
+    def lists_of(
+        self, encoded: Encoded, rows: Sequence[int], device: torch.device, count: int = 10
+    ) -> list[RankedList]:
+        image, text = encoded
+        return ranked_lists(
+            text[rows].to(device),
+            image.to(device),
+            query_ids=self.text_ids[rows].to(device),
+            gallery_ids=self.image_ids.to(device),
+            queries=[self.texts.captions[row] for row in rows],
+            paths=self.images.files,
+            count=count,
+        )
 
     def features(self, encoded: Encoded, model: TBPSCLIP) -> Features:
         image, text = encoded
