@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -49,7 +50,8 @@ def repainted(person: Person, name: str) -> Person:
     item = getattr(person, name)
     assert isinstance(item, Item)
     accent = None if item.accent is None else _other(item.accent)
-    return replace(person, **{name: replace(item, colour=_other(item.colour), accent=accent)})
+    changed: dict[str, Any] = {name: replace(item, colour=_other(item.colour), accent=accent)}
+    return replace(person, **changed)
 
 
 def _other(colour: Colour) -> Colour:
