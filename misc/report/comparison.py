@@ -15,8 +15,8 @@ COVERED = 0.95
 METRICS = ("R1", "mAP")
 MEANING = (
     "In brackets is where the difference lay in 95 % of 10,000 resamplings of the test people, "
-    "each with all their queries (paired bootstrap): if that excludes 0, the difference is not due "
-    "to who is in the test set; other training seeds may still change it."
+    "each with all their queries (paired bootstrap): if that excludes 0 (*), the difference is not "
+    "due to who is in the test set; other training seeds may still change it."
 )
 
 
@@ -33,7 +33,8 @@ class Difference:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+        star = " *" if self.excludes_zero else ""
+        return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]{star}"
 
     @property
     def excludes_zero(self) -> bool:
@@ -92,12 +93,10 @@ def draw_significance(groups: Mapping[str, Sequence[Mapping[str, Outcomes]]]) ->
             before, after = ([run[test] for run in own if test in run] for own in (first, second))
             if not (before and after and _same_queries([*before, *after])):
                 continue
-            found = [compare(before, after, metric) for metric in METRICS]
-            verdicts = ["yes" if one.excludes_zero else "no" for one in found]
-            rows.append((other, test, str(found[0]), verdicts[0], str(found[1]), verdicts[1]))
+            rows.append((other, test, *(str(compare(before, after, name)) for name in METRICS)))
     if not rows:
         return paragraph("The runs share no queries, so they are not compared query by query.")
-    titles = (f"Against {name}", "Test set", "R1", "excludes 0", "mAP", "excludes 0")
+    titles = (f"Against {name}", "Test set", *METRICS)
     return table(titles, rows, words=2) + paragraph(MEANING)
 
 

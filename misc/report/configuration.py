@@ -13,7 +13,7 @@ Setting = Mapping[str, object]
 
 
 def draw_configuration(run: Run) -> str:
-    """What differs from the recipe, then all keys, folded."""
+    """A table of differences from the recipe, then all keys, folded."""
     name, recipe = recipe_setting(run.recipe)
     rows = differences([recipe, run.setting])
     named = [(key, *map(show, values)) for key, values in rows.items()]

@@ -47,7 +47,7 @@ class EncodedSet:
 
     @property
     def outcomes(self) -> Outcomes:
-        """What is compared between runs."""
+        """The outcomes of its queries."""
         queries, identities = self.retrieval.queries
         ranking = Ranking(*(column.cpu() for column in vars(self.ranking).values()))
         return Outcomes([str(query) for query in queries], identities, ranking)

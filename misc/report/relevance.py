@@ -25,7 +25,7 @@ CAPTIONS = 5
 STRONGEST = 6  # words of a caption that are shown side by side, at most
 AT_ONCE = 8  # words whose gradients are held together
 WEAKEST = 0.1  # of them, as a share of the strongest
-VEIL = 205  # of 255: how dark a patch without relevance is
+VEIL = 195  # of 255: how dark a patch without relevance is
 ABOUT = (
     "The patches that speak for a word: those that raise the similarity of picture and caption "
     "against the caption without the word (gradient-weighted attention: Chefer, Gur & Wolf, ICCV "
@@ -59,7 +59,7 @@ def image_tower(model: object) -> VisionTransformer | None:
 def words_on_picture(
     model: TBPSCLIP, tower: VisionTransformer, image: Tensor, tokens: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What each of W words adds to the similarity, (W,), and its patches, (W, rows, columns), on
+    """Gains of similarity by each of W words, (W,), and their patches, (W, rows, columns), on
     the CPU.
 
     The score of a word is cos(image, caption) - cos(image, caption without it).

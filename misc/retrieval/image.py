@@ -129,7 +129,7 @@ class ImageRetrieval(Retrieval[CLIPReID]):
 
     @property
     def queries(self) -> tuple[list[Path], Tensor]:
-        """Those of the first draw."""
+        """The queries of the first draw."""
         query = self.draws[0][0]
         return [Path(self.pictures[row].path) for row in query.rows.tolist()], query.ids
 
