@@ -7,7 +7,7 @@ RUN := .venv/.run
 DEVELOP := .venv/.develop
 DOCS := .venv/.docs
 
-.PHONY: demo demo-reid serve test bench fuzz mutants check docs clean
+.PHONY: demo demo-reid serve test bench fuzz mutants check docs docs-check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
@@ -39,6 +39,9 @@ check: $(DEVELOP)  ## style, types and calls that let foreign code run
 docs: $(DOCS)  ## the documentation site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+docs-check: $(DEVELOP)  ## the documented commands: the short ones run, on drawn stand-ins; `make test` parses all
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.docs_check
+
 bench: $(DEVELOP)  ## the figures of docs/performance.md that a CPU can give, against their bars: 15 minutes
 	$(BIN)/python -m benchmarks.loader --output benchmarks/results/loader.json
 	$(BIN)/python -m benchmarks.metrics --output benchmarks/results/metrics.json
@@ -48,7 +51,7 @@ fuzz: $(DEVELOP)  ## hostile input in bulk: 20 minutes, of which `make test` tri
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ)
 
 clean:  ## remove what the other commands made, but for the runs
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache data/synthetic data/synthetic-reid
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build/site data/synthetic data/synthetic-reid
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 DEMO_DATA := --train 1600 --val 100 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2

@@ -143,6 +143,7 @@ section.key=value sets any key of config/config.yaml (the value is YAML):
   torchrun --nproc_per_node=4 main.py --simplified schedule.lr=5e-5 'data.image_size=[384, 128]'
   python main.py --config config/demo.yaml --output runs/demo
   python main.py --evaluate runs/demo
+  python main.py --sweep lr.yaml --output runs/lr
 """
 
 

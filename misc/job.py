@@ -230,7 +230,7 @@ class Job:
             suffix: of the names of figures and of the folder of ranked lists.
         """
         closed = {}
-        for name, retrieval in self._galleries().items():
+        for name, retrieval in self.galleries().items():
             lists = Path(f"ranked_lists{suffix}") / re.sub(r"[^\w.-]+", "-", name)
             closed[name] = self._close(retrieval, recorder, lists, chosen.step, features)
             features = None
@@ -265,7 +265,7 @@ class Job:
             log.warning("Nothing is calibrated on the val split: %s", error)
             return None
 
-    def _galleries(self) -> dict[str, Retrieval]:
+    def galleries(self) -> dict[str, Retrieval]:
         """The splits that close a run, by dataset and split."""
         task = self.task
         split = next((name for name in ("test", "val") if name in task.splits), None)

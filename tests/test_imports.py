@@ -9,7 +9,7 @@ from tests import ROOT
 # From top to bottom; a module belongs to the longest name here that it begins with. The
 # configuration (`misc.settings`) stands above everything that knows none.
 SPINE = (
-    ("main", "search", "benchmarks", "misc.export", "misc.quick_start_altclip"),
+    ("main", "search", "benchmarks", "misc.export", "misc.report", "misc.quick_start_altclip"),
     ("misc.search",),
     ("misc.datasets.check",),
     ("misc.sweep",),

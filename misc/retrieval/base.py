@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
@@ -13,12 +14,13 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.data.loader import Item, Items, MovableBatch, evaluation_loader
-from misc.evaluation import Ranking, retrieval_metrics
+from misc.evaluation import Ranking, choose_queries, retrieval_metrics
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList
 from misc.retrieval.similarities import Similarities
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.runtime.seeding import Purpose, generator
 
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 CMC_RANKS = 50
@@ -58,6 +60,7 @@ class Retrieval(ABC, Generic[Model]):
     """A gallery and its queries, ready to be evaluated with any model."""
 
     query_kind: ClassVar[str]  # of a calibration's kinds
+    languages: Sequence[str] = ("",)  # of the queries
 
     def evaluate(self, model: Model, processes: Processes, precision: Precision) -> Results:
         """Metrics of every direction, the same in every process.
@@ -88,7 +91,11 @@ class Retrieval(ABC, Generic[Model]):
     def similarities(self, encoded: Encoded, device: torch.device) -> Similarities:
         """Similarities of the matches and of the other pairs, of the first direction."""
 
+    @property
     @abstractmethod
+    def queries(self) -> tuple[Sequence[Path | str], Tensor]:
+        """The queries of the first ranking: paths or captions, and their identities (Q,)."""
+
     def ranked_lists(
         self, encoded: Encoded, ranked: Ranked, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
@@ -98,6 +105,22 @@ class Retrieval(ABC, Generic[Model]):
         Args:
             ranked: the result of `rank`.
         """
+        lists, first = {}, 0
+        rankings = next(iter(ranked.rankings.values()))
+        for language, ranking in zip(self.languages, rankings, strict=True):
+            chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
+            suffix = f"-{language}" if len(self.languages) > 1 else ""
+            for group, rows in zip(("sample", "worst"), chosen, strict=True):
+                numbers = [first + row for row in rows]
+                lists[group + suffix] = self.lists_of(encoded, numbers, device)
+            first += len(ranking.matches)
+        return lists
+
+    @abstractmethod
+    def lists_of(
+        self, encoded: Encoded, rows: Sequence[int], device: torch.device
+    ) -> list[RankedList]:
+        """The ranked lists of some queries of one language, by their numbers among all."""
 
 
 @torch.inference_mode()

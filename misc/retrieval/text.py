@@ -13,7 +13,6 @@ from torch import Tensor
 
 from misc.data.text import PictureDataset, TokenDataset
 from misc.datasets.text_annotations import TextPicture
-from misc.evaluation import choose_queries
 from misc.retrieval.base import (
     Encoded,
     Loading,
@@ -31,7 +30,6 @@ from misc.retrieval.shared_ranking import rank_together
 from misc.retrieval.similarities import Similarities, count_similarities
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
-from misc.runtime.seeding import Purpose, generator
 from model.tbps_clip import TBPSCLIP
 from text_utils.tokenizer import Tokenizer
 
@@ -73,6 +71,7 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
             language: sum(len(p.captions) for p in pictures)
             for language, pictures in pictures_by_language.items()
         }
+        self.languages = tuple(self.num_captions)
         self.loading, self.embeddings = loading, embeddings
 
     def encode(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Encoded:
@@ -145,33 +144,25 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         image, text = (features.to(device) for features in encoded)
         return count_similarities(text, image, self.text_ids.to(device), self.image_ids.to(device))
 
-    def ranked_lists(
-        self, encoded: Encoded, ranked: Ranked, device: torch.device, *, count: int, seed: int
-    ) -> dict[str, list[RankedList]]:
-        """Ranked lists of pictures for captions, in each language."""
-        lists = {}
-        first = 0
-        for language, ranking in zip(self.num_captions, ranked.rankings[DIRECTION], strict=True):
-            chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
-            suffix = f"-{language}" if len(self.num_captions) > 1 else ""
-            for group, rows in zip(("sample", "worst"), chosen, strict=True):
-                captions = [first + row for row in rows]
-                lists[group + suffix] = self._ranked_lists(encoded, captions, language, device)
-            first += self.num_captions[language]
-        return lists
+    @property
+    def queries(self) -> tuple[list[str], Tensor]:
+        """The captions in the first language."""
+        count = next(iter(self.num_captions.values()))
+        return self.texts.captions[:count], self.text_ids[:count]
 
-    def _ranked_lists(
-        self, encoded: Encoded, captions: list[int], language: str, device: torch.device
+    def lists_of(
+        self, encoded: Encoded, rows: Sequence[int], device: torch.device
     ) -> list[RankedList]:
         image, text = encoded
+        languages = [name for name, count in self.num_captions.items() for _ in range(count)]
         return ranked_lists(
-            text[captions].to(device),
+            text[rows].to(device),
             image.to(device),
-            query_ids=self.text_ids[captions].to(device),
+            query_ids=self.text_ids[rows].to(device),
             gallery_ids=self.image_ids.to(device),
-            queries=[self.texts.captions[row] for row in captions],
+            queries=[self.texts.captions[row] for row in rows],
             paths=self.images.files,
-            language=language,
+            language=languages[rows[0]] if rows else None,
         )
 
     def features(self, encoded: Encoded, model: TBPSCLIP) -> Features:

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -67,19 +67,21 @@ class Sweep:
             direction=plan.settings.direction,
             load_if_exists=True,
         )
-        self.failures = 0
 
     def run(self) -> None:
         """Run the trials that have not ended, and write the tables after each."""
         ended = sum(trial.state.is_finished() for trial in self.study.trials)
         total = max(ended, self.plan.settings.num_trials)
+        made: list[Row] = []
         with tqdm(total=total, initial=ended, unit=" trials", disable=None) as bar:
             while trial := self._next():
                 self._run_trial(trial)
-                bar.update()
                 rows = self.rows()
                 write_tables(self.plan, self.metric, rows)
                 tqdm.write(str(rows[-1]))
+                bar.update()
+                made.append(rows[-1])
+                _check_failures(made)
         note = self._draw_importances()
         print(write_tables(self.plan, self.metric, self.rows(), note), end="")
 
@@ -118,9 +120,7 @@ class Sweep:
         except TrialFailed as failure:
             trial.set_user_attr("reason", str(failure))
             self.study.tell(trial, state=TrialState.FAIL)
-            self._count_failure(str(failure))
         else:
-            self.failures = 0
             if ended:
                 values = values_of(self._runs(trial.number, settings), self.metric)
                 trial.set_user_attr("values", values)
@@ -146,10 +146,18 @@ class Sweep:
         arguments = self.plan.arguments(settings)
         return of_seeds(folder, self.plan.seeds, arguments, self.plan.settings.processes)
 
-    def _count_failure(self, reason: str) -> None:
-        self.failures += 1
-        if self.failures == MOST_FAILURES:
-            raise InputError(f"{MOST_FAILURES} trials in a row have failed, the last one: {reason}")
+
+def _check_failures(rows: Sequence[Row]) -> None:
+    """Check that the last trials have not all failed.
+
+    Raises:
+        InputError: they have.
+    """
+    last = rows[-MOST_FAILURES:]
+    if len(last) == MOST_FAILURES and all(row.state == "failed" for row in last):
+        raise InputError(
+            f"{MOST_FAILURES} trials in a row have failed, the last one: {last[-1].note}"
+        )
 
 
 def _metric(plan: Plan) -> Metric:

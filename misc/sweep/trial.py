@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from optuna import Trial
+from tqdm import tqdm
 
 from errors import InputError
 from misc.runtime.lock import is_locked
@@ -59,7 +60,9 @@ def follow(run: Run, is_pruned: Callable[[], bool], threads: int) -> bool:
         TrialFailed: it has failed.
         InputError: somebody has ended it.
     """
-    while is_locked(run.folder):  # a run of this sweep that has outlived a kill of it
+    if is_locked(run.folder):  # it has outlived a sweep that was killed
+        tqdm.write(f"{run.folder} is still in use: waiting for the end of that run")
+    while is_locked(run.folder):
         time.sleep(PERIOD)
     if is_pruned():
         return False

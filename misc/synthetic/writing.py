@@ -164,6 +164,22 @@ def write_once(
     return root, counts
 
 
+def read_plan(root: Path) -> Plan:
+    """The plan of the pedestrians that `write_dataset` wrote to a folder.
+
+    Raises:
+        InputError: it did not.
+    """
+    try:
+        arguments = json.loads((root / RECEIPT).read_text(encoding="utf-8"))["arguments"]
+        lists = {key: tuple(value) for key, value in arguments.items() if isinstance(value, list)}
+        return Plan(**{**arguments, **lists})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{root} has no synthetic pedestrians: draw them with python -m misc.synthetic"
+        ) from error
+
+
 def _written(root: Path, plan: Plan, counts: Mapping[str, Count]) -> WrittenDataset:
     annotation_file = root / plan.published.annotation_file
     return WrittenDataset(root, annotation_file, root / "processed", root / "imgs", counts)

@@ -19,7 +19,12 @@ SMALL = 128
 
 
 def draw_picture(person: Person, shot: Shot, size: tuple[int, int], rng: Generator) -> Image.Image:
-    """Draw an RGB image of this size (width, height) in pixels.
+    """Draw an RGB image of this size (width, height) in pixels."""
+    return develop(draw_scene(person, shot, size, rng), shot.camera, rng)
+
+
+def draw_scene(person: Person, shot: Shot, size: tuple[int, int], rng: Generator) -> Image.Image:
+    """Draw what is in front of the camera, before it is recorded.
 
     It is drawn at two or three times the size and reduced, for smooth edges.
     """
@@ -32,7 +37,7 @@ def draw_picture(person: Person, shot: Shot, size: tuple[int, int], rng: Generat
     draw_person_in(canvas, person, pose(person, shot))
     if shot.occluder is not None:
         draw_occluder(scene, shot.occluder, rng)
-    return develop(scene.reduce(factor), shot.camera, rng)
+    return scene.reduce(factor)
 
 
 def draw_person_in(canvas: Canvas, person: Person, skeleton: Skeleton) -> None:

@@ -23,15 +23,20 @@ def write_samples(folder: Path, plan: Plan, split: str, identity: int) -> list[t
         For each image, a sample in each of the plan's languages.
     """
     person = draw_identity(plan.seed, identity, plan.difficulty)
+    return [
+        _write_sample(
+            folder, plan, split, person, identity=identity, picture=picture, number=camera
+        )
+        for picture, camera in enumerate(draw_visits(plan, identity))
+    ]
+
+
+def draw_visits(plan: Plan, identity: int) -> list[int]:
+    """The number of the camera of each image of an identity."""
     visits = generator(plan.seed, Stream.VISITS, identity)
     cameras = visits.permutation(plan.published.cameras)
     number = int(visits.integers(plan.images[0], plan.images[1] + 1))
-    return [
-        _write_sample(
-            folder, plan, split, person, identity=identity, picture=picture, number=int(camera)
-        )
-        for picture, camera in zip(range(number), cycle(cameras), strict=False)
-    ]
+    return [int(camera) for _, camera in zip(range(number), cycle(cameras), strict=False)]
 
 
 def _write_sample(

@@ -1,0 +1,120 @@
+"""Results of runs in rows: measured, beside them published ones in a column of their own."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from misc.report.run import Run
+from misc.retrieval.base import METRICS
+from misc.retrieval.report import summarise
+from misc.settings.yaml12 import read_yaml
+
+PUBLISHED = Path(__file__).with_name("published.yaml")
+MAIN = ("text to image", "image to image")  # the directions that papers report
+PUBLISHED_NOTE = (
+    "Published numbers are those of the papers, on the datasets as published; all others were "
+    "measured by these runs, on the data that their configuration names."
+)
+TITLES = ("Run", "Test set", "Direction", *METRICS, "Published", "Source")
+WORDS = 3  # columns, from the left
+LATEX = str.maketrans({char: f"\\{char}" for char in "&%$#_{}"} | {"±": r"$\pm$", "\\": "/"})
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The results of a paper, by dataset and metric, in percent."""
+
+    recipe: str
+    method: str
+    source: str
+    results: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Results of one run, or of runs that differ in the seed, on one test set.
+
+    Args:
+        measured: a cell for each metric, with the deviation over several runs.
+        published: a cell; empty where nothing is published of this method and dataset.
+    """
+
+    name: str
+    dataset: str
+    direction: str
+    measured: Sequence[str]
+    published: str = ""
+    source: str = ""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row of a table."""
+        labels = self.name, self.dataset, self.direction
+        return (*labels, *self.measured, self.published, self.source)
+
+
+def read_publications() -> list[Publication]:
+    """The published results that this project knows."""
+    text = PUBLISHED.read_text(encoding="utf-8")
+    return [Publication(**entry) for entry in read_yaml(text, PUBLISHED.name)]
+
+
+def result_rows(groups: Mapping[str, Sequence[Run]]) -> list[Row]:
+    """The closing results of groups of runs, with what was published of their recipe.
+
+    Args:
+        groups: runs that differ in the seed alone, by name; those that have not ended are left out.
+    """
+    publications = {entry.recipe: entry for entry in read_publications()}
+    rows = []
+    for name, group in groups.items():
+        ended = [run for run in group if run.results]
+        publication = publications.get(ended[0].recipe or "") if ended else None
+        for dataset, directions in ended[0].results.items() if ended else ():
+            for direction in directions:
+                found = [run.results.get(dataset, {}).get(direction) for run in ended]
+                values = [metrics for metrics in found if metrics]
+                cells = [str(summarise([row[metric] for row in values])) for metric in METRICS]
+                printed = _published(publication, dataset, direction)
+                rows.append(Row(name, dataset, direction, cells, *printed))
+    return rows
+
+
+def _published(publication: Publication | None, dataset: str, direction: str) -> tuple[str, str]:
+    name = re.sub(r" (test|val)$", "", dataset)
+    if publication is None or direction not in MAIN or name not in publication.results:
+        return "", ""
+    values = publication.results[name]
+    cell = ", ".join(f"{metric} {value:.2f}" for metric, value in values.items())
+    return cell, f"{publication.method}: {publication.source}"
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """A table in markdown."""
+    numbers = len(METRICS)
+    ends = len(TITLES) - WORDS - numbers
+    lines = [_line(TITLES), f"|{'---|' * WORDS}{'---:|' * numbers}{'---|' * ends}"]
+    lines += [_line([cell.replace("|", "\\|") for cell in row.cells]) for row in rows]
+    return "\n".join([*lines, "", PUBLISHED_NOTE]) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def to_latex(rows: Sequence[Row]) -> str:
+    """A table in LaTeX; it needs the package booktabs."""
+    ends = len(TITLES) - WORDS - len(METRICS)
+    body = [" & ".join(cell.translate(LATEX) for cell in row.cells) + r" \\" for row in rows]
+    lines = [
+        f"% {PUBLISHED_NOTE}",
+        rf"\begin{{tabular}}{{{'l' * WORDS}{'r' * len(METRICS)}{'l' * ends}}}",
+        r"\toprule",
+        " & ".join(TITLES) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,197 @@
+"""The documented shell commands, run where they are short, in a copy of the project.
+
+python -m tests.docs_check
+python -m tests.docs_check --page docs/search.md
+
+Small drawn datasets and weights stand in for the real ones, and settings of a small model are added
+to a training. Commands that take minutes, several processes or a download are parsed alone, and
+listed with the reason. The exit status is 1 if a command fails.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from errors import InputError
+from misc.synthetic.writing import write_dataset
+from tests import ROOT
+from tests.archives import write_openai_archive
+from tests.command_line import latest
+from tests.conftest import SMALL
+from tests.documented import (
+    FOREIGN,
+    PAGES,
+    TORCHRUN,
+    Command,
+    check,
+    commands,
+    write_files,
+)
+
+EXAMPLES = ROOT / "docs" / "architecture.md"  # tests/test_architecture.py runs its examples
+RUN = "runs/demo-20260101-120000"
+PLACES = ("data.annotation_file=CUHK-PEDES/processed", "data.image_root=CUHK-PEDES/imgs")
+DRAWN = ("--train", "20", "--test", "6", "--images", "2", "3", "--height", "40", "64")
+FEW = (
+    *latest([*SMALL, "model.embed_dim=32", "experiment.simclr_mlp=[32, 8, 32]"]),
+    "schedule.epoch=1",
+    "schedule.epoch_warmup=0",
+    "log.print_period=1",
+    "evaluation.ranked_lists=0",
+)
+RECIPES = {  # further settings that make a recipe's training small
+    "baseline_vit": (
+        "data.global_batch_size=8",
+        "stages.images.schedule={epoch: 1, epoch_warmup: 1}",
+    ),
+    "cskt": ("prompts.depth=1", "data.global_batch_size=null"),
+    "irra": ("data.global_batch_size=null",),
+    "rde": ("data.global_batch_size=null",),
+}
+NO_HIT = "fulfils --where"  # an answer: the pictures that stand in have no cameras
+LIMIT = 600  # seconds of a command
+
+
+def reason_to_parse(command: Command) -> str | None:
+    """Why a command is not run; None: it is."""
+    program, *words = command.words
+    text = " ".join(words)
+    reasons = {
+        "not of this project": program in FOREIGN or "=" in program or "pytest" in words,
+        "several processes": program in TORCHRUN,
+        "minutes": program == "make" or "benchmarks." in text,
+        "needs weights that are downloaded": any(
+            name in text for name in ("quick_start_altclip", "hf:", "mobileclip2", "torchvision")
+        ),
+        "serves until it is stopped": "serve" in words,
+        "an example, run by tests/test_architecture.py": command.page == EXAMPLES,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def to_run(command: Command) -> list[str]:
+    """The words of a command with stand-ins, which make it short."""
+    _, *words = command.words
+    trains = words[0] == "main.py" and not {"--evaluate", "--resume"} & {*words}
+    if trains and "best" not in " ".join(words):  # whose configuration is small
+        words = [word for word in words if not word.endswith("...")]
+        recipe = Path(words[words.index("--config") + 1]).stem if "--config" in words else ""
+        data = () if any("reid." in word for word in words) else PLACES
+        # What a command gives itself stands.
+        words = latest([*data, *FEW, *RECIPES.get(recipe, ()), *words])
+        words = ["main.py", *(word for word in words if word != "main.py")]
+    if words[:2] == ["-m", "misc.synthetic"]:
+        words += DRAWN
+    return [sys.executable, *words]
+
+
+def prepare(folder: Path) -> None:
+    """A copy of the project with everything that the documented commands name."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    for name in filter(lambda name: (ROOT / name).is_file(), listed.splitlines()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    write_data(folder)
+    write_openai_archive(folder / "ViT-B-16.pt", embed_dim=32)
+    _make(folder, "-m", "misc.synthetic.footage", "--output", ".", "--people", "2")
+    _make(folder, "main.py", "--config", "config/demo.yaml", "--output", RUN, *FEW, *PLACES)
+    _make(folder, "-m", "misc.synthetic", "--layout", "composed", "--output", ".", *DRAWN)
+    _make(folder, "-m", "benchmarks.composed", "--checkpoint", RUN, "--data", "composed")
+    links = {"pictures": "CUHK-PEDES/imgs", "LUPerson": "CUHK-PEDES/imgs", "DIR": "pictures"}
+    links |= dict.fromkeys(("runs/demo-...", "RUN", "RUN_OR_CHECKPOINT"), RUN)
+    for name, target in links.items():
+        (folder / name).symlink_to(os.path.relpath(target, Path(name).parent))
+
+
+def write_data(folder: Path) -> None:
+    """Drawn people in the layouts of the datasets, and as somebody's own pictures."""
+    sizes = {"images": (2, 3), "height": (40, 64)}
+    people = {"train": 40, "val": 8, "test": 8}
+    write_dataset("rstpreid", folder, identities=people, **sizes)
+    drawn = write_dataset("cuhk-pedes", folder, identities=people, **sizes)
+    records = [
+        {**record, "split": split}
+        for split in people
+        for record in json.loads((drawn.processed / f"{split}_reid.json").read_text())
+    ]
+    with (folder / "captions.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "caption", "id", "split"])
+        for record in records:
+            path, *rest = (record[key] for key in ("file_path", "id", "split"))
+            table.writerows([path, caption, *rest] for caption in record["captions"])
+    with (folder / "pairs.jsonl").open("w") as pairs:
+        for record in records:
+            pairs.write(json.dumps({key: record[key] for key in ("file_path", "captions")}) + "\n")
+    for record in records:
+        picture = drawn.image_root / record["file_path"]
+        person = folder / "people" / str(record["id"])
+        person.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, person / picture.name)
+    shutil.copyfile(picture, folder / "her.jpg")
+
+
+def _make(folder: Path, *words: str) -> None:
+    subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True)
+
+
+def run_page(page: Path, folder: Path) -> Iterator[tuple[Command, str, str]]:
+    """Each command with its outcome and, if it has failed, its output."""
+    write_files(page, folder)
+    for file in folder.glob("*.yaml"):
+        file.write_text(file.read_text().replace("trials: 20", "trials: 1"))
+    for command in commands(page):
+        reason = reason_to_parse(command)
+        if reason:
+            try:
+                if page != EXAMPLES:
+                    check(command, folder)
+                yield command, f"parsed: {reason}", ""
+            except InputError as error:
+                yield command, "FAILED", str(error)
+            continue
+        start = time.monotonic()
+        done = subprocess.run(
+            to_run(command),
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+        )
+        seconds = time.monotonic() - start
+        answered = done.returncode == 0 or NO_HIT in done.stderr
+        failure = "" if answered else (done.stdout + done.stderr)[-2000:]
+        yield command, "FAILED" if failure else f"ran: {seconds:.0f} s", failure
+
+
+def main() -> int:
+    """Check the pages; the status is 1 if a command fails."""
+    parser = argparse.ArgumentParser(prog="python -m tests.docs_check", description=__doc__)
+    names = [str(page.relative_to(ROOT)) for page in PAGES]
+    parser.add_argument("--page", choices=names, action="append", help="(default: all)")
+    asked = parser.parse_args()
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder) / "project")
+        for name in asked.page or names:
+            copy = Path(folder) / name.replace("/", "-")
+            shutil.copytree(Path(folder) / "project", copy, symlinks=True)
+            for command, outcome, output in run_page(ROOT / name, copy):
+                print(f"{outcome:<40} {command}", flush=True)
+                print(output, end="" if not output else "\n", file=sys.stderr)
+                failed += bool(output)
+            shutil.rmtree(copy)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

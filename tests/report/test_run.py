@@ -1,0 +1,98 @@
+"""Folders of runs, and those that are none."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from errors import InputError
+from misc.report.configuration import differences, group_by_seed
+from misc.report.run import read_runs, recipe_setting
+
+
+@pytest.fixture
+def copied(run_folder, tmp_path) -> Path:
+    """A copy of a run that may be changed."""
+    return Path(shutil.copytree(run_folder, tmp_path / "copied"))
+
+
+def test_a_run_is_read_with_its_results_and_rows(run_folder):
+    (run,) = read_runs([run_folder])
+    assert (run.name, run.recipe) == ("one", "demo")
+    document = json.loads((run_folder / "results.json").read_text())["results"]
+    for dataset, directions in document.items():
+        for direction, metrics in directions.items():
+            assert run.results[dataset][direction]["R1"] == metrics["R1"]["values"][0]
+    assert {row["epoch"] for row in run.evaluations("val")} == {1, 2}
+    assert run.evaluations("test") == []  # the closing one is none of the training
+    assert len(run.steps) >= 2
+
+
+def test_rows_that_are_cut_off_are_left_out(copied):
+    before = read_runs([copied])[0].rows
+    with (copied / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99, "loss": 1.0')
+    assert read_runs([copied])[0].rows == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda run: shutil.rmtree(run), "is not a folder; give the folder of a run"),
+        (
+            lambda run: (run / "config.yaml").unlink(),
+            "is not the folder of a run: it has no config",
+        ),
+        (lambda run: (run / "config.yaml").write_text("a: 1"), "is not the configuration of a run"),
+        (lambda run: (run / "results.json").write_text("[1]"), "results.json is damaged"),
+        (
+            lambda run: (run / "results.json").write_text('{"checkpoints": 2, "results": {}}'),
+            "compares 2 checkpoints; give the folders of their trainings",
+        ),
+        (lambda run: [file.unlink() for file in run.glob("*.pt")], "give --record-only"),
+    ],
+)
+def test_what_is_no_run_is_refused(copied, spoil, sentence):
+    spoil(copied)
+    with pytest.raises(InputError, match=sentence):
+        read_runs([copied])
+
+
+def test_runs_of_two_tasks_are_refused_together(run_folder, reid_folder):
+    with pytest.raises(InputError, match=r"of task text_to_image and .* of task image_to_image"):
+        read_runs([run_folder, reid_folder])
+    with pytest.raises(InputError, match="is given twice"):
+        read_runs([run_folder, run_folder])
+
+
+def test_runs_of_one_name_are_told_apart(run_folder, copied):
+    other = copied.rename(copied.with_name("one"))
+    names = [run.name for run in read_runs([run_folder, other])]
+    assert names == [f"{run_folder.parent.name}/one", f"{other.parent.name}/one"]
+
+
+def test_differences_are_from_the_recipe(run_folder):
+    (run,) = read_runs([run_folder])
+    name, recipe = recipe_setting(run.recipe)
+    assert name == "its recipe, demo"
+    found = differences([recipe, run.setting])
+    assert found["schedule.epoch"] == [4, 2]
+    assert found["model.vision.width"] == [128, 32]
+    assert "schedule.lr" not in found
+    name, defaults = recipe_setting("a recipe of yesterday")
+    assert name.startswith("the defaults")
+    assert defaults["data.batch_size"] == 80
+
+
+def test_runs_that_differ_in_the_seed_alone_are_a_group(run_folder, reseeded_folder, other_folder):
+    runs = read_runs([run_folder, other_folder, reseeded_folder])
+    groups = group_by_seed(runs)
+    assert {name: [run.name for run in own] for name, own in groups.items()} == {
+        "one, reseeded": ["one", "reseeded"],
+        "other": ["other"],
+    }
+    same_seed = replace(runs[0], name="again")  # no second draw of chance
+    repeated = group_by_seed([runs[0], same_seed])
+    assert [len(own) for own in repeated.values()] == [1, 1]
