@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.batch_norm import BatchNorm
@@ -175,3 +176,36 @@ class MaskedLanguageDecoder(nn.Module):
         x, _ = self.cross_attn(self.ln_text(text), image, image, need_weights=False)  # (B, L, D)
         x = self.ln_post(self.transformer(x))
         return self.to_words(x[labels != -100])
+
+
+class Combiner(nn.Module):
+    """The query of a picture and words (Baldrati et al., Effective conditioned and composed image
+    retrieval combining CLIP-based features, CVPR 2022).
+
+    A gate weighs both features, and an MLP over both adds what their sum lacks. Untrained it is
+    the sum in equal parts; the paper's starts at random, and its layers are four times as wide.
+
+    Args:
+        width: D, of the features.
+    """
+
+    def __init__(self, width: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.width = width
+
+        def layer(fan_in: int, fan_out: int) -> nn.Sequential:
+            return nn.Sequential(nn.Linear(fan_in, fan_out), nn.ReLU(), nn.Dropout(dropout))
+
+        self.image, self.text = layer(width, width), layer(width, width)
+        to_residual, to_gate = nn.Linear(2 * width, width), nn.Linear(2 * width, 1)
+        self.residual = nn.Sequential(layer(2 * width, 2 * width), to_residual)
+        self.gate = nn.Sequential(layer(2 * width, 2 * width), to_gate)
+        for last in (to_residual, to_gate):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, image: Tensor, text: Tensor) -> Tensor:
+        """Normalised features (B, D) of pictures and of words -> normalised queries (B, D)."""
+        x = torch.cat([self.image(image), self.text(text)], dim=-1)  # (B, 2 D)
+        gate = self.gate(x).sigmoid()  # (B, 1), the share of the words
+        return F.normalize(self.residual(x) + gate * text + (1 - gate) * image, dim=-1)

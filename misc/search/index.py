@@ -203,8 +203,9 @@ class Index:
         return calibrated.threshold(false_alarms or self.about.false_alarms, number)
 
     def calibrated(self, kind: Kind | None) -> QueryCalibration | None:
-        """The calibration for a kind of query, if there is one."""
-        if kind is None or self.about.calibration is None:
+        """The calibration for a kind of query, if there is one; that of both is of their sum."""
+        is_fused = kind == "both" and self.people.fusion is not None
+        if kind is None or is_fused or self.about.calibration is None:
             return None
         return Calibration.from_tree(self.about.calibration).kinds.get(kind)
 
@@ -242,12 +243,13 @@ def open_index(
     checkpoint: str | Path | None = None,
     device: str | None = None,
     processes: Processes | None = None,
+    fusion: str | Path | None = None,
 ) -> Index:
     """An index that exists, with its model.
 
     Args:
         checkpoint: None: the one that the index was made with, where it was then.
-        device, processes: as of `PersonSearch`.
+        device, processes, fusion: as of `PersonSearch`.
 
     Raises:
         InputError: there is no index, its checkpoint is not there, or is of another model.
@@ -261,7 +263,8 @@ def open_index(
         raise InputError(
             f"the model {path} of the index {location} does not exist; give --checkpoint"
         )
-    return Index(table, about, PersonSearch(path, device, config=about.config, processes=processes))
+    people = PersonSearch(path, device, config=about.config, processes=processes, fusion=fusion)
+    return Index(table, about, people)
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from errors import InputError
 from misc.data.loader import Items
 from misc.retrieval.base import Loading, encode_items
+from misc.retrieval.fusion import Fusion
 from misc.runtime.distributed import Processes, choose_device
 from misc.runtime.precision import Precision
 from misc.search.opening import open_model
@@ -41,9 +42,12 @@ class PersonSearch:
         config: a recipe in place of the configuration that the run was saved with: a YAML file, or
             the content of one.
         processes: share the encoding of an index, under torchrun; None: this process alone.
+        fusion: a file by `benchmarks.composed`: queries by words and a picture are composed by it,
+            and not by the sum of their features.
 
     Raises:
-        InputError: the checkpoint cannot be read, or its weights do not fit the configuration.
+        InputError: the checkpoint cannot be read, or its weights do not fit the configuration; or
+            the fusion cannot be read, or is for another model.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class PersonSearch:
         *,
         config: str | Path | Tree | None = None,
         processes: Processes | None = None,
+        fusion: str | Path | None = None,
     ) -> None:
         self.processes = processes or Processes(0, 1, choose_device(device))
         recipe = Path(config) if isinstance(config, str) else config
@@ -60,6 +65,8 @@ class PersonSearch:
         self.is_configured = config is not None
         self.encoder = build_encoder(self.config, self.checkpoint)
         self.encoder.model.to(self.processes.device)
+        model_hash = self.encoder.model_hash
+        self.fusion = None if fusion is None else Fusion.load(Path(fusion), model_hash)
         self.precision = Precision(self.config.experiment.precision, self.processes.device)
         self.loading = Loading(batch_size=BATCH, num_workers=0, chunk=self.config.evaluation.chunk)
 

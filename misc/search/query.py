@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from errors import InputError
+from misc.retrieval.composed import weighted_sum
 from misc.search.person_search import PersonSearch
 
 Kind = Literal["words", "picture", "both"]  # as the kinds of a calibration
@@ -22,7 +22,7 @@ class Query:
     Args:
         text: a description.
         image: a file, or a picture in memory.
-        weight: of the words, from 0 to 1, where there is a picture as well.
+        weight: of the words, from 0 to 1, where there is a picture as well; unused with a fusion.
 
     Raises:
         InputError: there are neither words nor a picture, or the weight is out of range.
@@ -48,7 +48,8 @@ class Query:
         return "both" if self.weight == WEIGHT else None
 
     def encode(self, people: PersonSearch) -> Tensor:
-        """The feature to compare pictures with, (D,), L2-normalised.
+        """The feature to compare pictures with, (D,), L2-normalised; words and a picture together
+        are composed by the model's fusion, or else by their weighted sum.
 
         Raises:
             InputError: the model reads no text, or the picture cannot be read.
@@ -56,5 +57,7 @@ class Query:
         words = [] if self.text is None else [people.encode_texts([self.text])[0]]
         picture = [] if self.image is None else [people.encode_images([self.image])[0]]
         if words and picture:
-            return F.normalize(self.weight * words[0] + (1 - self.weight) * picture[0], dim=0)
+            if people.fusion is not None:
+                return people.fusion(picture[0], words[0])
+            return weighted_sum(picture[0], words[0], self.weight)
         return (words or picture)[0]

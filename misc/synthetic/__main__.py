@@ -2,6 +2,7 @@
 
 python -m misc.synthetic --layout cuhk-pedes --output data/synthetic
 python -m misc.synthetic --layout market1501 --output data/synthetic
+python -m misc.synthetic --layout composed --output data/synthetic
 python -m misc.synthetic --contact-sheet pedestrians.jpg
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 from errors import InputError
 from misc.runtime.picture_writing import write_picture
 from misc.runtime.script import Parser, run_script
+from misc.synthetic.composed import COMPOSED_LAYOUTS, WrittenComposed, write_composed_dataset
 from misc.synthetic.drawing_plan import DiskLayout, check_layout
 from misc.synthetic.pedestrians.contact_sheet import draw_contact_sheet
 from misc.synthetic.pedestrians.languages import LANGUAGES
@@ -25,7 +27,7 @@ from misc.synthetic.writing import (
     write_reid_dataset,
 )
 
-KNOWN: dict[str, DiskLayout] = {**LAYOUTS, **REID_LAYOUTS}
+KNOWN: dict[str, DiskLayout] = {**LAYOUTS, **REID_LAYOUTS, **COMPOSED_LAYOUTS}
 IDENTITIES = {"train": 1000, "val": 100, "test": 100}
 
 
@@ -46,7 +48,7 @@ def _parser() -> Parser:
         known = f"identities of the {split} split, if the layout has one (default: {number})"
         add(f"--{split}", type=int, metavar="N", help=known)
     pair: dict[str, Any] = {"type": int, "nargs": 2, "metavar": ("MIN", "MAX")}
-    known = "images per identity (default: 2 4; for re-identification, 4 8)"
+    known = "images per identity, or outfit (default: 2 4; for re-identification, 4 8)"
     add("--images", **pair, help=known)
     add("--height", **pair, default=(96, 256), help="image height in pixels (default: 96 256)")
     add("--difficulty", type=float, default=0.5, help="from 0 to 1 (default: 0.5)")
@@ -72,6 +74,12 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError("nothing to do: give --layout and --output, or --contact-sheet.")
     if wants_dataset:
         check_layout(options.layout, KNOWN)
+        _draw_dataset(options)
+    if options.contact_sheet is not None:
+        _save_contact_sheet(options.contact_sheet, options.seed, options.difficulty)
+
+
+def _draw_dataset(options: argparse.Namespace) -> None:
     if options.layout in REID_LAYOUTS:
         _report_reid(
             write_reid_dataset(
@@ -87,7 +95,9 @@ def _run(options: argparse.Namespace) -> None:
                 progress=True,
             )
         )
-    elif wants_dataset:
+    elif options.layout in COMPOSED_LAYOUTS:
+        _report_composed(_write_composed(options))
+    else:
         _report(
             write_dataset(
                 options.layout,
@@ -102,8 +112,19 @@ def _run(options: argparse.Namespace) -> None:
                 progress=True,
             )
         )
-    if options.contact_sheet is not None:
-        _save_contact_sheet(options.contact_sheet, options.seed, options.difficulty)
+
+
+def _write_composed(options: argparse.Namespace) -> WrittenComposed:
+    return write_composed_dataset(
+        options.output,
+        identities=_identities(options),
+        images=tuple(options.images or (2, 4)),
+        seed=options.seed,
+        height=tuple(options.height),
+        difficulty=options.difficulty,
+        workers=options.workers,
+        progress=True,
+    )
 
 
 def _identities(options: argparse.Namespace) -> dict[str, int]:
@@ -130,6 +151,15 @@ def _report(written: WrittenDataset) -> None:
 def _report_reid(written: WrittenReIDDataset) -> None:
     for role, count in written.counts.items():
         print(f"{role:<16} {count.identities} identities, {count.images} images")
+    print(f"{'root':<16} {written.root}")
+
+
+def _report_composed(written: WrittenComposed) -> None:
+    for split, count in written.counts.items():
+        print(
+            f"{split:<16} {count.identities} identities, {count.images} images, "
+            f"{count.captions} queries"
+        )
     print(f"{'root':<16} {written.root}")
 
 

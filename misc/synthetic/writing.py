@@ -96,7 +96,7 @@ def write_dataset(
             written.
     """
     plan = Plan(layout, dict(identities), images, seed, height, difficulty, tuple(languages))
-    root, counts = _write_once(plan, output, _write, workers, progress)
+    root, counts = write_once(plan, output, _write, workers, progress)
     return _written(root, plan, counts)
 
 
@@ -127,17 +127,24 @@ def write_reid_dataset(
         InputError: as `write_dataset` does.
     """
     plan = ReIDPlan(layout, dict(identities), images, seed, height, difficulty, viewpoints)
-    return WrittenReIDDataset(*_write_once(plan, output, _write_reid, workers, progress))
+    return WrittenReIDDataset(*write_once(plan, output, _write_reid, workers, progress))
 
 
-def _write_once(
+def write_once(
     plan: P,
     output: Path,
     write: Callable[[Path, P, int, bool], dict[str, Count]],
     workers: int,
     progress: bool,
 ) -> tuple[Path, dict[str, Count]]:
-    """The dataset's folder and sizes, after writing it unless the same plan did so before."""
+    """The dataset's folder and sizes, after writing it unless the same plan did so before.
+
+    Args:
+        write: writes the files for (folder, plan, workers, whether to show a progress bar).
+
+    Raises:
+        InputError: the folder has other contents or cannot be written.
+    """
     if workers < 1:
         raise InputError(f"{workers} workers: give at least 1.")
     root = Path(output) / plan.published.folder
@@ -148,6 +155,8 @@ def _write_once(
         with tempfile.TemporaryDirectory(prefix=".synthetic-", dir=root.parent) as temporary:
             draft = Path(temporary) / root.name
             counts = write(draft, plan, workers, progress)
+            receipt = {name: asdict(count) for name, count in counts.items()}
+            write_json({"arguments": _arguments(plan), "counts": receipt}, draft / RECEIPT)
             os.replace(draft, root)
     except OSError as error:
         reason = error.strerror or error
@@ -216,40 +225,35 @@ def _write(root: Path, plan: Plan, workers: int, progress: bool) -> dict[str, Co
     splits: dict[str, list[tuple[Sample, ...]]] = {split: [] for _, _, split, _ in jobs}
     bar = tqdm(total=len(jobs), unit=" identities", disable=None if progress else True)
     with bar:
-        for (_, _, split, _), samples in zip(jobs, _map(_run_job, jobs, workers), strict=True):
+        for (_, _, split, _), samples in zip(jobs, map_jobs(_run_job, jobs, workers), strict=True):
             splits[split] += samples
             bar.update()
     record = plan.published.record
     raw = [record(first) for samples in splits.values() for first, *_ in samples]
-    _dump(raw, root / plan.published.annotation_file)
+    write_json(raw, root / plan.published.annotation_file)
     for split, samples in splits.items():
         by_language = [[_processed(s) for s in same] for same in zip(*samples, strict=True)]
-        _dump(by_language[0], root / f"processed/{split}_reid.json")
+        write_json(by_language[0], root / f"processed/{split}_reid.json")
         if len(by_language) > 1:
             for language, processed in zip(plan.languages, by_language, strict=True):
-                _dump(processed, root / f"processed/{split}_reid_{language}.json")
-    counts = {split: _count([first for first, *_ in samples]) for split, samples in splits.items()}
-    receipt = {split: asdict(count) for split, count in counts.items()}
-    _dump({"arguments": _arguments(plan), "counts": receipt}, root / RECEIPT)
-    return counts
+                write_json(processed, root / f"processed/{split}_reid_{language}.json")
+    return {split: _count([first for first, *_ in samples]) for split, samples in splits.items()}
 
 
 def _write_reid(root: Path, plan: ReIDPlan, workers: int, progress: bool) -> dict[str, Count]:
     jobs = [(root, plan, split, identity) for split, identity in plan.owners()]
-    drawn = _map(_run_reid_job, jobs, workers)
+    drawn = map_jobs(_run_reid_job, jobs, workers)
     bar = tqdm(drawn, total=len(jobs), unit=" identities", disable=None if progress else True)
     samples = [sample for own in bar for sample in own]
     for name, lines in plan.published.lists(samples).items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     roles = {sample.role: [s for s in samples if s.role == sample.role] for sample in samples}
-    counts = {role: Count(len({s.identity for s in own}), len(own)) for role, own in roles.items()}
-    receipt = {role: asdict(count) for role, count in counts.items()}
-    _dump({"arguments": _arguments(plan), "counts": receipt}, root / RECEIPT)
-    return counts
+    return {role: Count(len({s.identity for s in own}), len(own)) for role, own in roles.items()}
 
 
-def _map(run: Callable[[J], S], jobs: list[J], workers: int) -> Iterator[S]:
+def map_jobs(run: Callable[[J], S], jobs: list[J], workers: int) -> Iterator[S]:
+    """Results of jobs in order, from several processes if there are several workers."""
     if workers == 1:
         yield from map(run, jobs)
         return
@@ -278,6 +282,7 @@ def _count(samples: list[Sample]) -> Count:
     return Count(len({sample.id for sample in samples}), len(samples), captions)
 
 
-def _dump(content: object, file: Path) -> None:
+def write_json(content: object, file: Path) -> None:
+    """Write an indented JSON file, and its folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

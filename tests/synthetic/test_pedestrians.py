@@ -493,7 +493,7 @@ def test_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("misc.synthetic.writing._dump", fail)
+    monkeypatch.setattr("misc.synthetic.writing.write_json", fail)
     with pytest.raises(InputError, match="No space left on device"):
         write("rstpreid", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -33,7 +33,9 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
         add("--index", required=True, metavar="INDEX", help="the index to search")
         add("--image", type=Path, metavar="FILE", help="a picture of the person")
         known = "of the words, from 0 to 1, beside a picture (default: 0.5)"
-        add("--weight", type=float, default=0.5, help=known)
+        add("--weight", type=float, help=known)
+        known = "compose words and a picture by a fusion, a file by benchmarks.composed"
+        add("--fusion", type=Path, metavar="FILE", help=known)
         add("--top", type=positive, default=10, metavar="N", help="hits at most (default: 10)")
         known = "a condition on the columns, in SQL: \"camera = 3 and time > '2026-01-01 08:00'\""
         add("--where", metavar="SQL", help=known)
@@ -52,11 +54,14 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
 
     def run(self, options: argparse.Namespace) -> int | None:
         from misc.search.index import open_index
-        from misc.search.query import Query
+        from misc.search.query import WEIGHT, Query
         from misc.search.sheet import write_sheet
 
-        query = Query(options.text, options.image, options.weight)
-        index = open_index(options.index, options.checkpoint, options.device)
+        if options.fusion and options.weight is not None:
+            raise InputError("--weight is of the sum, and --fusion takes its place; give one")
+        weight = WEIGHT if options.weight is None else options.weight
+        query = Query(options.text, options.image, weight)
+        index = open_index(options.index, options.checkpoint, options.device, fusion=options.fusion)
         threshold = index.threshold(query.kind, options.false_alarms, options.where)
         hits = index.search(
             query.text,
@@ -94,6 +99,8 @@ def _judgement(
             return f"Matches reach {threshold:.3f}"
         best = max(hit.score for hit in hits)
         return f"No match: the best score, {best:.3f}, is below {threshold:.3f}"
+    if kind == "both" and index.people.fusion:
+        return "Not judged: words and a picture are calibrated for their sum, not for a fusion"
     if kind is None and index.about.calibration:
         return "Not judged: words and a picture are calibrated at --weight 0.5 only"
     return "Not calibrated: whether the person is there at all is for you to see"

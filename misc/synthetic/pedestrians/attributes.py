@@ -186,7 +186,7 @@ def draw_identity(seed: int, identity: int, difficulty: float) -> Person:
 def look_alike(person: Person, rng: Generator, changes: int) -> Person:
     """A person with a different face, and with `changes` different parts of the outfit."""
     other = draw_person(rng, person.gender)
-    parts = [part for part in CHANGEABLE if _differs(person, other, part)]
+    parts = [part for part in CHANGEABLE if differs(person, other, part)]
     changed: dict[str, Any] = {
         "skin": other.skin,
         "eyewear": other.eyewear,
@@ -200,7 +200,7 @@ def look_alike(person: Person, rng: Generator, changes: int) -> Person:
     return replace(person, **changed)
 
 
-def _differs(person: Person, other: Person, part: str) -> bool:
+def differs(person: Person, other: Person, part: str) -> bool:
     """Whether the other person's part is different, and goes with the rest of the outfit."""
     mine, theirs = getattr(person, part), getattr(other, part)
     if part in ("upper", "lower") and (person.lower is None) != (other.lower is None):

@@ -122,14 +122,14 @@ def _build(facts: Facts, language: Language, rng: Generator) -> str:
 
 def _mention(name: str, facts: Facts, language: Language, rng: Generator) -> str:
     item = facts.item(name)
-    words = _name(item, name, name in facts.vague, language, rng)
+    words = name_item(item, name, name in facts.vague, language, rng)
     if name == "upper" and "inner" in facts.names:
-        inner = _name(facts.item("inner"), "inner", "inner" in facts.vague, language, rng)
+        inner = name_item(facts.item("inner"), "inner", "inner" in facts.vague, language, rng)
         return pick(rng, language.layers).format(upper=words, inner=inner)
     return pick(rng, language.places.get(item.kind, ("{}",))).format(words)
 
 
-def _name(item: Item, name: str, vague: bool, language: Language, rng: Generator) -> str:
+def name_item(item: Item, name: str, vague: bool, language: Language, rng: Generator) -> str:
     """The item with its colour and pattern, or with a vague description of them."""
     colours = language.hair_colours if name == "hair" else language.colours
     if vague:

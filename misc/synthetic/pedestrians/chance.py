@@ -25,6 +25,7 @@ class Stream(IntEnum):
     WALK = 9
     PLACE = 10
     FRAME = 11
+    CHANGE = 12
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> Generator:

@@ -1,0 +1,129 @@
+"""Composed queries, a picture and words, by several rules: the table of docs/composed.md.
+
+python -m misc.synthetic --layout composed --output data
+python -m benchmarks.composed --checkpoint runs/demo --data data/composed --output runs/composed
+
+The rules are the picture alone, the words alone, the normalised sum of both, with the weight that
+is best on val and in equal parts, and a fusion learned on train, all on the features of a trained
+text-to-image model, which stay as they are. Written are composed.md, the table, and
+fusion.safetensors, which search.py reads: the fusion of the seed that is best on val.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.sweep import format_markdown
+from errors import InputError
+from misc.datasets.composed import read_composed
+from misc.retrieval.composed import (
+    Compose,
+    ComposedFeatures,
+    choose_weight,
+    encode_composed,
+    weighted_sum,
+)
+from misc.retrieval.fusion import Fusion, train_fusion
+from misc.retrieval.report import summarise
+from misc.runtime.atomic import atomic_write
+from misc.runtime.script import Parser, run_script
+from misc.search.person_search import PersonSearch
+from misc.search.query import WEIGHT
+
+METRICS = ("R1", "R5", "R10", "mAP")
+FUSION, TABLE = "fusion.safetensors", "composed.md"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    return run_script(_parser(), _run, arguments)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m benchmarks.composed",
+        description="Composed queries, a picture and words, by several rules.",
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, metavar="RUN", help="a checkpoint or a run's folder")
+    add("--data", type=Path, required=True, metavar="DIR", help="of query.json and gallery.json")
+    known = "of the fusion's training (default: 0 1 2)"
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help=known)
+    known = "a trained fusion, in place of training some"
+    add("--fusion", type=Path, metavar="FILE", help=known)
+    add("--output", type=Path, default=Path("runs", "composed"), metavar="DIR")
+    add("--device", default=None, help="cpu, cuda, cuda:1 ... (default: a GPU, if there is one)")
+    return parser
+
+
+def _run(asked: argparse.Namespace) -> None:
+    if len({*asked.seeds}) < len(asked.seeds) or min(asked.seeds) < 0:
+        raise InputError("--seeds: give each seed once, from 0 on")
+    splits = read_composed(asked.data)
+    if "test" not in splits:
+        raise InputError(f"{asked.data} has no queries of the test split, which is measured")
+    people = PersonSearch(asked.checkpoint, asked.device)
+    model_hash = people.encoder.model_hash
+    given = [] if asked.fusion is None else [Fusion.load(asked.fusion, model_hash)]
+    features = {
+        name: encode_composed(split, people.encode_images, people.encode_texts)
+        for name, split in splits.items()
+    }
+    val, train = features.get("val"), features.get("train")
+    for name, part in features.items():
+        print(f"{name:<6}{len(part.ids):,} queries, {len(part.gallery):,} pictures")
+    weight = choose_weight(val) if val else WEIGHT
+    print(
+        f"The sum gives the words {weight:g}, {'the best on val' if val else 'for want of a val'}"
+    )
+    trained = {} if given or not train else _train(train, model_hash, asked.seeds)
+    table = to_table(features["test"], weight, given or [*trained.values()])
+    print(table, end="")
+    _write(asked.output, table)
+    if trained:
+        best = max(trained, key=lambda seed: val.evaluate(trained[seed])["mAP"] if val else -seed)
+        trained[best].save(asked.output / FUSION)
+        print(f"{asked.output / FUSION} is the fusion of seed {best}")
+
+
+def _train(train: ComposedFeatures, model_hash: str, seeds: Sequence[int]) -> dict[int, Fusion]:
+    """A fusion of each seed."""
+    bar = tqdm(seeds, unit=" fusions", disable=None)
+    return {seed: train_fusion(train, model_hash, seed=seed) for seed in bar}
+
+
+def to_table(test: ComposedFeatures, weight: float, fusions: Sequence[Fusion]) -> str:
+    """A markdown table with a row for each rule; of several fusions mean ± deviation."""
+    rules: Mapping[str, Sequence[Compose]] = {
+        "picture alone": [lambda image, text: image],
+        "words alone": [lambda image, text: text],
+        **{
+            f"sum, {share:g} of the words": [partial(weighted_sum, weight=share)]
+            for share in (weight, WEIGHT)
+        },
+        "learned fusion": fusions,
+    }
+    rows = []
+    for name, composes in rules.items():
+        found = [test.evaluate(compose) for compose in composes]
+        if found:
+            cells = (str(summarise([metrics[one] for metrics in found])) for one in METRICS)
+            rows.append([name, *cells])
+    return format_markdown(METRICS, rows)
+
+
+def _write(folder: Path, table: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / TABLE) as partial:
+            partial.write_text(table, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write to {folder} ({error}); choose another --output") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
