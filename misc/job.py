@@ -30,6 +30,7 @@ from misc.settings.recipes import dump, to_tree
 from misc.settings.resumption import check_resumption
 from misc.settings.sections import Config
 from misc.tasks.base import Task, training_settings
+from misc.tasks.both.task import BothTask
 from misc.tasks.fingerprint import fingerprint
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.text.task import TextTask
@@ -40,7 +41,9 @@ from misc.training.trainer import Stage, steps_until
 from model.trees import Tree
 from model.tuning.trained_weights import frozen_hash
 
-TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReIDTask}
+TASKS: dict[str, type[Task]] = {
+    "text_to_image": TextTask, "image_to_image": ReIDTask, "both": BothTask
+}  # fmt: skip
 
 
 class Chosen(NamedTuple):
@@ -152,13 +155,7 @@ class Job:
             )
         if split not in self.task.splits:
             return None
-        retrieval = self.task.build_retrieval(split)
-        return Selection(
-            split,
-            lambda model: retrieval.evaluate(model, self.processes, self.precision),
-            self.task.metric,
-            self.config.evaluation.period,
-        )
+        return self.task.build_selection(split)
 
     def _engine(self, recorder: Recorder, selection: Selection | None, data: Tree) -> Engine:
         config, omitted = self.config, self.task.omitted_names(self.model)
@@ -343,6 +340,6 @@ def write_tables(
     if evaluations[0]:
         recorder.write_text("results.md", to_markdown(evaluations, names))
         recorder.write_text("results.json", to_json(evaluations, names))
-    if len(evaluations) > 1:
+    if len(evaluations) > 1 or len(evaluations[0]) > 1:
         log.info("%s", to_markdown(evaluations, names).rstrip())
     recorder.list_files()

@@ -2,7 +2,10 @@
 
 python -m misc.synthetic --layout cuhk-pedes --output data/synthetic
 python -m misc.synthetic --layout market1501 --output data/synthetic
+python -m misc.synthetic --layout cuhk-pedes market1501 --val 0 --images 4 6 --output data/synthetic
 python -m misc.synthetic --contact-sheet pedestrians.jpg
+
+With the same seed and difficulty, the pedestrian of a number is the same person in every layout.
 """
 
 import argparse
@@ -40,7 +43,8 @@ def _parser() -> Parser:
         description="Draw synthetic pedestrians (with captions) and vehicles.",
     )
     add = parser.add_argument
-    add("--layout", help=f"one of {', '.join(KNOWN)}")
+    known = f"one or several of {', '.join(KNOWN)}"
+    add("--layout", nargs="+", metavar="NAME", default=[], help=known)
     add("--output", type=Path, metavar="DIR", help="parent folder of the dataset")
     for split, number in IDENTITIES.items():
         known = f"identities of the {split} split, if the layout has one (default: {number})"
@@ -65,50 +69,58 @@ def _parser() -> Parser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    wants_dataset = options.layout is not None or options.output is not None
-    if wants_dataset and (options.layout is None or options.output is None):
+    layouts = options.layout
+    wants_dataset = bool(layouts) or options.output is not None
+    if wants_dataset and (not layouts or options.output is None):
         raise InputError("give both --layout and --output.")
     if not wants_dataset and options.contact_sheet is None:
         raise InputError("nothing to do: give --layout and --output, or --contact-sheet.")
-    if wants_dataset:
-        check_layout(options.layout, KNOWN)
-    if options.layout in REID_LAYOUTS:
-        _report_reid(
-            write_reid_dataset(
-                options.layout,
-                options.output,
-                identities=_identities(options),
-                images=tuple(options.images or (4, 8)),
-                seed=options.seed,
-                height=tuple(options.height),
-                difficulty=options.difficulty,
-                viewpoints=not options.no_viewpoints,
-                workers=options.workers,
-                progress=True,
-            )
-        )
-    elif wants_dataset:
-        _report(
-            write_dataset(
-                options.layout,
-                options.output,
-                identities=_identities(options),
-                images=tuple(options.images or (2, 4)),
-                seed=options.seed,
-                height=tuple(options.height),
-                difficulty=options.difficulty,
-                languages=options.languages,
-                workers=options.workers,
-                progress=True,
-            )
-        )
+    for layout in layouts:
+        check_layout(layout, KNOWN)
+    for layout in layouts:
+        if layout in REID_LAYOUTS:
+            _write_reid(layout, options)
+        else:
+            _write(layout, options)
     if options.contact_sheet is not None:
         _save_contact_sheet(options.contact_sheet, options.seed, options.difficulty)
 
 
-def _identities(options: argparse.Namespace) -> dict[str, int]:
+def _write(layout: str, options: argparse.Namespace) -> None:
+    written = write_dataset(
+        layout,
+        options.output,
+        identities=_identities(layout, options),
+        images=tuple(options.images or (2, 4)),
+        seed=options.seed,
+        height=tuple(options.height),
+        difficulty=options.difficulty,
+        languages=options.languages,
+        workers=options.workers,
+        progress=True,
+    )
+    _report(written)
+
+
+def _write_reid(layout: str, options: argparse.Namespace) -> None:
+    written = write_reid_dataset(
+        layout,
+        options.output,
+        identities=_identities(layout, options),
+        images=tuple(options.images or (4, 8)),
+        seed=options.seed,
+        height=tuple(options.height),
+        difficulty=options.difficulty,
+        viewpoints=not options.no_viewpoints,
+        workers=options.workers,
+        progress=True,
+    )
+    _report_reid(written)
+
+
+def _identities(name: str, options: argparse.Namespace) -> dict[str, int]:
     """Identities of each split: the given number, or the default if the layout has the split."""
-    layout = KNOWN[options.layout]
+    layout = KNOWN[name]
     given = {split: getattr(options, split) for split in IDENTITIES}
     return {
         split: default if given[split] is None else given[split]
