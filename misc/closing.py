@@ -57,12 +57,11 @@ def draw_figures(
     pairs = {name: one.similarities for name, one in closed.items() if one.similarities}
     if not pairs:
         return
-    kinds = calibration.kinds if calibration and false_alarms else {}
-    thresholds = {
-        name: kinds[closed[name].query_kind].threshold(false_alarms or 0, counted.gallery_size)
-        for name, counted in pairs.items()
-        if closed[name].query_kind in kinds
-    }
+    thresholds = {}
+    if calibration and false_alarms:
+        for name, counted in pairs.items():
+            if kind := calibration.kinds.get(closed[name].query_kind):
+                thresholds[name] = kind.threshold(false_alarms, counted.gallery_size)
     draw_cmc(folder / f"cmc{suffix}.png", curves)
     draw_similarities(folder / f"similarities{suffix}.png", pairs, thresholds)
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import options
 from errors import InputError
 from misc.calibration import Calibration
 from misc.retrieval import figures
+from misc.runtime.run_folder import remove_record
 from misc.synthetic.writing import write_dataset
 from tests.command_line import parse
 from tests.conftest import SMALL
@@ -35,15 +37,21 @@ def run(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def thresholds(monkeypatch) -> list[dict[str, float]]:
-    """The thresholds that are drawn."""
-    kept, draw = [], figures.draw_similarities
+def drawn(monkeypatch) -> dict[str, list]:
+    """The last argument of all calls that draw, by the function's name."""
+    kept = {"draw_cmc": [], "draw_similarities": []}
 
-    def keep(file, similarities, drawn) -> None:
-        kept.append(drawn)
-        draw(file, similarities, drawn)
+    def recording(name: str) -> Callable[..., None]:
+        draw = getattr(figures, name)
 
-    monkeypatch.setattr(figures, "draw_similarities", keep)
+        def draw_and_keep(*args: object) -> None:
+            kept[name].append(args[-1])
+            draw(*args)
+
+        return draw_and_keep
+
+    for name in kept:
+        monkeypatch.setattr(figures, name, recording(name))
     return kept
 
 
@@ -52,7 +60,7 @@ def pngs(folder: Path) -> set[str]:
 
 
 def test_a_run_ends_with_figures_that_an_evaluation_draws_too(
-    run, places, pedestrians, thresholds, capsys
+    run, places, pedestrians, drawn, capsys
 ):
     calibrated = "evaluation={ranked_lists: 1, false_alarms: 0.05}"
     folder = run("--config", DEMO, *SMALL, *places, *FEW, calibrated)
@@ -66,16 +74,19 @@ def test_a_run_ends_with_figures_that_an_evaluation_draws_too(
     again = run("--evaluate", "run", output="again")
     assert pngs(again) == {"cmc.png", "similarities.png"}
     words = Calibration.load(folder / "calibration.json").kinds["words"]
-    drawn = {"CUHK-PEDES test": words.threshold(0.05, pedestrians.counts["test"].images)}
-    assert thresholds == [drawn, drawn]
+    threshold = words.threshold(0.05, pedestrians.counts["test"].images)
+    assert drawn["draw_similarities"] == [{"CUHK-PEDES test": threshold}] * 2
 
     two = ("--evaluate", "run/checkpoint_best.pt", "--evaluate", "run/checkpoint_last.pt")
-    assert pngs(run(*two, output="two")) == {
-        f"{name}{suffix}.png" for name in ("cmc", "similarities") for suffix in ("", "-2")
-    }
+    both = run(*two, output="two")
+    names = {f"{name}{suffix}.png" for name in ("cmc", "similarities") for suffix in ("", "-2")}
+    assert pngs(both) == names
+    for written in (folder, both):
+        remove_record(written)
+        assert not written.exists(), "a file of the run is not known as one"
 
 
-def test_every_language_has_its_ranked_lists(run, tmp_path):
+def test_every_language_has_its_ranked_lists(run, tmp_path, drawn):
     written = write_dataset(
         "cuhk-pedes",
         tmp_path / "data",
@@ -87,7 +98,13 @@ def test_every_language_has_its_ranked_lists(run, tmp_path):
     places = (f"data.annotation_file={written.processed}", f"data.image_root={written.image_root}")
     words = ("data.languages=[en, ch]", "evaluation.ranked_lists=2", "experiment.select_on=last")
     folder = run("--config", DEMO, *SMALL, *places, *FEW, *words)
-    assert {*FIGURES} <= pngs(folder)
+    assert pngs(folder) == FIGURES
+    results = json.loads((folder / "results.json").read_text())["results"]["CUHK-PEDES test"]
+    (curves,) = drawn["draw_cmc"]
+    for direction in ("text to image", "image to text"):  # the mean of both languages
+        curve = curves[f"CUHK-PEDES test, {direction}"]
+        metrics = (results[direction][name]["mean"] for name in ("R1", "R5", "R10"))
+        assert [curve[0], curve[4], curve[9]] == pytest.approx([*metrics])
     lists = folder / "ranked_lists" / "CUHK-PEDES-test"
     rows = [json.loads(line) for line in (lists / "ranked_lists.jsonl").open(encoding="utf-8")]
     names = [f"{group}-{n:02}.jpg" for group in ("sample-{}", "worst-{}") for n in (1, 2)]

@@ -30,10 +30,11 @@ BATCH = 64
 class PersonSearch:
     """A trained model that finds people, by words or by a picture.
 
-    >>> people = PersonSearch("runs/demo-20260101-120000")
-    >>> gallery = people.encode_images(["1.jpg", "2.jpg"])            # (2, D)
-    >>> query = people.encode_texts(["a woman in a red coat"])        # (1, D)
-    >>> (query @ gallery.T).argmax()
+    Examples:
+        >>> people = PersonSearch("runs/demo-20260101-120000")
+        >>> gallery = people.encode_images(["1.jpg", "2.jpg"])  # (2, D)
+        >>> query = people.encode_texts(["a woman in a red coat"])  # (1, D)
+        >>> (query @ gallery.T).argmax()
 
     Args:
         run_or_checkpoint: a run's folder (its best checkpoint), or a checkpoint, of this project or

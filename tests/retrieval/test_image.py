@@ -1,5 +1,6 @@
 """Queries and gallery of a re-identification dataset, ranked by features that are known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,26 @@ def test_drawn_galleries_are_averaged_over(dataset):
         )
         expected.append(retrieval_metrics(similarity, known(query)[0], known(gallery)[0]))
     assert len({row["mAP"] for row in expected}) > 1
-    results = retrieval.evaluate(model, ALONE, PRECISION)["image to image"]
+    ranked = retrieval.rank(retrieval.encode(model, ALONE, PRECISION), ALONE)
+    results = ranked.results["image to image"]
     assert results == pytest.approx(mean(expected))
+    curve = ranked.cmc()["image to image"]
+    assert [curve[0], curve[4]] == pytest.approx([results["R1"], results["R5"]])
+
+
+@pytest.mark.parametrize("knows_cameras", [True, False])
+def test_similarities_are_those_of_the_protocol(dataset, knows_cameras):
+    """A picture of the query's identity and camera is neither a match nor another pair."""
+    if not knows_cameras:
+        dataset = replace(dataset, num_cameras=0)
+    retrieval = retrieve(dataset)
+    counted = retrieval.similarities(retrieval.encode(Pixels(), ALONE, PRECISION), ALONE.device)
+    pairs = [(query, picture) for query in dataset.query for picture in dataset.gallery]
+    same = [pair for pair in pairs if pair[0].identity == pair[1].identity]
+    matches = [pair for pair in same if not knows_cameras or pair[0].camera != pair[1].camera]
+    assert int(counted.matches.sum()) == len(matches)
+    assert int(counted.others.sum()) == len(pairs) - len(same)
+    assert counted.gallery_size == len(dataset.gallery)
 
 
 def test_the_worst_queries_are_shown_with_what_they_find(dataset):

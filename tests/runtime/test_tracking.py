@@ -17,6 +17,8 @@ from tests.command_line import configure, refusal
 SETTINGS = {"misc": {"seed": 1}, "data": {"image_root": "图片"}}
 # The calls that both documentations show; what they do not know is a TypeError.
 FAKE = """
+from pathlib import Path
+
 calls = []
 
 class Image:
@@ -41,6 +43,7 @@ WANDB = (
 def init(*, project=None, name=None, config=None, dir=None, resume=None, id=None):
     given = dict(project=project, name=name, config=config, dir=dir, resume=resume, id=id)
     calls.append(("init", given))
+    (Path(dir) / "wandb").mkdir(exist_ok=True)  # as the real one leaves its files
     return Run()
 """
 )
@@ -59,7 +62,7 @@ def init(project, name=None, config=None, resume="never"):
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """Installs modules of these names and codes; gives the calls to one of them."""
+    """Installs modules of these names and codes."""
     monkeypatch.syspath_prepend(tmp_path / "site")
     (tmp_path / "site").mkdir()
 
