@@ -7,7 +7,7 @@ RUN := .venv/.run
 DEVELOP := .venv/.develop
 DOCS := .venv/.docs
 
-.PHONY: demo demo-reid serve test bench fuzz mutants check docs docs-check clean
+.PHONY: demo demo-reid demo-both serve test bench fuzz mutants check docs docs-check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
@@ -16,6 +16,10 @@ demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 demo-reid: $(RUN)  ## the same for re-identification
 	$(BIN)/python -m misc.synthetic --layout market1501 --output data/synthetic-reid $(DEMO_REID_DATA)
 	$(BIN)/python main.py --config config/demo_reid.yaml
+
+demo-both: $(RUN)  ## one model for sentences and pictures, on people who are described and re-identified
+	$(BIN)/python -m misc.synthetic --layout cuhk-pedes market1501 --output data/synthetic-both $(DEMO_BOTH_DATA)
+	$(BIN)/python main.py --config config/demo_both.yaml
 
 serve: $(RUN)  ## a web page that searches pictures of drawn strangers with the model of the last demo
 	@test -n "$(MODEL)" || { echo "error: runs/ has no finished demo; run \`make demo\` first" >&2; exit 2; }
@@ -51,11 +55,12 @@ fuzz: $(DEVELOP)  ## hostile input in bulk: 20 minutes, of which `make test` tri
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ)
 
 clean:  ## remove what the other commands made, but for the runs
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build/site data/synthetic data/synthetic-reid
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build/site data/synthetic data/synthetic-reid data/synthetic-both
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 DEMO_DATA := --train 1600 --val 100 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2
 DEMO_REID_DATA := --train 400 --test 100 --images 4 6 --height 64 96 --difficulty 0.2 --workers 2
+DEMO_BOTH_DATA := --train 800 --val 0 --test 100 --images 4 6 --height 96 128 --difficulty 0.2 --workers 2
 # People whom the demo has not seen, and the newest model that it has trained.
 STRANGERS := --train 0 --val 0 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --seed 1
 MODEL = $(lastword $(sort $(wildcard runs/demo-*/checkpoint_best.pt)))

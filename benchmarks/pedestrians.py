@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from misc.synthetic.writing import (
     WrittenDataset,
@@ -60,3 +61,13 @@ def draw_reid(output: Path) -> WrittenReIDDataset:
         difficulty=0.5,
         seed=2,
     )
+
+
+def draw_both(output: Path, num_identities: int) -> tuple[WrittenDataset, WrittenReIDDataset]:
+    """The same people described, in the layout of CUHK-PEDES, and re-identified, in that of
+    Market-1501; a third as many are searched for.
+    """
+    people = {"train": num_identities, "test": max(1, num_identities // 3)}
+    settings: dict[str, Any] = {"images": (4, 4), "difficulty": 0.3, "seed": 2}
+    described = _write_described("cuhk-pedes", output, identities=people, **settings)
+    return described, _write_reid("market1501", output, identities=people, **settings)

@@ -33,6 +33,7 @@ from misc.settings.recipes import dump, to_tree
 from misc.settings.resumption import check_resumption
 from misc.settings.sections import Config
 from misc.tasks.base import Task, training_settings
+from misc.tasks.both.task import BothTask
 from misc.tasks.fingerprint import fingerprint
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.text.task import TextTask
@@ -43,7 +44,9 @@ from misc.training.trainer import Stage, steps_until
 from model.trees import Tree
 from model.tuning.trained_weights import frozen_hash
 
-TASKS: dict[str, type[Task]] = {"text_to_image": TextTask, "image_to_image": ReIDTask}
+TASKS: dict[str, type[Task]] = {
+    "text_to_image": TextTask, "image_to_image": ReIDTask, "both": BothTask
+}  # fmt: skip
 
 
 class Chosen(NamedTuple):
@@ -168,13 +171,7 @@ class Job:
             )
         if split not in self.task.splits:
             return None
-        retrieval = self.task.build_retrieval(split)
-        return Selection(
-            split,
-            lambda model: retrieval.evaluate(model, self.processes, self.precision),
-            self.task.metric,
-            self.config.evaluation.period,
-        )
+        return self.task.build_selection(split)
 
     def _engine(self, recorder: Recorder, selection: Selection | None, data: Tree) -> Engine:
         config, omitted = self.config, self.task.omitted_names(self.model)

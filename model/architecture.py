@@ -75,6 +75,24 @@ class ReIDArchitecture(Architecture):
         return super().to_tree() | {"cameras": self.num_cameras, "views": self.num_views}
 
 
+@dataclass(frozen=True)
+class JointArchitecture(TextArchitecture):
+    """The architecture of a model that is searched by sentences and by pictures.
+
+    Args:
+        num_people: identities of re-identification, beside those of the captions.
+        num_cameras, num_views: as of `ReIDArchitecture`.
+    """
+
+    num_people: int = 0
+    num_cameras: int = 0
+    num_views: int = 1
+
+    def to_tree(self) -> Tree:
+        names = ("num_people", "num_cameras", "num_views")
+        return super().to_tree() | {"joint": {name: getattr(self, name) for name in names}}
+
+
 def read_architecture(tree: Tree) -> TextArchitecture | ReIDArchitecture:
     """The inverse of `Architecture.to_tree`, for trees of older versions, too."""
     backbone = tree.get("backbone", "clip")  # the only one before there were others
@@ -90,8 +108,8 @@ def read_architecture(tree: Tree) -> TextArchitecture | ReIDArchitecture:
     }
     if "cameras" in tree:
         return ReIDArchitecture(**towers, num_cameras=tree["cameras"], num_views=tree["views"])
-    return TextArchitecture(
-        **towers,
-        tuning=Tuning.from_tree(tree.get("tuning", {})),
-        selection=SelectionShape(**tree["selection"]) if "selection" in tree else None,
-    )
+    towers["tuning"] = Tuning.from_tree(tree.get("tuning", {}))
+    towers["selection"] = SelectionShape(**tree["selection"]) if "selection" in tree else None
+    if "joint" in tree:
+        return JointArchitecture(**towers, **tree["joint"])
+    return TextArchitecture(**towers)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from model.clip import DualEncoder
     from text_utils.tokenizer import Tokenizer
 
-TaskName = Literal["text_to_image", "image_to_image"]
+TaskName = Literal["text_to_image", "image_to_image", "both"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ register(
     BackboneKind(
         "clip",
         "model.clip_loader",
-        tasks=("text_to_image", "image_to_image"),
+        tasks=("text_to_image", "image_to_image", "both"),
         random_init=True,
         masks_words=True,
         resizes_text=True,
@@ -122,6 +122,7 @@ register(
         "model.altclip_loader",
         source_key="altclip_pretrained",
         recipe="altclip.yaml",
+        tasks=("text_to_image", "both"),
         processor=True,
         model_types=("altclip",),
         hub_word="altclip",
@@ -132,6 +133,7 @@ register(
         "chinese-clip",
         "model.chinese_clip_loader",
         recipe="chinese_clip.yaml",
+        tasks=("text_to_image", "both"),
         model_types=("chinese_clip",),
         hub_word="chinese-clip",
     )

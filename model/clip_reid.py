@@ -4,6 +4,7 @@ Li et al., CLIP-ReID: Exploiting Vision-Language Model for Image Re-identificati
 Text Labels, AAAI 2023, arXiv 2211.13977.
 """
 
+from dataclasses import replace
 from typing import overload
 
 import torch
@@ -24,7 +25,8 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
     """A batch in, features and logits out. Parts that are not given are left out.
 
     The first stage learns the prompts, from features of `project_image`; the second one the rest,
-    from pictures, after `fix_text_features`. A baseline has no prompts and only the latter.
+    from pictures, after `fix_text_features`. A baseline has no prompts and only the latter. Of a
+    tower with two class tokens the second is read.
 
     Args:
         embed_dim: D, the width of the joint space.
@@ -35,6 +37,7 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
     """
 
     text_features: Tensor | None
+    finishing = ("image_head.", "projected_head.")
 
     def __init__(
         self,
@@ -62,17 +65,32 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
     def forward(self, batch: ReIDBatch) -> ReIDOutputs: ...
     def forward(self, batch: PromptBatch | ReIDBatch) -> PromptOutputs | ReIDOutputs:
         """Outputs for the losses of the batch's stage."""
+        return self.finish(self.encode(batch))
+
+    @overload
+    def encode(self, batch: PromptBatch) -> PromptOutputs: ...
+    @overload
+    def encode(self, batch: ReIDBatch) -> ReIDOutputs: ...
+    def encode(self, batch: PromptBatch | ReIDBatch) -> PromptOutputs | ReIDOutputs:
+        """The features of a batch."""
         if isinstance(batch, PromptBatch):
             assert self.prompts is not None, "a baseline has nothing to learn in this stage"
             return PromptOutputs(batch.image_features, self.prompts(batch.ids))
-        penultimate, image, projected = self._features(batch.images, batch.cameras, batch.views)
-        return ReIDOutputs(
-            penultimate_features=penultimate,
-            image_features=image,
-            projected_features=projected,
-            image_logits=self.image_head(image),
-            projected_logits=self.projected_head(projected),
-            text_logits=self._text_logits(projected),
+        return ReIDOutputs(*self._features(batch.images, batch.cameras, batch.views))
+
+    @overload
+    def finish(self, outputs: PromptOutputs) -> PromptOutputs: ...
+    @overload
+    def finish(self, outputs: ReIDOutputs) -> ReIDOutputs: ...
+    def finish(self, outputs: PromptOutputs | ReIDOutputs) -> PromptOutputs | ReIDOutputs:
+        """The features, with the logits of pictures, which go through batch norms."""
+        if isinstance(outputs, PromptOutputs):
+            return outputs
+        return replace(
+            outputs,
+            image_logits=self.image_head(outputs.image_features),
+            projected_logits=self.projected_head(outputs.projected_features),
+            text_logits=self._text_logits(outputs.projected_features),
         )
 
     def _features(

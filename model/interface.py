@@ -1,7 +1,7 @@
 """Batches that go into a model, and the outputs that its losses read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, Generic, Self, TypeVar
 
@@ -25,16 +25,21 @@ class Tensors:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
+    @classmethod
+    def of(cls, named: Mapping[str, Tensor]) -> Self:
+        """The inverse of `present`."""
+        return cls(**named)
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """A copy with `change` applied to every tensor."""
-        return type(self)(**{name: change(tensor) for name, tensor in self.present().items()})
+        return self.of({name: change(tensor) for name, tensor in self.present().items()})
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """Concatenate the rows of all parts; tensors without a batch dimension are the first's."""
         first = parts[0].present()
-        return cls(
-            **{
+        return cls.of(
+            {
                 name: torch.cat([part.present()[name] for part in parts], dim=cls.dims[name])
                 if name in cls.dims
                 else tensor
@@ -50,7 +55,23 @@ class Tensors:
             else [tensor] * len(parts)
             for name, tensor in self.present().items()
         }
-        return [type(self)(**{n: p[i] for n, p in pieces.items()}) for i in range(len(parts))]
+        return [self.of({n: p[i] for n, p in pieces.items()}) for i in range(len(parts))]
+
+
+Value = TypeVar("Value")
+
+
+def _joined(**parts: Mapping[str, Value]) -> dict[str, Value]:
+    """All values of the parts, by PART.NAME."""
+    return {
+        f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()
+    }
+
+
+def _part_of(named: Mapping[str, Value], part: str) -> dict[str, Value]:
+    """The inverse of `_joined`, for one of the parts."""
+    start = f"{part}."
+    return {k.removeprefix(start): value for k, value in named.items() if k.startswith(start)}
 
 
 @dataclass(frozen=True)
@@ -73,6 +94,15 @@ class Batch(Tensors):
         pieces = {name: t.split(size, self.dims[name]) for name, t in self.present().items()}
         count = -(-len(self) // size)
         return [type(self)(**{name: p[i] for name, p in pieces.items()}) for i in range(count)]
+
+
+PartT = TypeVar("PartT", bound=Batch)
+
+
+def _cut(batch: PartT, count: int) -> list[PartT]:
+    """So many batches of equal size, up to one row."""
+    pieces = {n: t.tensor_split(count, batch.dims[n]) for n, t in batch.present().items()}
+    return [batch.of({name: piece[i] for name, piece in pieces.items()}) for i in range(count)]
 
 
 @dataclass(frozen=True)
@@ -113,6 +143,32 @@ class ReIDBatch(Batch):
     views: Tensor  # (B,), int64, numbered from 0
 
     dims: ClassVar[dict[str, int]] = {"images": 0, "ids": 0, "cameras": 0, "views": 0}
+
+
+@dataclass(frozen=True)
+class JointBatch(Batch):
+    """Image-caption pairs, and pictures of people beside them, whose identities are others."""
+
+    pairs: TextBatch
+    pictures: ReIDBatch
+
+    def __len__(self) -> int:
+        return len(self.pairs) + len(self.pictures)
+
+    def present(self) -> dict[str, Tensor]:
+        return _joined(pairs=self.pairs.present(), pictures=self.pictures.present())
+
+    @classmethod
+    def of(cls, named: Mapping[str, Tensor]) -> Self:
+        pairs, pictures = (_part_of(named, part) for part in ("pairs", "pictures"))
+        return cls(TextBatch.of(pairs), ReIDBatch.of(pictures))
+
+    def split(self, size: int) -> list[Self]:
+        """Batches of up to `size` pairs and as many pictures, alike but for one."""
+        count = -(-max(len(self.pairs), len(self.pictures)) // size)
+        assert count <= min(len(self.pairs), len(self.pictures)), "a part would be empty"
+        pairs, pictures = _cut(self.pairs, count), _cut(self.pictures, count)
+        return [type(self)(*each) for each in zip(pairs, pictures, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -159,9 +215,9 @@ class ReIDOutputs(Tensors):
     penultimate_features: Tensor  # (B, D1)
     image_features: Tensor  # (B, D2)
     projected_features: Tensor  # (B, D), in the joint space
-    image_logits: Tensor  # (B, num_identities)
-    projected_logits: Tensor  # (B, num_identities)
-    text_logits: Tensor | None = None  # (B, num_identities), by similarity to text features
+    image_logits: Tensor | None = None  # (B, num_identities), as are the others: see `finish`
+    projected_logits: Tensor | None = None
+    text_logits: Tensor | None = None  # by similarity to text features
 
     dims: ClassVar[dict[str, int]] = {
         "penultimate_features": 0, "image_features": 0, "projected_features": 0,
@@ -169,16 +225,48 @@ class ReIDOutputs(Tensors):
     }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class JointOutputs(Tensors):
+    """Outputs of either task, for a `JointBatch`."""
+
+    pairs: TextOutputs
+    pictures: ReIDOutputs
+
+    dims: ClassVar[dict[str, int]] = _joined(pairs=TextOutputs.dims, pictures=ReIDOutputs.dims)
+
+    def present(self) -> dict[str, Tensor]:
+        return _joined(pairs=self.pairs.present(), pictures=self.pictures.present())
+
+    @classmethod
+    def of(cls, named: Mapping[str, Tensor]) -> Self:
+        pairs, pictures = (_part_of(named, part) for part in ("pairs", "pictures"))
+        return cls(TextOutputs.of(pairs), ReIDOutputs.of(pictures))
+
+
 BatchT = TypeVar("BatchT", bound=Batch)
 OutputsT = TypeVar("OutputsT", bound=Tensors)
 
 
 class Method(nn.Module, ABC, Generic[BatchT, OutputsT]):
-    """A backbone and the heads of a method: a `BatchT` in, the `OutputsT` of its losses out."""
+    """A backbone and the heads of a method: a `BatchT` in, the `OutputsT` of its losses out.
+
+    `forward` is `encode`, then `finish`.
+    """
+
+    # Of the modules that only `finish` passes through: beginnings of their names.
+    finishing: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, batch: BatchT) -> OutputsT:
         """Encode a batch."""
+
+    def encode(self, batch: BatchT) -> OutputsT:
+        """The outputs of some samples that do not depend on the others of their batch."""
+        return self(batch)
+
+    def finish(self, outputs: OutputsT) -> OutputsT:
+        """The outputs of a whole batch, with those that do, as through batch norms."""
+        return outputs
 
     def encoder_hash(self) -> str:
         """`hash_weights` of the weights that encode; heads that only losses read do not count."""

@@ -51,14 +51,17 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, D) -> (B, L, D); `mask` (L, L), bool: whether a token (row) sees another."""
         B, L, D = x.shape
         split = (B, L, self.heads, D // self.heads)
         q = self.q_proj(x).view(split).transpose(1, 2)  # (B, heads, L, D / heads)
         k = self.k_proj(x).view(split).transpose(1, 2)
         v = self.v_proj(x).view(split).transpose(1, 2)
         dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=self.causal)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=self.causal
+        )
         return self.out_proj(y.transpose(1, 2).reshape(B, L, D))
 
     def weights(self, x: Tensor, queries: Tensor) -> Tensor:
@@ -118,8 +121,8 @@ class Block(nn.Module):
         self.mlp = MLP(width, activation, mlp_width)
         self.adapter: nn.Module | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), mask)
         branch = self.mlp(self.ln_2(x))
         if self.adapter is not None:
             branch = branch + self.adapter(x)
@@ -209,14 +212,18 @@ class Transformer(nn.Module):
         with torch.no_grad():
             return after, last.attn.weights(last.ln_1(before), queries)
 
-    def stream(self, x: Tensor) -> Iterator[Tensor]:
-        """The input of the first block, then the output of each block."""
+    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tensor]:
+        """The input of the first block, then the output of each block.
+
+        Args:
+            mask: of `Attention`, in every block.
+        """
         yield x
         for i, block in enumerate(self.blocks):
             if i > 0 and self.prompts is not None:
                 x = self.prompts(i, x)
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, x, mask, use_reentrant=False)
             else:
-                x = block(x)
+                x = block(x, mask)
             yield x

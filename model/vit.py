@@ -1,7 +1,7 @@
 """CLIP's image tower: a vision transformer for images of any size and patches of any stride."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,8 @@ from model.transformer import Activation, Transformer
 class VisionShape:
     """Sizes of the image tower: `patch_size`, `stride`, `image_size` (rows, columns) in pixels.
 
-    `mlp_width` is that of the MLPs' hidden layer; None: four times the width.
+    `mlp_width` is that of the MLPs' hidden layer; None: four times the width. Of two `class_tokens`
+    the second is for re-identification.
 
     Raises:
         InputError: the image is smaller than one patch.
@@ -27,6 +28,7 @@ class VisionShape:
     stride: int
     image_size: tuple[int, int]
     mlp_width: int | None = None
+    class_tokens: int = 1
 
     def __post_init__(self) -> None:
         if min(self.grid) < 1:
@@ -46,7 +48,13 @@ class VisionShape:
 
 
 class VisionTransformer(nn.Module):
-    """ViT with a LayerNorm before its blocks and a projection (Radford et al., 2021, section 2)."""
+    """ViT with a LayerNorm before its blocks and a projection (Radford et al., 2021, section 2).
+
+    A second class token, if there is one, sees the patches and itself, and no other token sees it:
+    all others are as without it. Only `features` computes it.
+    """
+
+    second_class: nn.Parameter | None
 
     def __init__(
         self,
@@ -62,6 +70,9 @@ class VisionTransformer(nn.Module):
         self.conv1 = nn.Conv2d(3, width, shape.patch_size, shape.stride, bias=False)
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn(1 + rows * columns, width))
+        self.register_parameter("second_class", None)
+        if shape.class_tokens == 2:
+            self.add_class_token()
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = Transformer(
             width,
@@ -73,6 +84,16 @@ class VisionTransformer(nn.Module):
         )
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
+
+    @torch.no_grad()
+    def add_class_token(self) -> None:
+        """Add the second class token, as a copy of the first with its position embedding.
+
+        It then has the features of the first, as the two see the same patches.
+        """
+        copy = self.class_embedding + self.positional_embedding[0]
+        self.second_class = nn.Parameter(copy)
+        self.shape = replace(self.shape, class_tokens=2)
 
     def embed(self, images: Tensor, class_offset: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W) -> class token and N patches in row-major order (B, 1+N, width).
@@ -100,13 +121,44 @@ class VisionTransformer(nn.Module):
         """Images (B, 3, H, W) -> the three features of CLIP-ReID (Li et al., 2023), not normalised.
 
         They are the class token before the last block (B, width); after it and `ln_post`
-        (B, width); and projected (B, embed_dim), which equals `CLIP.encode_image` if there is no
-        `class_offset`.
+        (B, width); and projected (B, embed_dim). The token is the second one if there are two;
+        else the projected feature equals `CLIP.encode_image` if there is no `class_offset`.
         """
-        tokens = self.transformer.stream(self.ln_pre(self.embed(images, class_offset)))
-        penultimate, last = deque(tokens, maxlen=2)
-        token = self.ln_post(last[:, 0])
-        return penultimate[:, 0], token, token @ self.proj
+        return self._read_class(*self._last_two(images, class_offset))
+
+    def both_features(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """`CLIP.encode_image` (B, embed_dim) and `features`, in one pass."""
+        penultimate, last = self._last_two(images, None)
+        return self.project(last[:, 0]), self._read_class(penultimate, last)
+
+    def _last_two(self, images: Tensor, class_offset: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Tokens before and after the last block, the second class token, if any, last."""
+        mask = None
+        if self.second_class is None:
+            x = self.embed(images, class_offset)
+        else:
+            assert self.transformer.prompts is None
+            token = self.second_class.expand(len(images), 1, -1)
+            if class_offset is not None:
+                token = token + class_offset[:, None]
+            x = torch.cat([self.embed(images), token], dim=1)  # (B, 2+N, width)
+            mask = self._mask(x.shape[1], x.device)
+        penultimate, last = deque(self.transformer.stream(self.ln_pre(x), mask), maxlen=2)
+        return penultimate, last
+
+    def _read_class(self, penultimate: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        place = 0 if self.second_class is None else -1
+        token = self.ln_post(last[:, place])
+        return penultimate[:, place], token, token @ self.proj
+
+    @staticmethod
+    def _mask(length: int, device: torch.device) -> Tensor:
+        """Whether a token (row) sees another (column): the class tokens, at both ends, do not see
+        each other, and the patches see the first.
+        """
+        mask = torch.ones(length, length, dtype=torch.bool, device=device)
+        mask[:-1, -1] = mask[-1, 0] = False
+        return mask
 
     def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """`forward`, and the attention of the class token in the last block, (B, 1+N)."""

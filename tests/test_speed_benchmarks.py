@@ -53,11 +53,7 @@ def rows(tmp_path_factory) -> dict[str, dict]:
 def test_every_recipe_is_measured(rows):
     for name in RECIPES:
         assert rows[f"{name}: batch 8"]["samples/s"] > 0, name
-        row = rows[f"{name}: batch 32 in parts"]
-        if name == "CLIP-ReID, images":
-            assert "the model has batch norms" in row[NOT_MEASURED]
-        else:
-            assert row["samples/s"] > 0, name
+        assert rows[f"{name}: batch 32 in parts"]["samples/s"] > 0, name
 
 
 def test_rows_that_cannot_be_measured_say_why(rows):

@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, get_wor
 
 from errors import InputError
 from misc.data.cache import Counts, PictureCache
-from misc.data.samplers import EpochSampler, SampleKey
+from misc.data.samplers import EpochSampler, SampleKey, StepSampler
 from misc.datasets.pictures import BadPicture
 from model.interface import Batch
 
@@ -58,6 +58,18 @@ class Items(Dataset[Item], ABC, Generic[Item, MovableBatch]):
     @abstractmethod
     def collate(self, items: Sequence[Item]) -> MovableBatch:
         """A batch of items."""
+
+
+class TrainItems(Dataset[Item], ABC, Generic[Item]):
+    """The samples of a training, by `SampleKey`."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    @abstractmethod
+    def substitutes(self, index: int) -> Iterable[int]:
+        """The samples that may stand for one whose picture is bad, nearest first."""
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -166,12 +178,12 @@ class _Substituting(Dataset[tuple[Item, list[str]]], Generic[Item]):
 
 def _collate(
     collate: Callable[[Sequence[Item]], Loaded],
-    cache: PictureCache | None,
+    caches: Sequence[PictureCache],
     items: Sequence[tuple[Item, list[str]]],
-) -> tuple[Loaded, list[str], Counts]:
-    """A batch with the faults of all its items, and how often the cache had a picture."""
+) -> tuple[Loaded, list[str], list[Counts]]:
+    """A batch with the faults of all its items, and how often the caches had a picture."""
     faults = [fault for _, faults in items for fault in faults]
-    return collate([item for item, _ in items]), faults, cache.take_counts() if cache else Counts()
+    return collate([item for item, _ in items]), faults, [each.take_counts() for each in caches]
 
 
 class TrainLoader(Generic[Loaded]):
@@ -180,30 +192,30 @@ class TrainLoader(Generic[Loaded]):
     Args:
         substitutes: the samples that may stand for one whose picture is bad, nearest first; None: a
             bad picture is an error.
-        cache: that of the dataset, whose use is told after each epoch.
+        caches: those of the dataset, whose use is told after each epoch.
     """
 
     def __init__(
         self,
         dataset: Dataset[Item],
         collate: Callable[[Sequence[Item]], Loaded],
-        sampler: EpochSampler,
+        sampler: StepSampler,
         *,
         num_workers: int,
         pin_memory: bool,
         substitutes: Substitutes | None = None,
-        cache: PictureCache | None = None,
+        caches: Sequence[PictureCache] = (),
     ) -> None:
         self.loader = Loader(
             _Substituting(dataset, substitutes),
-            partial(_collate, collate, cache),
+            partial(_collate, collate, caches),
             sampler,
             num_workers=num_workers,
             pin_memory=pin_memory,
-            start_method="fork" if cache else None,  # the cache is an open file
+            start_method="fork" if caches else None,  # a cache is an open file
             persistent=True,
         )
-        self.sampler, self.cache = sampler, cache
+        self.sampler, self.caches = sampler, caches
         self.faults: set[str] = set()  # of the bad pictures so far
 
     def __len__(self) -> int:
@@ -218,14 +230,16 @@ class TrainLoader(Generic[Loaded]):
         """
         read = cached = 0
         for batch, faults, counts in self.loader:
-            read, cached = read + counts.read, cached + counts.cached
+            read += sum(each.read for each in counts)
+            cached += sum(each.cached for each in counts)
             for fault in dict.fromkeys(faults):
                 if fault not in self.faults:
                     self.faults.add(fault)
                     log.error("skipped, bad image %d: %s", len(self.faults), fault)
             yield batch
-        if self.cache and read:
-            share, size = 100 * cached / read, self.cache.used() / 2**30
+        if self.caches and read:
+            share = 100 * cached / read
+            size = sum(cache.used() for cache in self.caches) / 2**30
             log.info("data.cache: %.1f %% of the images were in it, %.2f GiB", share, size)
 
     def start(self, epoch: int, first_step: int = 0) -> None:
@@ -234,6 +248,7 @@ class TrainLoader(Generic[Loaded]):
 
     def deal(self, epoch: int) -> None:
         """Let the next iteration be over all samples of `epoch`, as `EpochSampler.deal` says."""
+        assert isinstance(self.sampler, EpochSampler)
         self.sampler.deal(epoch)
 
     def global_batches(self, epoch: int, steps: Sequence[int]) -> list[list[int]]:

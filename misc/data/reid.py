@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from misc.data.loader import Items
+from misc.data.loader import Items, TrainItems
 from misc.data.samplers import SampleKey
 from misc.data.transforms import ReIDTransform
 from misc.datasets.pictures import ReadNumbered, read_numbered, read_picture
@@ -29,7 +29,7 @@ def collate_pictures(samples: Sequence[Sample]) -> ReIDBatch:
     )
 
 
-class ReIDTrainSet(Dataset[Sample]):
+class ReIDTrainSet(TrainItems[Sample]):
     """The training pictures, by `SampleKey`.
 
     Args:

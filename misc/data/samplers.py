@@ -16,12 +16,10 @@ from misc.runtime.seeding import Purpose, generator
 SampleKey = tuple[int, int]
 
 
-class EpochSampler(Sampler[list[SampleKey]], ABC):
+class StepSampler(Sampler[list[SampleKey]], ABC):
     """This process's part of every global batch of an epoch.
 
-    A subclass draws the samples of each epoch, in order. Consecutive slices of them are the global
-    batches, and consecutive slices of these are the ranks' parts. So a step has the same samples
-    whatever the number of processes.
+    A step has the same samples whatever the number of processes.
 
     Args:
         steps: global batches of every epoch.
@@ -34,21 +32,42 @@ class EpochSampler(Sampler[list[SampleKey]], ABC):
         self.steps, self.batch_size, self.seed = steps, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = self.first_step = 0
-        self.deals = False
 
     def start(self, epoch: int, first_step: int = 0) -> None:
         """Let the next iteration be over `epoch`, from `first_step` on."""
-        self.epoch, self.first_step, self.deals = epoch, first_step, False
+        self.epoch, self.first_step = epoch, first_step
+
+    def __len__(self) -> int:
+        """Steps in a whole epoch."""
+        return self.steps
+
+    def parts(self, size: int) -> int:
+        """The number of parts of up to `size` samples that this process's batch has."""
+        return -(-self.batch_size // size)
+
+    @abstractmethod
+    def global_batches(self, epoch: int, steps: Sequence[int]) -> list[list[int]]:
+        """The samples of all processes in some steps of an epoch."""
+
+
+class EpochSampler(StepSampler):
+    """Batches of one order of samples.
+
+    A subclass draws the samples of each epoch, in order. Consecutive slices of them are the global
+    batches, and consecutive slices of these are the ranks' parts.
+    """
+
+    deals = False
+
+    def start(self, epoch: int, first_step: int = 0) -> None:
+        super().start(epoch, first_step)
+        self.deals = False
 
     def deal(self, epoch: int) -> None:
         """Let the next iteration be over all samples of `epoch`: whole global batches, the last one
         incomplete, which the ranks take in turn. A rank without one has the first.
         """
         self.epoch, self.deals = epoch, True
-
-    def __len__(self) -> int:
-        """Steps in a whole epoch."""
-        return self.steps
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         order = self.draw(generator(self.seed, Purpose.ORDER, self.epoch))
@@ -64,7 +83,6 @@ class EpochSampler(Sampler[list[SampleKey]], ABC):
             yield [(self.epoch, index) for index in own]
 
     def global_batches(self, epoch: int, steps: Sequence[int]) -> list[list[int]]:
-        """The samples of all processes in some steps of an epoch."""
         order = self.draw(generator(self.seed, Purpose.ORDER, epoch))
         size = self.batch_size * self.world_size
         return [order[step * size :][:size].tolist() for step in steps]
@@ -114,6 +132,7 @@ class IdentitySampler(EpochSampler):
         identities: the identity of each sample.
         identities_per_batch: P of the global batch; the processes share them.
         images_per_identity: K.
+        key: of the configuration that gives P times K.
 
     Raises:
         InputError: if P is not a multiple of the number of processes, or there are fewer than P
@@ -129,19 +148,20 @@ class IdentitySampler(EpochSampler):
         rank: int = 0,
         world_size: int = 1,
         seed: int = 0,
+        key: str = "data.global_batch_size",
     ) -> None:
         _, self.identities, counts = np.unique(identities, return_inverse=True, return_counts=True)
         self.drawn, self.images = identities_per_batch, images_per_identity
         if self.drawn % world_size:
             raise InputError(
                 f"{self.drawn} identities in a batch cannot be divided among {world_size} "
-                "processes; make data.global_batch_size a multiple of "
-                f"{self.images * world_size}, or change reid.images_per_identity"
+                f"processes; make {key} a multiple of {self.images * world_size}, or change "
+                "reid.images_per_identity"
             )
         if self.drawn > len(counts):
             raise InputError(
                 f"a batch has {self.drawn} identities, the training set only {len(counts)}; reduce "
-                f"data.global_batch_size to {self.images * len(counts)} at most"
+                f"{key} to {self.images * len(counts)} at most"
             )
         self.splits = counts.cumsum()[:-1]
         self.groups = np.maximum(counts // self.images, 1)
@@ -166,3 +186,52 @@ class IdentitySampler(EpochSampler):
             left[chosen] -= 1
             batches += [pools[i][left[i] * self.images :][: self.images] for i in chosen]
         return np.concatenate(batches)
+
+
+class JointSampler(StepSampler):
+    """Batches of two samplers side by side, for two training sets one after the other.
+
+    An epoch is one of the first sampler. The epochs of the second one, by which its samples are
+    drawn, follow one another from step to step, wherever those of the first one end.
+
+    Args:
+        offset: samples of the first training set, which the second one's are counted from.
+    """
+
+    def __init__(self, first: StepSampler, second: StepSampler, offset: int) -> None:
+        assert (first.rank, first.world_size) == (second.rank, second.world_size)
+        self.first, self.second, self.offset = first, second, offset
+        super().__init__(
+            first.steps,
+            first.batch_size + second.batch_size,
+            rank=first.rank,
+            world_size=first.world_size,
+            seed=first.seed,
+        )
+
+    def parts(self, size: int) -> int:
+        return max(self.first.parts(size), self.second.parts(size))
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        self.first.start(self.epoch, self.first_step)
+        following = self._following(*self._place(self.epoch, self.first_step))
+        for own in self.first:
+            yield own + [(epoch, self.offset + index) for epoch, index in next(following)]
+
+    def _place(self, epoch: int, step: int) -> tuple[int, int]:
+        """The epoch and step of the second sampler in a step of the first."""
+        return divmod(epoch * self.steps + step, self.second.steps)
+
+    def _following(self, epoch: int, step: int) -> Iterator[list[SampleKey]]:
+        while True:
+            self.second.start(epoch, step)
+            yield from self.second
+            epoch, step = epoch + 1, 0
+
+    def global_batches(self, epoch: int, steps: Sequence[int]) -> list[list[int]]:
+        batches = self.first.global_batches(epoch, steps)
+        for batch, step in zip(batches, steps, strict=True):
+            other_epoch, other_step = self._place(epoch, step)
+            (others,) = self.second.global_batches(other_epoch, [other_step])
+            batch += [self.offset + index for index in others]
+        return batches

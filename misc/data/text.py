@@ -11,9 +11,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from misc.data.loader import Items
+from misc.data.loader import Items, TrainItems
 from misc.data.rendering import ViewRows
 from misc.data.samplers import SampleKey
 from misc.data.transforms import (
@@ -72,7 +71,7 @@ class TextAugmentation:
         return self.change(text, self.strength, rng)
 
 
-class CaptionDataset(Dataset[Sample]):
+class CaptionDataset(TrainItems[Sample]):
     """The training set, by `SampleKey`: an item is a caption with `views` views of its picture.
 
     Args:

@@ -14,9 +14,18 @@ def disagreements(config: Config) -> Iterator[ErrorDetails]:
     yield from _check_backbone(config)
     if config.task == "image_to_image":
         yield from _check_reid(config)
-        yield from _check_reid_stages(config)
     else:
         yield from _check_text(config)
+    if config.task == "text_to_image":
+        yield from _check_text_alone(config)
+    else:
+        yield from _check_tuning(config)
+        yield from _check_reid_stages(config)
+    if config.task == "both":
+        yield from _check_both(config)
+    elif config.reid.global_batch_size:
+        fault = "needs task both; the pictures of a step are otherwise data.global_batch_size"
+        yield _problem(fault, "reid", "global_batch_size")
     vision, size = config.model.vision, config.data.image_size
     least = vision.patch_size or 16 * config.model.last_stride - 1
     if config.model.from_scratch and min(size) < least:
@@ -76,6 +85,9 @@ def _check_text(config: Config) -> Iterator[ErrorDetails]:
     if config.experiment.division != "none" and config.experiment.mixgen:
         fault = "labels pairs, which experiment.mixgen mixes with others: use one of them"
         yield _problem(fault, "experiment", "division")
+
+
+def _check_text_alone(config: Config) -> Iterator[ErrorDetails]:
     for index, stage in enumerate(config.stages):
         if stage.learns == "prompts":
             yield _problem("prompts needs task image_to_image", "stages", index, "learns")
@@ -89,9 +101,26 @@ def _check_text(config: Config) -> Iterator[ErrorDetails]:
             )
 
 
-def _check_reid(config: Config) -> Iterator[ErrorDetails]:
+def _check_tuning(config: Config) -> Iterator[ErrorDetails]:
     for section in config.tunes:
         yield _problem("needs task text_to_image", section)
+
+
+def _check_both(config: Config) -> Iterator[ErrorDetails]:
+    if config.experiment.division != "none":
+        yield _problem("needs task text_to_image: set it to none", "experiment", "division")
+    if config.data.augment_on == "device":
+        yield _problem("device needs task text_to_image: set it to cpu", "data", "augment_on")
+    if (config.reid.i2t or config.learns_prompts) and config.model.backbone != "clip":
+        fault = f"reads sentences with CLIP's own text tower, which {config.model.backbone} lacks"
+        yield _problem(f"{fault}: set it to false, and skip what learns prompts", "reid", "i2t")
+    is_resnet = config.model.from_scratch and config.model.vision.patch_size is None
+    if is_resnet and config.model.class_tokens == "routed":
+        fault = "routed needs a ViT, as a ResNet has no class token: set it to shared"
+        yield _problem(fault, "model", "class_tokens")
+
+
+def _check_reid(config: Config) -> Iterator[ErrorDetails]:
     if config.model.temperature is not None:
         yield _problem("needs task text_to_image", "model", "temperature")
     if config.experiment.losses:

@@ -109,6 +109,7 @@ class ModelSettings(Section):
     softlabel_ratio: Probability
     temperature: Annotated[float, Field(ge=0.01)] | None  # the scale is 100 at most
     token_selection: TokenSelectionSettings | None = None  # absent from older runs' config.yaml
+    class_tokens: Literal["shared", "routed"] = "routed"  # likewise
     vision: VisionTowerSettings
     text: TextTowerSettings
 

@@ -24,11 +24,15 @@ HARMLESS = (
 FIXED = (
     *("task", "misc.seed", "model", "prompts", "adapters", "lora", "tuning"),
     *("schedule.optimizer", "schedule.decayed", "schedule.bias_factor", "schedule.ratio_factor"),
-    "schedule.layer_decay",
+    *("schedule.layer_decay", "reid.global_batch_size"),
 )
 DATA_KEYS = {
     "text_to_image": "data.annotation_file, data.image_root, data.train_sets, data.languages",
     "image_to_image": "reid.dataset, reid.root, reid.train_sets",
+    "both": (
+        "data.annotation_file, data.image_root, data.train_sets, data.languages, reid.dataset, "
+        "reid.root, reid.train_sets"
+    ),
 }
 
 

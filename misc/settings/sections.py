@@ -5,7 +5,6 @@ what they may hold.
 """
 
 import json
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -30,13 +29,14 @@ from misc.settings.base import (
     require,
 )
 from misc.settings.log_section import LogSettings
-from misc.settings.loss_sections import ReIDLossSwitches, TextLossSwitches, switches
+from misc.settings.loss_sections import TextLossSwitches, switches
 from misc.settings.model_sections import (
     AdapterSettings,
     LoraSettings,
     ModelSettings,
     PromptSettings,
 )
+from misc.settings.reid_sections import ReIDSettings
 from model.trees import Tree
 from model.tuning.ways import WAYS
 
@@ -114,6 +114,19 @@ class MixtureSettings(Section):
     reg: Positive = 5e-4
 
 
+class SelectionWeights(Section):
+    """The weight of each task in the score that selects a model of both."""
+
+    text: NonNegative = 1.0
+    reid: NonNegative = 1.0
+
+    @model_validator(mode="after")
+    def _weigh_something(self) -> Self:
+        if not self.text + self.reid:
+            raise ValueError("both weights are 0: give one of them more")
+        return self
+
+
 class ExperimentSettings(TextLossSwitches):
     """The method of text-to-image search: losses, augmentation, precision, model selection."""
 
@@ -150,6 +163,7 @@ class ExperimentSettings(TextLossSwitches):
     use_altclip_processor: bool
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     select_on: Literal["val", "test", "last"]
+    selection_weights: SelectionWeights = Field(default_factory=SelectionWeights)
 
     def loss_weights(self) -> dict[str, float]:
         """The weight of each loss that is switched on, or named in `losses`."""
@@ -165,42 +179,6 @@ class ExperimentSettings(TextLossSwitches):
                     f"experiment.{name}_ratio"
                 )
         return losses
-
-
-class ReIDDatasetSettings(Section):
-    """A further dataset of image re-identification."""
-
-    dataset: Text
-    root: Text
-
-
-class ReIDSettings(ReIDLossSwitches):
-    """Data and method of image re-identification."""
-
-    dataset: Text
-    root: Text | None
-    train_sets: tuple[ReIDDatasetSettings, ...]
-    test_sets: tuple[ReIDDatasetSettings, ...]
-    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.3  # absent from older runs' config.yaml
-    camera_pattern: Text | None = None  # likewise
-    images_per_identity: Count
-    noun: Literal["person", "vehicle"]
-    sie: Literal["none", "camera", "view", "both"]
-    sie_coe: Positive
-    unlabelled_views: Literal["keep", "drop"] = "keep"  # absent from older runs' config.yaml
-    smoothing: BelowOne
-    margin: NonNegative | None
-    after_necks: bool
-    flip: bool
-
-    @field_validator("camera_pattern")
-    @classmethod
-    def _compile_pattern(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-        return pattern
 
 
 class ScheduleSettings(Section):
@@ -286,7 +264,7 @@ class MiscSettings(Section):
 class Config(Section):
     """The resolved configuration: one attribute per section of `config/config.yaml`."""
 
-    task: Literal["text_to_image", "image_to_image"]
+    task: Literal["text_to_image", "image_to_image", "both"]
     data: DataSettings
     model: ModelSettings
     prompts: PromptSettings
@@ -301,6 +279,11 @@ class Config(Section):
     log: LogSettings
     distributed: DistributedSettings
     misc: MiscSettings
+
+    @property
+    def class_tokens(self) -> int:
+        """Class tokens of the image tower."""
+        return 2 if self.task == "both" and self.model.class_tokens == "routed" else 1
 
     @property
     def learns_prompts(self) -> bool:

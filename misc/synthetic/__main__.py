@@ -3,7 +3,10 @@
 python -m misc.synthetic --layout cuhk-pedes --output data/synthetic
 python -m misc.synthetic --layout market1501 --output data/synthetic
 python -m misc.synthetic --layout composed --output data/synthetic
+python -m misc.synthetic --layout cuhk-pedes market1501 --val 0 --images 4 6 --output data/synthetic
 python -m misc.synthetic --contact-sheet pedestrians.jpg
+
+With the same seed and difficulty, the pedestrian of a number is the same person in every layout.
 """
 
 import argparse
@@ -42,7 +45,8 @@ def _parser() -> Parser:
         description="Draw synthetic pedestrians (with captions) and vehicles.",
     )
     add = parser.add_argument
-    add("--layout", help=f"one of {', '.join(KNOWN)}")
+    known = f"one or several of {', '.join(KNOWN)}"
+    add("--layout", nargs="+", metavar="NAME", default=[], help=known)
     add("--output", type=Path, metavar="DIR", help="parent folder of the dataset")
     for split, number in IDENTITIES.items():
         known = f"identities of the {split} split, if the layout has one (default: {number})"
@@ -67,57 +71,29 @@ def _parser() -> Parser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    wants_dataset = options.layout is not None or options.output is not None
-    if wants_dataset and (options.layout is None or options.output is None):
+    layouts = options.layout
+    wants_dataset = bool(layouts) or options.output is not None
+    if wants_dataset and (not layouts or options.output is None):
         raise InputError("give both --layout and --output.")
     if not wants_dataset and options.contact_sheet is None:
         raise InputError("nothing to do: give --layout and --output, or --contact-sheet.")
-    if wants_dataset:
-        check_layout(options.layout, KNOWN)
-        _draw_dataset(options)
+    for layout in layouts:
+        check_layout(layout, KNOWN)
+    for layout in layouts:
+        if layout in REID_LAYOUTS:
+            _write_reid(layout, options)
+        elif layout in COMPOSED_LAYOUTS:
+            _write_composed(layout, options)
+        else:
+            _write(layout, options)
     if options.contact_sheet is not None:
         _save_contact_sheet(options.contact_sheet, options.seed, options.difficulty)
 
 
-def _draw_dataset(options: argparse.Namespace) -> None:
-    if options.layout in REID_LAYOUTS:
-        _report_reid(
-            write_reid_dataset(
-                options.layout,
-                options.output,
-                identities=_identities(options),
-                images=tuple(options.images or (4, 8)),
-                seed=options.seed,
-                height=tuple(options.height),
-                difficulty=options.difficulty,
-                viewpoints=not options.no_viewpoints,
-                workers=options.workers,
-                progress=True,
-            )
-        )
-    elif options.layout in COMPOSED_LAYOUTS:
-        _report_composed(_write_composed(options))
-    else:
-        _report(
-            write_dataset(
-                options.layout,
-                options.output,
-                identities=_identities(options),
-                images=tuple(options.images or (2, 4)),
-                seed=options.seed,
-                height=tuple(options.height),
-                difficulty=options.difficulty,
-                languages=options.languages,
-                workers=options.workers,
-                progress=True,
-            )
-        )
-
-
-def _write_composed(options: argparse.Namespace) -> WrittenComposed:
-    return write_composed_dataset(
+def _write_composed(layout: str, options: argparse.Namespace) -> None:
+    written = write_composed_dataset(
         options.output,
-        identities=_identities(options),
+        identities=_identities(layout, options),
         images=tuple(options.images or (2, 4)),
         seed=options.seed,
         height=tuple(options.height),
@@ -125,11 +101,44 @@ def _write_composed(options: argparse.Namespace) -> WrittenComposed:
         workers=options.workers,
         progress=True,
     )
+    _report_composed(written)
 
 
-def _identities(options: argparse.Namespace) -> dict[str, int]:
+def _write(layout: str, options: argparse.Namespace) -> None:
+    written = write_dataset(
+        layout,
+        options.output,
+        identities=_identities(layout, options),
+        images=tuple(options.images or (2, 4)),
+        seed=options.seed,
+        height=tuple(options.height),
+        difficulty=options.difficulty,
+        languages=options.languages,
+        workers=options.workers,
+        progress=True,
+    )
+    _report(written)
+
+
+def _write_reid(layout: str, options: argparse.Namespace) -> None:
+    written = write_reid_dataset(
+        layout,
+        options.output,
+        identities=_identities(layout, options),
+        images=tuple(options.images or (4, 8)),
+        seed=options.seed,
+        height=tuple(options.height),
+        difficulty=options.difficulty,
+        viewpoints=not options.no_viewpoints,
+        workers=options.workers,
+        progress=True,
+    )
+    _report_reid(written)
+
+
+def _identities(name: str, options: argparse.Namespace) -> dict[str, int]:
     """Identities of each split: the given number, or the default if the layout has the split."""
-    layout = KNOWN[options.layout]
+    layout = KNOWN[name]
     given = {split: getattr(options, split) for split in IDENTITIES}
     return {
         split: default if given[split] is None else given[split]

@@ -27,6 +27,7 @@ from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, ScheduleSettings, StageSettings
 from misc.training.division import Division
+from misc.training.engine import Selection
 from misc.training.trainer import Stage, TrainingSettings
 from model.architecture import Architecture
 from model.criteria.base import Criterion
@@ -44,6 +45,7 @@ class StagePlan:
         selects: whether the best checkpoint may be one of this stage.
         normalises: whether batches go through the batch norms of the model, if it has any.
         division: divides the training set before each epoch, if there is one.
+        samples: that the loader's indices count; None: the whole training set.
     """
 
     criterion: Criterion
@@ -52,6 +54,7 @@ class StagePlan:
     selects: bool = True
     normalises: bool = True
     division: Division | None = None
+    samples: Sequence["TrainingSample"] | None = None
 
 
 class TrainingSample(NamedTuple):
@@ -122,7 +125,7 @@ class Task(ABC, Generic[M]):
         plan, schedule = self.plan_stage(stage, model), self.config.stage_schedule(stage)
         own, freezable = self.frozen_names(model, stage), model.get_submodule(self.freezable)
         frozen = (*own, *self.config.model.freeze, *stage.freeze)
-        samples = self.training_samples()
+        samples = self.training_samples() if plan.samples is None else plan.samples
         freeze_named(model, freezable, frozen)  # here, too, to find a misspelt name in time
 
         def prepare() -> torch.optim.Optimizer:
@@ -169,6 +172,16 @@ class Task(ABC, Generic[M]):
     @abstractmethod
     def build_retrieval(self, split: str, test_set: str | None = None) -> Retrieval:
         """A split of the dataset, or of a further one, ready to be evaluated."""
+
+    def build_selection(self, split: str) -> Selection:
+        """The evaluation of a split by which the best checkpoint is chosen."""
+        retrieval = self.build_retrieval(split)
+        return Selection(
+            split,
+            lambda model: retrieval.evaluate(model, self.processes, self.precision),
+            self.metric,
+            self.config.evaluation.period,
+        )
 
     @property
     def loading(self) -> Loading:

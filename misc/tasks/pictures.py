@@ -36,6 +36,11 @@ class PictureReader:
             f"{least}",
         )
 
+    @property
+    def caches(self) -> list[PictureCache]:
+        """The cache, if there is one."""
+        return [self.cache] if self.cache else []
+
     def __call__(self, number: int, file: Path) -> Image.Image:
         """A picture.
 

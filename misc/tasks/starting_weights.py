@@ -11,8 +11,9 @@ from model.architecture import Architecture, ImageShape, TextArchitecture
 from model.backbone_loader import TowerOptions
 from model.clip import DualEncoder, TextShape
 from model.resnet import ResNetShape
-from model.vit import VisionShape
+from model.vit import VisionShape, VisionTransformer
 from model.weights.published.format import Geometry
+from model.weights.sources import State
 from text_utils.tokenizer import Tokenizer
 
 
@@ -37,7 +38,40 @@ def build_backbone(config: Config) -> DualEncoder:
             f"model.embed_dim is {config.model.embed_dim}, but the joint space of {source} has "
             f"{clip.embed_dim} dimensions: set model.embed_dim={clip.embed_dim}"
         )
+    if config.class_tokens == 2:
+        if not isinstance(clip.visual, VisionTransformer):
+            raise InputError(_no_class_token(source))
+        clip.visual.add_class_token()
     return clip
+
+
+def _no_class_token(source: str) -> str:
+    """The fault of weights whose image tower cannot have a second class token."""
+    return (
+        f"model.class_tokens is routed, but the image tower of {source} has no class token: set it "
+        "to shared, or give weights with a ViT"
+    )
+
+
+def fit_class_tokens(config: Config, towers: State, vision: ImageShape) -> ImageShape:
+    """Give the weights of a checkpoint's image tower the class tokens of the configuration.
+
+    Returns:
+        The tower's shape with them.
+
+    Raises:
+        InputError: it has none, and two are asked for.
+    """
+    if not isinstance(vision, VisionShape):
+        if config.class_tokens == 2:
+            raise InputError(_no_class_token(str(config.model.init_from)))
+        return vision
+    if config.class_tokens < vision.class_tokens:
+        del towers["visual.second_class"]
+    elif config.class_tokens > vision.class_tokens:
+        first = towers["visual.class_embedding"] + towers["visual.positional_embedding"][0]
+        towers["visual.second_class"] = first
+    return replace(vision, class_tokens=config.class_tokens)
 
 
 def tower_options(config: Config) -> TowerOptions:
@@ -82,7 +116,15 @@ def _random_vision_shape(config: Config) -> ImageShape:
         return ResNetShape(width, layers, heads, image_size, model.last_stride)
     patch_size = model.vision.patch_size
     assert patch_size is not None
-    return VisionShape(width, layers, heads, patch_size, model.stride or patch_size, image_size)
+    return VisionShape(
+        width,
+        layers,
+        heads,
+        patch_size,
+        model.stride or patch_size,
+        image_size,
+        class_tokens=config.class_tokens,
+    )
 
 
 def restore_backbone(config: Config, architecture: TextArchitecture) -> DualEncoder:

@@ -48,6 +48,15 @@ class Selection:
     metric: str = "R1"
     period: int = 1
 
+    def score(self, results: Results) -> float:
+        """The number by which results are compared, higher is better."""
+        return next(iter(results.values()))[self.metric]
+
+    def describe(self, results: Results) -> str:
+        """Words about results, for the log."""
+        metrics = next(iter(results.values()))
+        return f"R1 {metrics['R1']:.2f}  mAP {metrics['mAP']:.2f}"
+
 
 class Engine:
     """Trains a model through its stages.
@@ -249,18 +258,16 @@ class Engine:
         for direction, metrics in results.items():
             row = {"step": position.step, "epoch": position.epoch, "split": selection.split}
             self.recorder.write({**row, "direction": direction, **metrics})
-        metrics = next(iter(results.values()))
-        is_better = metrics[selection.metric] > position.best
+        score = selection.score(results)
+        is_better = score > position.best
         if is_better:
-            best = metrics[selection.metric]
-            self.position = replace(position, best=best, best_epoch=position.epoch)
+            self.position = replace(position, best=score, best_epoch=position.epoch)
             self._write(BEST)
         log.info(
-            "epoch %d  %s  R1 %.2f  mAP %.2f%s",
+            "epoch %d  %s  %s%s",
             position.epoch,
             selection.split,
-            metrics["R1"],
-            metrics["mAP"],
+            selection.describe(results),
             "  (best so far)" if is_better else "",
         )
 

@@ -103,7 +103,8 @@ class Trainer:
         self.scaler = precision.scaler()
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.statistics = running_statistics(model)
-        self.wrapped = _distribute(model, processes)
+        self.parted = _Parted(model)
+        self.wrapped = _distribute(self.parted, processes)
 
     @property
     def trained_parameters(self) -> int:
@@ -189,34 +190,48 @@ class Trainer:
 
         Gradient caching (Gao et al. 2021, arXiv 2101.06983): the features of all chunks without a
         graph, the gradient of the loss with respect to them, then each chunk again with a graph,
-        which that gradient goes back through. The processes reduce once, in the last chunk.
+        which that gradient goes back through. What depends on the whole batch is computed once,
+        from the features of all chunks. The processes reduce once, in the last chunk.
         """
         with torch.no_grad():
-            parts = [self._encode(self.model, chunks, i, step) for i in range(len(chunks))]
+            parts = [self._encode(self.parted, chunks, i, step, False) for i in range(len(chunks))]
         cached = type(parts[0]).join(parts).map(lambda tensor: tensor.detach().requires_grad_())
-        losses, total = self._losses(cached, batch, step)
+        with self.precision.autocast():
+            outputs = self.model.finish(cached)
+        losses, total = self._losses(outputs, batch, step)
         self.scaler.scale(total).backward()
         gradients = cached.map(lambda tensor: _gradient(tensor)).split_like(parts)
         for i, gradient in enumerate(gradients):
             last = i == len(chunks) - 1
             with nullcontext() if last else self._without_reduction():
-                outputs = self._encode(self.wrapped, chunks, i, step).present()
+                encoded = self._encode(self.wrapped, chunks, i, step, False).present()
                 upstream = gradient.present()
                 # A tensor that belongs to no row is in the outputs of every chunk: it counts once.
-                counted = (name for name in outputs if last or name in gradient.dims)
-                learned = [name for name in counted if outputs[name].requires_grad]
-                torch.autograd.backward(
-                    [outputs[name] for name in learned], [upstream[name] for name in learned]
-                )
+                counted = (name for name in encoded if last or name in gradient.dims)
+                learned = [name for name in counted if encoded[name].requires_grad]
+                roots = [encoded[name] for name in learned]
+                flowing = [upstream[name] for name in learned]
+                if last:  # DDP reduces the gradients of what the backward pass of a chunk reaches
+                    finishing = self._finishing()
+                    roots += finishing
+                    flowing += map(torch.zeros_like, finishing)
+                torch.autograd.backward(roots, flowing)
         return losses, total
 
-    def _encode(self, model: nn.Module, chunks: list[Batch], index: int, step: int) -> Tensors:
+    def _encode(
+        self, model: nn.Module, chunks: list[Batch], index: int, step: int, finishes: bool = True
+    ) -> Tensors:
         """Encode one chunk; its dropout masks are drawn from its number in the global batch."""
         number = self.processes.rank * len(chunks) + index
         seed_torch(self.settings.seed, Purpose.STEP, step, number)
         with self.precision.autocast():
-            outputs: Tensors = model(chunks[index])
+            outputs: Tensors = model(chunks[index], finishes)
         return outputs
+
+    def _finishing(self) -> list[Tensor]:
+        """The parameters that no part passes through, where they train."""
+        named = self.model.named_parameters()
+        return [p for n, p in named if p.requires_grad and n.startswith(self.model.finishing)]
 
     def _losses(self, outputs: Tensors, batch: Batch, step: int) -> tuple[Losses, Tensor]:
         criterion = self.stage.criterion
@@ -250,23 +265,39 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
     return [tensor for tensor in found if tensor is not None]
 
 
-def check_chunk(stage: Stage, model: nn.Module, chunk: int) -> None:
-    """Check that a model with batch norms encodes its batches whole.
+def check_chunk(stage: Stage, model: Method, chunk: int) -> None:
+    """Check that a model encodes its batches whole if they go through batch norms before its
+    features are made.
 
     Raises:
         InputError: a process has more than `chunk` samples in a step.
     """
-    size = stage.loader.sampler.batch_size
-    has_norms = any(isinstance(module, BatchNorm) for module in model.modules())
-    if size > chunk and stage.normalises and has_norms:
+    sampler = stage.loader.sampler
+    has_norms = any(
+        isinstance(module, BatchNorm) and not name.startswith(model.finishing)
+        for name, module in model.named_modules()
+    )
+    if sampler.parts(chunk) > 1 and stage.normalises and has_norms:
         raise InputError(
-            f"stage {stage.name} has {size} samples for each process, in parts of "
+            f"stage {stage.name} has {sampler.batch_size} samples for each process, in parts of "
             f"data.batch_size={chunk}, but the model has batch norms, whose statistics are of the "
             "whole: raise data.batch_size, or lower the global_batch_size of data or the stage"
         )
 
 
-def _distribute(model: Method, processes: Processes) -> nn.Module:
+class _Parted(nn.Module):
+    """A model whose outputs are finished, or those of a part of a batch."""
+
+    def __init__(self, model: Method) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, finishes: bool) -> Tensors:
+        outputs: Tensors = self.model(batch) if finishes else self.model.encode(batch)
+        return outputs
+
+
+def _distribute(model: _Parted, processes: Processes) -> nn.Module:
     if processes.world_size == 1:
         return model
     share_statistics(model, AllGather())  # also where each process contrasts its own features

@@ -44,8 +44,9 @@ class Comparison:
         assert isinstance(self.outputs, ReIDOutputs), "a loss of the second stage"
         return self.outputs
 
-    def identity_loss(self, logits: Tensor) -> Tensor:
+    def identity_loss(self, logits: Tensor | None) -> Tensor:
         """Smoothed cross-entropy of identity logits (B, num_identities)."""
+        assert logits is not None, "the outputs are not finished"
         return identity(logits.float(), self.ids, self.settings.smoothing)
 
 

@@ -337,7 +337,10 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
             ("data.global_batch_size=24", "data.batch_size=24", "reid.images_per_identity=2"),
             r"a batch has 12 identities, the training set only 6; reduce data\.global_batch_size",
         ),
-        (("data.global_batch_size=16",), r"raise data\.batch_size, or lower"),
+        (
+            ("data.global_batch_size=16", RESNET, "stages.prompts.skip=true", "reid.i2t=false"),
+            r"raise data\.batch_size, or lower",
+        ),
         (("model.freeze=[visual.absent]",), r"no parameter's name starts with 'visual\.absent'"),
         (("model.freeze=[prompts]", "stages.images.skip=true"), r"freezes every parameter"),
         (

@@ -80,7 +80,7 @@ def test_parts_have_the_gradients_of_one_graph_over_them(training, precision):
     losses = trainer.backward(batch, STEP)
     gradients = take_gradients(trainer)
     chunks = batch.split(PART)
-    encoded = [trainer._encode(trainer.model, chunks, i, STEP) for i in range(len(chunks))]
+    encoded = [trainer._encode(trainer.parted, chunks, i, STEP) for i in range(len(chunks))]
     expected, total = trainer._losses(TextOutputs.join(encoded), batch, STEP)
     trainer.scaler.scale(total).backward()
     assert losses == {"loss": total, **expected}

@@ -1,5 +1,6 @@
 """The re-identification model that a training or an evaluation begins with."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 from errors import InputError
@@ -205,7 +206,8 @@ def needs_text(config: Config) -> bool:
 def build_clip_reid(
     config: Config, counts: TrainingCounts, clip: DualEncoder | None = None
 ) -> CLIPReID:
-    """A model to train, on a pretrained CLIP or a random one, unless one is given.
+    """A model to train, on a pretrained CLIP or a random one, unless one is given; its prompts
+    have a text tower of their own.
 
     Raises:
         InputError: the weights do not fit the configuration.
@@ -215,7 +217,7 @@ def build_clip_reid(
     prompts = side_information = None
     if needs_text(config):
         assert isinstance(clip.text, TextTransformer)
-        text = read_sentence(clip.text, ClipTokenizer(), config.reid.noun)
+        text = read_sentence(deepcopy(clip.text), ClipTokenizer(), config.reid.noun)
         prompts = IdentityPrompts(text, counts.num_identities)
     num_cameras, num_views = counts.side_information(config)
     if num_cameras * num_views > 1:

@@ -1,13 +1,21 @@
 """Image re-identification: the data, model, stages and evaluations of a configuration."""
 
 import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from errors import InputError
 from misc.data.loader import TrainLoader
-from misc.data.reid import FeatureDataset, ReIDItems, ReIDTrainSet, collate_pictures
+from misc.data.reid import (
+    FeatureDataset,
+    ReIDItems,
+    ReIDTrainSet,
+    Sample,
+    collate_pictures,
+)
 from misc.data.samplers import GlobalBatchSampler, IdentitySampler
 from misc.data.transforms import RESAMPLING, EvaluationTransform, ReIDTransform
 from misc.retrieval.base import encode_items
@@ -17,6 +25,7 @@ from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
+from misc.tasks.loading import TrainingSet
 from misc.tasks.pictures import PictureReader
 from misc.tasks.reid.data import TrainingCounts, read_reid_data
 from misc.tasks.reid.model import (
@@ -85,10 +94,10 @@ class ReIDTask(Task[CLIPReID]):
         ]
 
     def plan_stage(self, stage: StageSettings, model: CLIPReID) -> StagePlan:
-        plans = {"prompts": self._plan_prompts, "model": self._plan_images}
+        plans = {"prompts": self.plan_prompts, "model": self._plan_images}
         return plans[stage.learns](stage, model)
 
-    def _plan_prompts(self, stage: StageSettings, model: CLIPReID) -> StagePlan:
+    def plan_prompts(self, stage: StageSettings, model: CLIPReID) -> StagePlan:
         """The words of the identities, from features of the pictures that are encoded once."""
         config, processes, pictures = self.config, self.processes, self.data.training.pictures
         features = FeatureDataset(torch.tensor([picture.identity for picture in pictures]))
@@ -128,25 +137,31 @@ class ReIDTask(Task[CLIPReID]):
         """The image tower, from pictures of some identities at a time."""
         config, processes = self.config, self.processes
         whole = share_batch(config, processes, stage.global_batch_size) * processes.world_size
-
-        def fix_text_features() -> None:
-            if config.reid.i2t:
-                model.fix_text_features()
-
         return StagePlan(
-            criterion=ReIDCriterion(
-                config.reid.loss_weights(),
-                ReIDLossSettings(smoothing=config.reid.smoothing, margin=config.reid.margin),
-            ),
-            loader=self._load_images(whole),
-            begin=fix_text_features,
+            criterion=self.build_criterion(),
+            loader=self.training_set(whole).load(config.data, processes),
+            begin=partial(self.fix_text_features, model),
         )
 
-    def _load_images(self, batch_size: int) -> TrainLoader[ReIDBatch]:
-        """The batches of the image tower.
+    def fix_text_features(self, model: CLIPReID) -> None:
+        """Compute what the pictures are compared with, if anything, before they are trained on."""
+        if self.config.reid.i2t:
+            model.fix_text_features()
+
+    def build_criterion(self) -> ReIDCriterion:
+        """The losses of the pictures that are switched on, with their weights."""
+        reid = self.config.reid
+        settings = ReIDLossSettings(smoothing=reid.smoothing, margin=reid.margin)
+        return ReIDCriterion(reid.loss_weights(), settings)
+
+    def training_set(
+        self, batch_size: int, key: str = "data.global_batch_size"
+    ) -> TrainingSet[ReIDTrainSet, Callable[[Sequence[Sample]], ReIDBatch]]:
+        """The pictures, and the batches of the image tower.
 
         Args:
             batch_size: of all processes together.
+            key: of the configuration that gives it.
 
         Raises:
             InputError: it is no multiple of the images of an identity.
@@ -155,15 +170,13 @@ class ReIDTask(Task[CLIPReID]):
         data, seed, each = config.data, config.misc.seed, config.reid.images_per_identity
         if batch_size % each:
             raise InputError(
-                f"a batch of {batch_size} pictures (data.global_batch_size) is no multiple of "
+                f"a batch of {batch_size} pictures ({key}) is no multiple of "
                 f"reid.images_per_identity={each}: give one"
             )
         if data.augment_on == "device":
             log.warning("data.augment_on=device has no noise to erase with: the CPU augments")
         pictures = self.data.training.pictures
         reader = PictureReader(data, [Path(picture.path) for picture in pictures])
-        transform = ReIDTransform(data.image_size, data.normalize)
-        dataset = ReIDTrainSet(pictures, transform, seed, reader)
         sampler = IdentitySampler(
             [picture.identity for picture in pictures],
             identities_per_batch=batch_size // each,
@@ -171,16 +184,11 @@ class ReIDTask(Task[CLIPReID]):
             rank=processes.rank,
             world_size=processes.world_size,
             seed=seed,
+            key=key,
         )
-        return TrainLoader(
-            dataset,
-            collate_pictures,
-            sampler,
-            num_workers=data.num_workers,
-            pin_memory=processes.device.type == "cuda",
-            substitutes=dataset.substitutes if data.on_bad_image == "skip" else None,
-            cache=reader.cache,
-        )
+        transform = ReIDTransform(data.image_size, data.normalize)
+        dataset = ReIDTrainSet(pictures, transform, seed, reader)
+        return TrainingSet(dataset, collate_pictures, sampler, reader.caches)
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> ImageRetrieval:
         dataset, is_trained = self.data.tests[test_set]

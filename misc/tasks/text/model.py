@@ -13,6 +13,7 @@ from misc.settings.sections import Config
 from misc.tasks.starting_weights import (
     build_backbone,
     build_tokenizer,
+    fit_class_tokens,
     open_init_from,
     refuse_differences,
     restore_backbone,
@@ -58,7 +59,7 @@ def new_model(
         architecture = replace(
             architecture, num_identities=num_identities, selection=selection_of(config)
         )
-        model = _restore(config, architecture, with_heads=with_heads)
+        model = build_from_architecture(config, architecture, with_heads=with_heads)
         _load_towers(model, state, init_from.file)
         _load_heads(model, state, init_from)
         model.constrain()  # the log scale of others may have drifted
@@ -73,7 +74,7 @@ def new_model(
             log.warning(
                 "the frozen weights are random: give model.clip_pretrained, or model.init_from"
             )
-    _fix_temperature(config, model)
+    fix_temperature(config, model)
     return model
 
 
@@ -91,13 +92,13 @@ def restored_model(
     """
     if checkpoint.frozen_hash is not None:
         return _restore_tuned(config, checkpoint, num_identities, with_heads)
-    model = _restore(config, text_architecture(checkpoint), with_heads=with_heads)
+    model = build_from_architecture(config, text_architecture(checkpoint), with_heads=with_heads)
     state = checkpoint.state
     if not with_heads:
         state = {name: state[name] for name in state if name.startswith(ENCODERS)}
     load_weights(model, state, checkpoint.file)
     model.constrain()
-    _fix_temperature(config, model)
+    fix_temperature(config, model)
     return model
 
 
@@ -115,7 +116,14 @@ def text_architecture(checkpoint: Checkpoint) -> TextArchitecture:
     return checkpoint.architecture
 
 
-def _restore(config: Config, architecture: TextArchitecture, *, with_heads: bool) -> TBPSCLIP:
+def build_from_architecture(
+    config: Config, architecture: TextArchitecture, *, with_heads: bool
+) -> TBPSCLIP:
+    """A model with random weights, to be filled with those of a checkpoint.
+
+    Raises:
+        InputError: the configuration describes another one.
+    """
     clip = restore_backbone(config, architecture)
     tune(clip, architecture.tuning)
     selections = (architecture.selection, selection_of(config))
@@ -190,7 +198,8 @@ def _load_heads(model: TBPSCLIP, state: Mapping[str, Tensor], init_from: Checkpo
             log.info("%s has a %s of other sizes: it begins anew", file, head)
 
 
-def _fix_temperature(config: Config, model: TBPSCLIP) -> None:
+def fix_temperature(config: Config, model: TBPSCLIP) -> None:
+    """Give the similarities the temperature of the configuration, if it has one."""
     if config.model.temperature is not None:
         model.clip.set_temperature(config.model.temperature)
 
@@ -218,6 +227,7 @@ def _adapt(config: Config, init_from: Checkpoint) -> tuple[State, TextArchitectu
     asked = replace(architecture, vision=vision, text=text)
     towers, heads = split_towers(init_from.state)
     resized = kind.loader().resize_positions(towers, architecture, asked)
+    asked = replace(asked, vision=fit_class_tokens(config, resized, vision))
     return {**heads, **{f"clip.{name}": tensor for name, tensor in resized.items()}}, asked
 
 

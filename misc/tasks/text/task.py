@@ -11,6 +11,7 @@ from errors import InputError
 from misc.data.loader import Trainable, TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset
+from misc.data.text_collate import TextCollate
 from misc.datasets.lazy import Mapped
 from misc.datasets.pairs import ListedAndPairs
 from misc.retrieval.text import TextRetrieval
@@ -19,6 +20,7 @@ from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
+from misc.tasks.loading import TrainingSet
 from misc.tasks.pictures import PictureReader
 from misc.tasks.starting_weights import build_tokenizer, open_init_from
 from misc.tasks.text.data import (
@@ -61,17 +63,25 @@ class TextTask(Task[TBPSCLIP]):
         build_criterion(config)
 
     def build_model(self, checkpoint: Checkpoint | None, for_training: bool) -> TBPSCLIP:
-        config, num_identities = self.config, self.data.num_identities
-        if for_training and config.experiment.id and not self.data.has_identities:
-            raise InputError(
-                "experiment.id: a training set has no identities that could be classified (`id` in "
-                "its records); set experiment.id=false"
-            )
+        config, num_identities = self.config, self.count_identities(for_training)
         if checkpoint is None:
             return new_model(config, open_init_from(config), num_identities=num_identities)
         return restored_model(
             config, checkpoint, num_identities=num_identities, with_heads=for_training
         )
+
+    def count_identities(self, for_training: bool) -> int:
+        """People in the training set; 0 if some images have no annotated identity.
+
+        Raises:
+            InputError: a training has none to classify.
+        """
+        if for_training and self.config.experiment.id and not self.data.has_identities:
+            raise InputError(
+                "experiment.id: a training set has no identities that could be classified (`id` in "
+                "its records); set experiment.id=false"
+            )
+        return self.data.num_identities
 
     def describe(self, model: TBPSCLIP) -> TextArchitecture:
         return describe(self.config, model)
@@ -106,14 +116,27 @@ class TextTask(Task[TBPSCLIP]):
         return self._training_set.texts != np.arange(len(self._training_set))
 
     def plan_stage(self, stage: StageSettings, model: TBPSCLIP) -> StagePlan:
-        config, processes = self.config, self.processes
-        experiment, seed = config.experiment, config.misc.seed
-        dataset = self._training_set
+        criterion = build_criterion(self.config)
+        loader = self.training_set(stage, model).load(self.config.data, self.processes)
+        return StagePlan(
+            criterion=criterion, loader=loader, division=self._build_division(criterion, loader)
+        )
+
+    def training_set(
+        self, stage: StageSettings, model: TBPSCLIP
+    ) -> TrainingSet[CaptionDataset, TextCollate]:
+        """The captions with their pictures, and the batches of a stage.
+
+        Raises:
+            InputError: they are fewer than a batch, or the processes cannot share one.
+        """
+        config, processes, dataset = self.config, self.processes, self._training_set
         batch_size = share_batch(config, processes, stage.global_batch_size)
-        if experiment.mixgen and batch_size % experiment.mixgen_rows:
+        mixed = config.experiment.mixgen_rows
+        if config.experiment.mixgen and batch_size % mixed:
             raise InputError(
-                f"experiment.mixgen_rows={experiment.mixgen_rows} does not divide the {batch_size} "
-                "captions that a process has in a step: give one that does"
+                f"experiment.mixgen_rows={mixed} does not divide the {batch_size} captions that a "
+                "process has in a step: give one that does"
             )
         collate = build_collate(config, self.tokenizer, model.clip.text.room)
         if processes.is_main and stage is config.stages[0]:
@@ -123,21 +146,9 @@ class TextTask(Task[TBPSCLIP]):
             batch_size,
             rank=processes.rank,
             world_size=processes.world_size,
-            seed=seed,
+            seed=config.misc.seed,
         )
-        loader = TrainLoader(
-            dataset,
-            collate,
-            sampler,
-            num_workers=config.data.num_workers,
-            pin_memory=processes.device.type == "cuda",
-            substitutes=dataset.substitutes if config.data.on_bad_image == "skip" else None,
-            cache=self._reader.cache,
-        )
-        criterion = build_criterion(config)
-        return StagePlan(
-            criterion=criterion, loader=loader, division=self._build_division(criterion, loader)
-        )
+        return TrainingSet(dataset, collate, sampler, self._reader.caches)
 
     def _build_division(
         self, criterion: TextCriterion, loader: TrainLoader[Trainable]

@@ -1,0 +1,46 @@
+"""The evaluation of re-identification with a model of both tasks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from misc.retrieval.base import Encoded, Ranked, Rerank, Retrieval
+from misc.retrieval.features import Features
+from misc.retrieval.image import ImageRetrieval
+from misc.retrieval.ranked_lists import RankedList
+from misc.retrieval.similarities import Similarities
+from misc.runtime.distributed import Processes
+from misc.runtime.precision import Precision
+from model.joint_clip import JointCLIP
+
+
+class PictureRetrieval(Retrieval[JointCLIP]):
+    """`ImageRetrieval` with the part of the model that compares pictures with one another."""
+
+    query_kind = ImageRetrieval.query_kind
+
+    def __init__(self, images: ImageRetrieval) -> None:
+        self.images = images
+
+    def encode(self, model: JointCLIP, processes: Processes, precision: Precision) -> Encoded:
+        return self.images.encode(model.reid, processes, precision)
+
+    def rank(self, encoded: Encoded, processes: Processes, rerank: Rerank | None = None) -> Ranked:
+        return self.images.rank(encoded, processes, rerank)
+
+    def features(self, encoded: Encoded, model: JointCLIP) -> Features:
+        return self.images.features(encoded, model.reid)
+
+    def similarities(self, encoded: Encoded, device: torch.device) -> Similarities:
+        return self.images.similarities(encoded, device)
+
+    @property
+    def queries(self) -> tuple[Sequence[Path | str], Tensor]:
+        return self.images.queries
+
+    def lists_of(
+        self, encoded: Encoded, rows: Sequence[int], device: torch.device
+    ) -> list[RankedList]:
+        return self.images.lists_of(encoded, rows, device)
