@@ -38,10 +38,12 @@ from tests.documented import (
 
 EXAMPLES = ROOT / "docs" / "architecture.md"  # tests/test_architecture.py runs its examples
 RUN = "runs/demo-20260101-120000"
+WEIGHTS = "ViT-B-16.pt"
 PLACES = ("data.annotation_file=CUHK-PEDES/processed", "data.image_root=CUHK-PEDES/imgs")
-DRAWN = ("--train", "20", "--test", "6", "--images", "2", "3", "--height", "40", "64")
+DRAWN = ("--train", "20", "--test", "6", "--images", "4", "4", "--height", "40", "64")
 FEW = (
     *latest([*SMALL, "model.embed_dim=32", "experiment.simclr_mlp=[32, 8, 32]"]),
+    f"model.clip_pretrained={WEIGHTS}",
     "schedule.epoch=1",
     "schedule.epoch_warmup=0",
     "log.print_period=1",
@@ -100,7 +102,7 @@ def prepare(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     write_data(folder)
-    write_openai_archive(folder / "ViT-B-16.pt", embed_dim=32)
+    write_openai_archive(folder / WEIGHTS, embed_dim=32)
     _make(folder, "-m", "misc.synthetic.footage", "--output", ".", "--people", "2")
     _make(folder, "main.py", "--config", "config/demo.yaml", "--output", RUN, *FEW, *PLACES)
     links = {"pictures": "CUHK-PEDES/imgs", "LUPerson": "CUHK-PEDES/imgs", "DIR": "pictures"}
