@@ -119,6 +119,9 @@ def load_clip(
     if activation == "auto":
         activation = weights.activation or _assume_quickgelu(source)
     vision, text = read_shapes(ours, weights.heads)
+    if weights.image_size is not None:
+        vision = replace(vision, image_size=weights.image_size)
+    own_grid = None if weights.image_size is None else vision.grid
     vision = set_stride(source, vision, stride, last_stride)
     if image_size is not None:
         sides = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -135,7 +138,9 @@ def load_clip(
     _check_fit(source, weights, clip)
 
     vision_positions, text_positions = position_names(ours)
-    ours[vision_positions] = resize_position_embedding(ours[vision_positions], vision.grid)
+    ours[vision_positions] = resize_position_embedding(
+        ours[vision_positions], vision.grid, own_grid=own_grid
+    )
     ours[text_positions] = resize_text_positions(ours[text_positions], text.context_length)
     clip = clip.to_empty(device="cpu")
     clip.load_state_dict(ours)  # copies, into float32
