@@ -104,7 +104,7 @@ def open_evaluated(command: "options.Command", path: str) -> "Checkpoint":
     from model.recognition import is_model_folder
 
     if is_model_folder(path):
-        from misc.tasks.text.model import pretrained_checkpoint
+        from misc.tasks.text.pretrained import pretrained_checkpoint
 
         return pretrained_checkpoint(command.configure(), Path(path), command.recipe)
     geometry = partial(asked_geometry, command, path)

@@ -18,7 +18,7 @@ from misc.export import main as export
 from misc.runtime.checkpoint import BEST, open_checkpoint
 from misc.search.person_search import PersonSearch
 from misc.tasks.starting_weights import build_tokenizer
-from misc.tasks.text.model import pretrained_checkpoint
+from misc.tasks.text.pretrained import pretrained_checkpoint
 from model.backbones import load_backbone
 from tests.altclip_folders import write_altclip_folder
 from tests.backbone_folders import write_chinese_clip_folder, write_siglip_folder

@@ -16,7 +16,6 @@ from misc.tasks.starting_weights import (
     open_init_from,
     refuse_differences,
     restore_backbone,
-    tower_options,
 )
 from model.architecture import TextArchitecture
 from model.backbones import find_kind
@@ -100,24 +99,6 @@ def restored_model(
     model.constrain()
     _fix_temperature(config, model)
     return model
-
-
-def pretrained_checkpoint(config: Config, folder: Path, recipe: str) -> Checkpoint:
-    """The weights of a folder of transformers or open_clip, as the checkpoint of no training.
-
-    Args:
-        recipe: the name of the configuration.
-
-    Raises:
-        InputError: they do not fit the configuration, or it is of the other task.
-    """
-    if config.task != "text_to_image":
-        raise InputError(
-            f"{folder} has two towers, and {config.task} is evaluated with checkpoints alone: give "
-            "a checkpoint, or a configuration of task text_to_image"
-        )
-    model = TBPSCLIP(config.model.kind.loader().load(str(folder), tower_options(config)))
-    return Checkpoint(folder, model.state_dict(), describe(config, model), recipe)
 
 
 def text_architecture(checkpoint: Checkpoint) -> TextArchitecture:
