@@ -74,7 +74,7 @@ def write_card(trained: TrainedModel, folder: Path, format_name: str, title: str
 def _origin(trained: TrainedModel, format_name: str) -> str:
     checkpoint = trained.checkpoint
     origin = f"the checkpoint `{trained.file.resolve().parent.name}/{trained.file.name}`"
-    if checkpoint.published is None and checkpoint.epoch:
+    if checkpoint.epoch:
         origin += f" (epoch {checkpoint.epoch}, recipe {checkpoint.recipe})"
     return (
         f"A model for {TITLES[trained.config.task]}, written by "
@@ -155,8 +155,6 @@ def _use(trained: TrainedModel, format_name: str) -> str:
 def _licence(trained: TrainedModel) -> str:
     model = trained.config.model
     source = model.init_from or model.source
-    if trained.checkpoint.published is not None:
-        source = trained.checkpoint.published.project
     if source is None:
         origin = "The training started from random weights, so that no licence is inherited from"
         return f"{origin} others' weights; the terms of the training data hold."

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+import options
 from errors import InputError
-from misc.runtime.checkpoint import Checkpoint
-from misc.search.opening import open_model
+from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
 from misc.settings.sections import Config
 from misc.tasks.encoder import Encoder, build_encoder
 from model.architecture import ReIDArchitecture, TextArchitecture
@@ -35,9 +35,10 @@ class TrainedModel:
                 now.
 
         Raises:
-            InputError: as `open_model` does.
+            InputError: it cannot be read, or is not of this project.
         """
-        return cls(*open_model(path, words=words))
+        checkpoint = open_checkpoint(path, BEST, LAST, ours_only=True)
+        return cls(checkpoint, options.parse(words).configure(checkpoint.config))
 
     @property
     def file(self) -> Path:

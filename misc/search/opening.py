@@ -1,6 +1,5 @@
 """A trained model's checkpoint and configuration, from the path of either or of its run."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,19 +25,17 @@ class Opened(NamedTuple):
     config: Config
 
 
-def open_model(path: Path, recipe: Path | Tree | None = None, words: Sequence[str] = ()) -> Opened:
+def open_model(path: Path, recipe: Path | Tree | None = None) -> Opened:
     """Read a checkpoint, or the best one in a run's folder.
 
     Args:
         recipe: a file, or the `to_tree` of a configuration, in place of the one saved with the run;
             for a published checkpoint whose sizes are not its project's.
-        words: settings over either, such as model.clip_pretrained=FILE.
 
     Raises:
         InputError: as `open_checkpoint` does, or the recipe is not for the checkpoint's task.
     """
-    named = ["--config", str(recipe)] if isinstance(recipe, Path) else []
-    command = options.parse([*named, *words])
+    command = options.parse(["--config", str(recipe)] if isinstance(recipe, Path) else [])
     given = recipe if isinstance(recipe, dict) else None
 
     def asked_geometry(_: PublishedFormat) -> Geometry:
@@ -46,9 +43,9 @@ def open_model(path: Path, recipe: Path | Tree | None = None, words: Sequence[st
 
     checkpoint = open_checkpoint(path, BEST, LAST, geometry=asked_geometry, any_size=recipe is None)
     if checkpoint.published and recipe is None:
-        command = options.parse(["--config", str(RECIPES / _recipe_of(checkpoint)), *words])
+        command = options.parse(["--config", str(RECIPES / _recipe_of(checkpoint))])
         sizes = Layer(_sizes(checkpoint.architecture), f"the checkpoint {checkpoint.file}")
-        command = replace(command, overrides=(sizes, *command.overrides))
+        command = replace(command, overrides=(sizes,))
     config = command.configure(given or checkpoint.config, checkpoint.project_settings)
     return Opened(checkpoint, config)
 
