@@ -88,14 +88,11 @@ def open_checkpoints(command: "options.Command") -> "list[Checkpoint | None]":
     """The checkpoints to evaluate, or the one to resume from, if any, each read once."""
     if not (command.evaluate or command.resume):
         return [None]
-    from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
+    from misc.runtime.checkpoint import LAST, open_checkpoint
     from misc.runtime.run_folder import find_run_to_resume
 
     if command.evaluate:
-        found = [
-            open_checkpoint(Path(path), BEST, LAST, geometry=partial(asked_geometry, command, path))
-            for path in command.evaluate
-        ]
+        found = [open_evaluated(command, path) for path in command.evaluate]
         files = [checkpoint.file.resolve() for checkpoint in found]
         if len({*files}) < len(files):
             given = " and ".join(command.evaluate)
@@ -109,6 +106,23 @@ def open_checkpoints(command: "options.Command") -> "list[Checkpoint | None]":
     if file is None and os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"No run to resume in {command.output or 'runs'}: starting a new one")
     return [open_checkpoint(file, ours_only=True) if file else None]
+
+
+def open_evaluated(command: "options.Command", path: str) -> "Checkpoint":
+    """A checkpoint to evaluate, or the weights of a folder of transformers or open_clip.
+
+    Raises:
+        InputError: it cannot be read, or does not fit the configuration.
+    """
+    from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
+    from model.recognition import is_model_folder
+
+    if is_model_folder(path):
+        from misc.tasks.text.pretrained import pretrained_checkpoint
+
+        return pretrained_checkpoint(command.configure(), Path(path), command.recipe)
+    geometry = partial(asked_geometry, command, path)
+    return open_checkpoint(Path(path), BEST, LAST, geometry=geometry)
 
 
 def refuse_to_remove(output: Path, files: list[Path]) -> None:

@@ -105,7 +105,7 @@ class AltTextTransformer(nn.Module):
 
     def locate(self, tokens: Tensor) -> Tensor:
         """The first token: ids (B, L) -> (B,)."""
-        return tokens.new_zeros(len(tokens))
+        return tokens.new_zeros(tokens.shape[0])
 
     def project(self, x: Tensor) -> Tensor:
         """Tokens (..., width) -> the joint space (..., embed_dim)."""

@@ -223,7 +223,7 @@ class DualEncoder(nn.Module):
 
     def _read_text(self, tokens: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
         x = self.text(tokens)  # (B, L, width)
-        rows, places = torch.arange(len(tokens), device=tokens.device), self.text.locate(tokens)
+        rows, places = torch.arange(tokens.shape[0], device=tokens.device), self.text.locate(tokens)
         if not dense:
             return self.text.project(x[rows, places]), None
         every = self.text.project(x)  # (B, L, D)
@@ -246,7 +246,7 @@ class DualEncoder(nn.Module):
         assert isinstance(self.text, TextTransformer)
         x, attention = self.text.attend(tokens)
         every = self.text.project(x)
-        rows = torch.arange(len(tokens), device=tokens.device)
+        rows = torch.arange(tokens.shape[0], device=tokens.device)
         return Attended(every[rows, self.text.locate(tokens)], every, attention)
 
 

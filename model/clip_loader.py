@@ -1,13 +1,18 @@
 """CLIP in the registry of backbones."""
 
+from pathlib import Path
+
 from PIL.Image import Resampling
 
 from model.architecture import TextArchitecture
 from model.backbone_loader import BackboneLoader, Preprocessing, TowerOptions
 from model.clip import CLIP, PIXEL_MEAN, PIXEL_STD, DualEncoder, TextShape
+from model.folder_loader import read_image_settings
 from model.trees import Tree
 from model.weights import load_clip
 from text_utils.tokenizer import ClipTokenizer
+
+PUBLISHED = Preprocessing(PIXEL_MEAN, PIXEL_STD, Resampling.BICUBIC)
 
 
 class CLIPLoader(BackboneLoader):
@@ -41,7 +46,7 @@ class CLIPLoader(BackboneLoader):
         return ClipTokenizer()
 
     def read_preprocessing(self, source: str, cache_dir: str | None) -> Preprocessing:
-        return Preprocessing(PIXEL_MEAN, PIXEL_STD, Resampling.BICUBIC)
+        return read_image_settings(Path(source).expanduser(), PUBLISHED)
 
 
 BACKBONE = CLIPLoader()

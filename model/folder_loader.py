@@ -108,22 +108,34 @@ class FolderLoader(BackboneLoader):
 
     def read_preprocessing(self, source: str, cache_dir: str | None) -> Preprocessing:
         folder = find_model(source, (*IMAGE_SETTINGS, "config.json"), cache_dir)
-        file = next((folder / n for n in IMAGE_SETTINGS if (folder / n).is_file()), None)
-        if file is None:
-            return self.published
-        settings = read_json(file)
-        settings = settings.get("image_processor", settings)
-        try:
-            red, green, blue = map(float, settings.get("image_mean", self.published.mean))
-            stds = map(float, settings.get("image_std", self.published.std))
-            red_std, green_std, blue_std = stds
-            resampling = Resampling(settings.get("resample", self.published.resampling))
-        except (AttributeError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{file} has image settings (image_mean, image_std, resample) that are not those "
-                "of pictures: download it again"
-            ) from error
-        return Preprocessing((red, green, blue), (red_std, green_std, blue_std), resampling)
+        return read_image_settings(folder, self.published)
+
+
+def read_image_settings(folder: Path, published: Preprocessing) -> Preprocessing:
+    """The preparation of pictures as a folder's files say it.
+
+    Args:
+        published: where they do not.
+
+    Raises:
+        InputError: the files are not about pictures.
+    """
+    file = next((folder / n for n in IMAGE_SETTINGS if (folder / n).is_file()), None)
+    if file is None:
+        return published
+    settings = read_json(file)
+    settings = settings.get("image_processor", settings)
+    try:
+        red, green, blue = map(float, settings.get("image_mean", published.mean))
+        stds = map(float, settings.get("image_std", published.std))
+        red_std, green_std, blue_std = stds
+        resampling = Resampling(settings.get("resample", published.resampling))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{file} has image settings (image_mean, image_std, resample) that are not those "
+            "of pictures: download it again"
+        ) from error
+    return Preprocessing((red, green, blue), (red_std, green_std, blue_std), resampling)
 
 
 def _with_options(

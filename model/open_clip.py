@@ -125,7 +125,7 @@ class OpenCLIPTextTower(OpenCLIPTower):
 
     def locate(self, tokens: Tensor) -> Tensor:
         """The first token, as the tower gives one feature a caption: ids (B, L) -> (B,)."""
-        return tokens.new_zeros(len(tokens))
+        return tokens.new_zeros(tokens.shape[0])
 
 
 class OpenCLIP(DualEncoder):

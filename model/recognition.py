@@ -59,6 +59,12 @@ def find_open_clip_folder(source: str) -> Path | None:
     return None
 
 
+def is_model_folder(source: str) -> bool:
+    """Whether a source is a folder of transformers or of open_clip, described by its files."""
+    described = (os.path.join(source, n) for n in ("config.json", "open_clip_config.json"))
+    return any(map(os.path.isfile, described))
+
+
 def split_open_clip_name(source: str) -> tuple[str, str]:
     """ARCH and TAG of `open_clip:ARCH/TAG`; TAG may be a file, too, and is empty if it lacks."""
     arch, _, tag = source.removeprefix("open_clip:").partition("/")

@@ -28,7 +28,7 @@ class AttentionPool(nn.Module):
         self.mlp = MLP(width, activation, mlp_width)
 
     def forward(self, x: Tensor) -> Tensor:
-        probe = self.probe.expand(len(x), 1, -1)
+        probe = self.probe.expand(x.shape[0], 1, -1)
         x, _ = self.attention(probe, x, x, need_weights=False)  # (B, 1, D)
         return (x + self.mlp(self.layernorm(x)))[:, 0]
 
@@ -111,7 +111,7 @@ class SigLIPTextTransformer(nn.Module):
 
     def locate(self, tokens: Tensor) -> Tensor:
         """The last token: ids (B, L) -> (B,)."""
-        return tokens.new_full((len(tokens),), tokens.shape[1] - 1)
+        return tokens.new_full((tokens.shape[0],), tokens.shape[1] - 1)
 
     def project(self, x: Tensor) -> Tensor:
         """Tokens (..., width) -> the joint space (..., embed_dim)."""

@@ -104,7 +104,7 @@ class VisionTransformer(nn.Module):
             class_offset: (B, width), added to the class token, such as `SideInformation`.
         """
         patches = self.conv1(images).flatten(2).transpose(1, 2)  # (B, N, width)
-        class_token = self.class_embedding.expand(len(images), 1, -1)
+        class_token = self.class_embedding.expand(images.shape[0], 1, -1)
         if class_offset is not None:
             class_token = class_token + class_offset[:, None]
         x = torch.cat([class_token, patches], dim=1) + self.positional_embedding
@@ -162,7 +162,7 @@ class VisionTransformer(nn.Module):
 
     def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """`forward`, and the attention of the class token in the last block, (B, 1+N)."""
-        class_token = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        class_token = torch.zeros(images.shape[0], dtype=torch.long, device=images.device)
         return self.transformer.attend(self.ln_pre(self.embed(images)), class_token)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class About:
 
 def describe(people: PersonSearch) -> About:
     """The description of a new index; a calibration of the run goes along."""
-    file = people.checkpoint.file.resolve()
+    file = people.file.resolve()
     calibration = saved_calibration(file.parent, people.encoder.model_hash)
     return About(
         people.encoder.model_hash,
@@ -77,7 +77,7 @@ def check_model(about: About, location: str, people: PersonSearch) -> None:
     if about.model_hash != people.encoder.model_hash:
         raise InputError(
             f"the index {location} was made with another model, {about.checkpoint} "
-            f"({about.model_hash[:12]}), and not with {people.checkpoint.file} "
+            f"({about.model_hash[:12]}), and not with {people.file} "
             f"({people.encoder.model_hash[:12]}); give the former, or make a new index"
         )
     for key, value in people.encoder.preparation.items():

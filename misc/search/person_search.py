@@ -16,6 +16,7 @@ from misc.retrieval.base import Loading, encode_items
 from misc.retrieval.fusion import Fusion
 from misc.runtime.distributed import Processes, choose_device
 from misc.runtime.precision import Precision
+from misc.search.onnx_folder import find_onnx_folder, open_onnx
 from misc.search.opening import open_model
 from misc.search.picture_batches import GivenPictures
 from misc.tasks.encoder import build_encoder
@@ -37,8 +38,8 @@ class PersonSearch:
         >>> (query @ gallery.T).argmax()
 
     Args:
-        run_or_checkpoint: a run's folder (its best checkpoint), or a checkpoint, of this project or
-            of a published one.
+        run_or_checkpoint: a run's folder (its best checkpoint), a checkpoint, of this project or of
+            a published one, or a folder of `misc.export --format onnx`, run by onnxruntime.
         device: `cpu`, `cuda`, `cuda:1`, ...; None: a GPU if there is one.
         config: a recipe in place of the configuration that the run was saved with: a YAML file, or
             the content of one.
@@ -61,10 +62,13 @@ class PersonSearch:
         fusion: str | Path | None = None,
     ) -> None:
         self.processes = processes or Processes(0, 1, choose_device(device))
-        recipe = Path(config) if isinstance(config, str) else config
-        self.checkpoint, self.config = open_model(Path(run_or_checkpoint), recipe)
-        self.is_configured = config is not None
-        self.encoder = build_encoder(self.config, self.checkpoint)
+        self.is_configured, path = config is not None, Path(run_or_checkpoint)
+        if (folder := find_onnx_folder(path)) is not None:
+            self.file, self.config, self.encoder = open_onnx(folder, self.is_configured)
+        else:
+            recipe = Path(config) if isinstance(config, str) else config
+            checkpoint, self.config = open_model(path, recipe)
+            self.file, self.encoder = checkpoint.file, build_encoder(self.config, checkpoint)
         self.encoder.model.to(self.processes.device)
         model_hash = self.encoder.model_hash
         self.fusion = None if fusion is None else Fusion.load(Path(fusion), model_hash)
@@ -105,7 +109,7 @@ class PersonSearch:
         reading = self.encoder.sentences
         if reading is None:
             raise InputError(
-                f"{self.checkpoint.file} is a re-identification model and cannot search by text: "
+                f"{self.file} is a re-identification model and cannot search by text: "
                 "give a picture"
             )
         for sentence in sentences:

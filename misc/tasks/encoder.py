@@ -69,20 +69,37 @@ def build_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
     return _build_text_encoder(config, checkpoint)
 
 
-def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
-    model = restored_text_model(config, checkpoint, with_heads=False).eval()
-    tokenizer, experiment = build_tokenizer(config), config.experiment
+def build_transform(config: Config) -> Callable[[Image.Image], Tensor]:
+    """The preparation of pictures for a trained model: (3, rows, columns)."""
+    if config.task == "image_to_image":
+        return build_test_transform(config)
+    return build_evaluation_transform(config)
 
-    embeddings = () if config.model.token_selection is None else ("model.token_selection",)
+
+def build_sentences(config: Config, encode: Callable[[Tensor], Tensor]) -> Sentences:
+    """The reading of sentences for a trained model.
+
+    Args:
+        encode: tokens (B, L) -> features (B, D).
+    """
+    tokenizer, experiment = build_tokenizer(config), config.experiment
 
     def tokenize(sentences: Sequence[str]) -> TokenDataset:
         return TokenDataset(sentences, tokenizer, experiment.text_length, experiment.clean_captions)
 
+    return Sentences(tokenize, encode)
+
+
+def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
+    model = restored_text_model(config, checkpoint, with_heads=False).eval()
+    embeddings = () if config.model.token_selection is None else ("model.token_selection",)
     return Encoder(
         model,
-        build_evaluation_transform(config),
+        build_transform(config),
         lambda images: F.normalize(model.encode_image(images).float(), dim=-1),
-        Sentences(tokenize, lambda tokens: F.normalize(model.encode_text(tokens).float(), dim=-1)),
+        build_sentences(
+            config, lambda tokens: F.normalize(model.encode_text(tokens).float(), dim=-1)
+        ),
         model.encoder_hash(),
         _settings(
             config,
@@ -106,10 +123,9 @@ def _build_reid_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
             features = (features + model.encode_image(images.flip(-1))) / 2
         return F.normalize(features.float(), dim=-1)
 
-    transform = build_test_transform(config)
     keys = ("data.image_size", "data.normalize", "data.test_resampling")
     settings = _settings(config, *keys, "reid.flip", "reid.after_necks")
-    return Encoder(model, transform, encode, None, model.encoder_hash(), settings)
+    return Encoder(model, build_transform(config), encode, None, model.encoder_hash(), settings)
 
 
 def _settings(config: Config, *keys: str) -> Tree:

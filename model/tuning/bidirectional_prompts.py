@@ -90,7 +90,7 @@ class TowerPrompts:
         if layer >= self.prompts.depth:
             return x
         after = self.first if layer == 0 else self.first + self.count
-        new = self.prompts.vectors(self.tower, layer).expand(len(x), -1, -1)
+        new = self.prompts.vectors(self.tower, layer).expand(x.shape[0], -1, -1)
         return torch.cat([x[:, : self.first], new, x[:, after:]], dim=1)
 
     def remove(self, x: Tensor) -> Tensor:

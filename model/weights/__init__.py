@@ -119,6 +119,8 @@ def load_clip(
     if activation == "auto":
         activation = weights.activation or _assume_quickgelu(source)
     vision, text = read_shapes(ours, weights.heads)
+    vision = replace(vision, image_size=weights.image_size or vision.image_size)
+    own_grid = vision.grid if weights.image_size else None
     vision = set_stride(source, vision, stride, last_stride)
     if image_size is not None:
         sides = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -134,9 +136,9 @@ def load_clip(
         clip = CLIP(vision, text, embed_dim, activation, gradient_checkpointing)
     _check_fit(source, weights, clip)
 
-    vision_positions, text_positions = position_names(ours)
-    ours[vision_positions] = resize_position_embedding(ours[vision_positions], vision.grid)
-    ours[text_positions] = resize_text_positions(ours[text_positions], text.context_length)
+    image, words = position_names(ours)
+    ours[image] = resize_position_embedding(ours[image], vision.grid, own_grid=own_grid)
+    ours[words] = resize_text_positions(ours[words], text.context_length)
     clip = clip.to_empty(device="cpu")
     clip.load_state_dict(ours)  # copies, into float32
     return clip

@@ -34,6 +34,7 @@ class Weights:
     format: Literal["openai", "huggingface"] = "openai"
     activation: Activation | None = None
     heads: tuple[int, int] | None = None  # vision, text
+    image_size: tuple[int, int] | None = None  # rows, columns; None: a square
 
 
 def read_weights(source: str | Path) -> Weights:
@@ -242,7 +243,9 @@ def _of_open_clip(config: Tree, state: State, activation: Tree) -> Weights:
     channels = vision.width if isinstance(vision.layers, int) else 32 * vision.width
     heads = (channels // vision.head_width, text.heads)
     quickgelu = activation.get("quick_gelu", False)
-    return Weights(state, "openai", "quickgelu" if quickgelu else "gelu", heads)
+    size = vision.image_size
+    sides = (size[0], size[1]) if isinstance(size, list | tuple) else None
+    return Weights(state, "openai", "quickgelu" if quickgelu else "gelu", heads, sides)
 
 
 def read_open_clip_weights(source: str) -> State:

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 
 import main
-import misc.export
 import options
 from errors import InputError
 from misc.datasets import check
+from misc.export.command import build_parser, export
 from misc.retrieval.calibration import calibrate, write_calibration
 from misc.retrieval.features import Features, save_features
 from misc.retrieval.ranked_lists import Found, RankedList, write_ranked_lists
@@ -129,8 +129,7 @@ def write_weights(folder: Path, version: int) -> None:
 
 
 def write_export(folder: Path, version: int) -> None:
-    asked = misc.export._parser().parse_args([str(run()), f"{folder}/weights-{version}.pth"])
-    misc.export._run(asked)
+    export(build_parser().parse_args([str(run()), f"{folder}/weights-{version}.pth"]))
 
 
 def write_features(folder: Path, version: int) -> None:

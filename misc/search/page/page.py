@@ -132,7 +132,7 @@ class Page:
 
     def headline(self) -> str:
         """The title, the size of the index, and its model."""
-        file = self.index.people.checkpoint.file.resolve()
+        file = self.index.people.file.resolve()
         model = html.escape(f"{file.parent.name}/{file.name}")
         return f"<h1>Person search</h1><p>{len(self.index):,} pictures · model {model}</p>"
 

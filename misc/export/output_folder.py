@@ -1,0 +1,32 @@
+"""The folder that an export writes, whole or not at all."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from errors import InputError
+
+
+@contextmanager
+def whole_folder(output: Path) -> Iterator[Path]:
+    """The folder to write to within the block; it is renamed to `output` when the block ends.
+
+    If the block fails, the folder is removed.
+
+    Raises:
+        InputError: `output` exists, or cannot be written.
+    """
+    if output.exists():
+        raise InputError(f"{output} exists: name another folder, or delete this one")
+    partial = output.with_name(output.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(output)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write {output} ({reason}): name another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

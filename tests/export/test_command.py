@@ -1,0 +1,139 @@
+"""The command line of an export, published names, the upload to the hub."""
+
+from typing import ClassVar
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+import options
+from errors import InputError
+from misc.export import main as export
+from misc.export.hub import push
+from misc.export.output_folder import whole_folder
+from misc.runtime.checkpoint import BEST, open_checkpoint
+from misc.tasks.reid.data import TrainingCounts
+from model.weights.published.format import Geometry
+from tests.command_line import parse
+from tests.conftest import SMALL
+from tests.export.runs import write_reid_run
+
+REID = ["--config", str(options.RECIPES / "clipreid_vit.yaml"), *SMALL]
+REID += ["model.clip_pretrained=null", "reid.root=none", "reid.sie=camera"]
+
+
+def test_a_reidentification_run_in_clip_reids_names_is_read_back(tmp_path):
+    run = write_reid_run(tmp_path / "run", parse(REID).configure(), TrainingCounts(4, 3, 1))
+    file = tmp_path / "clip_reid.pth"
+    assert export([str(run), str(file), "--format", "clip-reid"]) == 0
+    names = torch.load(file).keys()
+    assert {"image_encoder.conv1.weight", "bottleneck.weight", "cv_embed"} < names
+    geometry = Geometry((32, 16), heads=(2, 2))
+    published = open_checkpoint(file, geometry=lambda _: geometry)
+    own = open_checkpoint(run, BEST)
+    assert published.recipe == "CLIP-ReID"
+    assert published.state.keys() == own.state.keys()
+    for name, tensor in own.state.items():
+        if (
+            name != "prompts.text.token_embedding.weight"
+        ):  # places of the words, which are elsewhere
+            assert torch.equal(published.state[name], tensor), name
+
+
+REFUSED = {
+    "--format clip-reid": "is a text-to-image model, which CLIP-ReID's code does not know",
+    "--precision int8": "--precision int8 goes with --format onnx alone",
+    "--measure --format torch": "--measure goes with --format onnx alone",
+    "--push somebody/model": "--push uploads a folder: give --format huggingface or",
+    "--push somebody --format torch": "give a repository on the hub as ORG/NAME",
+    "--format tflite": "invalid choice",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_options_that_do_not_fit_are_refused(words, text_run, tmp_path, capsys):
+    assert export([str(text_run), str(tmp_path / "x"), *words.split()]) == 2
+    assert REFUSED[words] in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    def fail() -> None:
+        with whole_folder(tmp_path / "a" / "x") as folder:
+            (folder / "file").write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not [*(tmp_path / "a").iterdir()]
+    with whole_folder(tmp_path / "a" / "x") as folder:
+        (folder / "file").write_text("whole")
+    assert (tmp_path / "a" / "x" / "file").read_text() == "whole"
+    with (
+        pytest.raises(InputError, match="x exists: name another"),
+        whole_folder(tmp_path / "a" / "x"),
+    ):
+        pass
+
+
+class FakeHub:
+    """The hub's client, without the hub."""
+
+    fault: Exception | None = None
+    calls: ClassVar[list[tuple]] = []
+
+    def create_repo(self, repo_id, exist_ok):
+        self.calls.append(("create", repo_id, exist_ok))
+        if self.fault:
+            raise self.fault
+
+    def upload_folder(self, repo_id, folder_path, commit_message):
+        files = sorted(file.name for file in folder_path.iterdir())
+        self.calls.append(("upload", repo_id, files))
+
+
+def answer(status: int) -> HfHubHTTPError:
+    from huggingface_hub.utils import get_session  # its own client has the class of answers
+
+    response_class = type(get_session().build_request("GET", "http://x")).__module__.split(".")[0]
+    client = __import__(response_class)
+    request = client.Request("GET", "https://huggingface.co/api")
+    return HfHubHTTPError("told no", response=client.Response(status, request=request))
+
+
+@pytest.fixture
+def hub(monkeypatch) -> type[FakeHub]:
+    monkeypatch.setattr(huggingface_hub, "HfApi", FakeHub)
+    monkeypatch.setattr(FakeHub, "calls", [])
+    return FakeHub
+
+
+def test_an_export_is_pushed(hub, text_run, tmp_path, capsys):
+    words = ["--format", "huggingface", "--push", "somebody/model"]
+    assert export([str(text_run), str(tmp_path / "hub"), *words]) == 0
+    create, (_, repository, files) = hub.calls
+    assert create == ("create", "somebody/model", True)
+    assert repository == "somebody/model"
+    assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} < {*files}
+    assert "https://huggingface.co/somebody/model" in capsys.readouterr().out
+    assert "# somebody/model" in (tmp_path / "hub" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (LocalTokenNotFoundError("none"), "no valid token, run `hf auth login`"),
+        (answer(401), "no valid token"),
+        (answer(403), "the token has no right to write there"),
+        (answer(500), "the hub answered 500"),
+        (ConnectionError("no route to host"), "the hub cannot be reached (no route to host)"),
+    ],
+)
+def test_a_failed_upload_is_one_sentence(hub, monkeypatch, tmp_path, fault, sentence):
+    monkeypatch.setattr(hub, "fault", fault)
+    with pytest.raises(InputError) as caught:
+        push(tmp_path, "somebody/model")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [call[0] for call in hub.calls] == ["create"]
