@@ -92,7 +92,7 @@ def measured(run: Run, device: str | None) -> Iterator[Measured]:
             tests = []
             for name, retrieval in job.galleries().items():
                 encoded = retrieval.encode(job.model, own, job.precision)
-                ranking = next(iter(retrieval.rank(encoded, own).rankings.values()))[0]
+                ranking = retrieval.rank(encoded, own).ranking
                 tests.append(EncodedSet(name, retrieval, encoded, ranking, own.device))
             yield Measured(job, tests)
     except InputError as error:

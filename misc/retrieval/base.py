@@ -45,6 +45,11 @@ class Ranked(NamedTuple):
     results: Results
     rankings: Mapping[str, Sequence[Ranking]]  # by direction, of each language or draw
 
+    @property
+    def ranking(self) -> Ranking:
+        """The ranking of the first direction and its first language or draw."""
+        return next(iter(self.rankings.values()))[0]
+
     def cmc(self) -> dict[str, list[float]]:
         """The CMC curve of each direction in percent, by rank from 1; of several languages or draws
         the mean.
