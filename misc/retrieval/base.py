@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.data.loader import Item, Items, MovableBatch, evaluation_loader
-from misc.evaluation import Ranking, retrieval_metrics
+from misc.evaluation import Ranking, choose_queries, retrieval_metrics
 from misc.retrieval.features import Features
 from misc.retrieval.ranked_lists import RankedList
 from misc.retrieval.similarities import Similarities
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
+from misc.runtime.seeding import Purpose, generator
 
 METRICS = ("R1", "R5", "R10", "mAP", "mINP")
 CMC_RANKS = 50
@@ -42,6 +43,11 @@ class Ranked(NamedTuple):
 
     results: Results
     rankings: Mapping[str, Sequence[Ranking]]  # by direction, of each language or draw
+
+    @property
+    def ranking(self) -> Ranking:
+        """That of the first direction and the first language or draw."""
+        return next(iter(self.rankings.values()))[0]
 
     def cmc(self) -> dict[str, list[float]]:
         """The CMC curve of each direction in percent, by rank from 1; of several languages or draws
@@ -88,7 +94,6 @@ class Retrieval(ABC, Generic[Model]):
     def similarities(self, encoded: Encoded, device: torch.device) -> Similarities:
         """Similarities of the matches and of the other pairs, of the first direction."""
 
-    @abstractmethod
     def ranked_lists(
         self, encoded: Encoded, ranked: Ranked, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
@@ -98,6 +103,17 @@ class Retrieval(ABC, Generic[Model]):
         Args:
             ranked: the result of `rank`.
         """
+        chosen = choose_queries(ranked.ranking, count, generator(seed, Purpose.QUERIES))
+        return {
+            group: self.lists_of(encoded, rows, device)
+            for group, rows in zip(("sample", "worst"), chosen, strict=True)
+        }
+
+    @abstractmethod
+    def lists_of(
+        self, encoded: Encoded, rows: Sequence[int], device: torch.device, count: int = 10
+    ) -> list[RankedList]:
+        """The ranked lists of some queries of the first direction, of `count` pictures each."""
 
 
 @torch.inference_mode()

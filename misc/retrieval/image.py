@@ -12,7 +12,6 @@ from torch import Tensor
 from misc.data.reid import ReIDItems
 from misc.datasets.reid import ReIDDataset
 from misc.datasets.reid_published import ReIDPicture
-from misc.evaluation import choose_queries
 from misc.retrieval.base import (
     Encoded,
     Loading,
@@ -29,7 +28,6 @@ from misc.retrieval.shared_ranking import rank_together
 from misc.retrieval.similarities import Similarities, count_similarities
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
-from misc.runtime.seeding import Purpose, generator
 from model.clip_reid import CLIPReID
 from model.interface import ReIDBatch
 
@@ -139,29 +137,25 @@ class ImageRetrieval(Retrieval[CLIPReID]):
         labels = (query.ids, gallery.ids, query.cameras, gallery.cameras)
         return count_similarities(features[query.rows], features[gallery.rows], *labels)
 
-    def ranked_lists(
-        self, encoded: Encoded, ranked: Ranked, device: torch.device, *, count: int, seed: int
-    ) -> dict[str, list[RankedList]]:
-        """Ranked lists of the first draw."""
-        ranking = ranked.rankings[DIRECTION][0]
+    def lists_of(
+        self, encoded: Encoded, rows: Sequence[int], device: torch.device, count: int = 10
+    ) -> list[RankedList]:
+        """The ranked lists of some queries of the first draw."""
         features = encoded[0].to(device)
         query, gallery = (side.to(device) for side in self.draws[0])
-        queries, searched = features[query.rows], features[gallery.rows]
-        chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
         paths = [Path(picture.path) for picture in self.pictures]
-        return {
-            group: ranked_lists(
-                queries[rows],
-                searched,
-                query_ids=query.ids[rows],
-                gallery_ids=gallery.ids,
-                queries=[paths[row] for row in query.rows[rows].tolist()],
-                paths=[paths[row] for row in gallery.rows.tolist()],
-                query_cams=None if query.cameras is None else query.cameras[rows],
-                gallery_cams=gallery.cameras,
-            )
-            for group, rows in zip(("sample", "worst"), chosen, strict=True)
-        }
+        chosen = query.rows[rows]
+        return ranked_lists(
+            features[chosen],
+            features[gallery.rows],
+            query_ids=query.ids[rows],
+            gallery_ids=gallery.ids,
+            queries=[paths[row] for row in chosen.tolist()],
+            paths=[paths[row] for row in gallery.rows.tolist()],
+            query_cams=None if query.cameras is None else query.cameras[rows],
+            gallery_cams=gallery.cameras,
+            count=count,
+        )
 
     def features(self, encoded: Encoded, model: CLIPReID) -> Features:
         image = encoded[0]

@@ -1,6 +1,7 @@
 """Text-to-image retrieval: pictures and captions of a split, each the other's queries."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -148,30 +149,31 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
     def ranked_lists(
         self, encoded: Encoded, ranked: Ranked, device: torch.device, *, count: int, seed: int
     ) -> dict[str, list[RankedList]]:
-        """Ranked lists of pictures for captions, in each language."""
+        if len(self.num_captions) == 1:
+            return super().ranked_lists(encoded, ranked, device, count=count, seed=seed)
         lists = {}
         first = 0
         for language, ranking in zip(self.num_captions, ranked.rankings[DIRECTION], strict=True):
             chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
-            suffix = f"-{language}" if len(self.num_captions) > 1 else ""
             for group, rows in zip(("sample", "worst"), chosen, strict=True):
-                captions = [first + row for row in rows]
-                lists[group + suffix] = self._ranked_lists(encoded, captions, language, device)
+                found = self.lists_of(encoded, [first + row for row in rows], device)
+                lists[f"{group}-{language}"] = [replace(one, language=language) for one in found]
             first += self.num_captions[language]
         return lists
 
-    def _ranked_lists(
-        self, encoded: Encoded, captions: list[int], language: str, device: torch.device
+    def lists_of(
+        self, encoded: Encoded, rows: Sequence[int], device: torch.device, count: int = 10
     ) -> list[RankedList]:
+        """The ranked lists of some captions, which count through the languages."""
         image, text = encoded
         return ranked_lists(
-            text[captions].to(device),
+            text[rows].to(device),
             image.to(device),
-            query_ids=self.text_ids[captions].to(device),
+            query_ids=self.text_ids[rows].to(device),
             gallery_ids=self.image_ids.to(device),
-            queries=[self.texts.captions[row] for row in captions],
+            queries=[self.texts.captions[row] for row in rows],
             paths=self.images.files,
-            language=language,
+            count=count,
         )
 
     def features(self, encoded: Encoded, model: TBPSCLIP) -> Features:
