@@ -48,10 +48,7 @@ def draw_figures(
     Raises:
         InputError: a file cannot be written.
     """
-    from misc.retrieval.figures import (
-        draw_cmc,
-        draw_similarities,
-    )  # matplotlib, where it draws
+    from misc.retrieval import figures  # matplotlib, where it draws
 
     curves = {f"{name}, {d}": curve for name, one in closed.items() for d, curve in one.cmc.items()}
     pairs = {name: one.similarities for name, one in closed.items() if one.similarities}
@@ -62,8 +59,8 @@ def draw_figures(
         for name, counted in pairs.items():
             if kind := calibration.kinds.get(closed[name].query_kind):
                 thresholds[name] = kind.threshold(false_alarms, counted.gallery_size)
-    draw_cmc(folder / f"cmc{suffix}.png", curves)
-    draw_similarities(folder / f"similarities{suffix}.png", pairs, thresholds)
+    figures.draw_cmc(folder / f"cmc{suffix}.png", curves)
+    figures.draw_similarities(folder / f"similarities{suffix}.png", pairs, thresholds)
 
 
 def compared_names(evaluated: Sequence[tuple[Checkpoint, Config]]) -> list[str] | None:

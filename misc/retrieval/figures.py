@@ -33,7 +33,7 @@ def draw_cmc(file: Path, curves: Mapping[str, Sequence[float]]) -> None:
     area.set_xlim(1, None)
     area.set_xticks([1, *range(10, 1 + max(map(len, curves.values())), 10)])
     area.grid(color=LIGHT, linewidth=0.5)
-    area.legend(loc="lower right", fontsize=9)
+    area.legend(loc="best", fontsize=9)
     save_figure(file, figure)
 
 

@@ -83,7 +83,6 @@ def ranked_lists(
     query_cams: Tensor | None = None,
     gallery_cams: Tensor | None = None,
     count: int = 10,
-    language: str | None = None,
 ) -> list[RankedList]:
     """The first `count` pictures for each of a few queries, and all right ones, ranked as by
     `rank_features`.
@@ -96,7 +95,6 @@ def ranked_lists(
         queries: Q paths or captions.
         paths: those of the G pictures.
         query_cams, gallery_cams: cameras (Q,) and (G,), int64.
-        language: of the captions.
 
     Raises:
         InputError: a picture cannot be read.
@@ -119,7 +117,7 @@ def ranked_lists(
             )
             for kept in (islice(_distinct(counted, digest), count), _distinct(right, digest))
         )
-        lists.append(RankedList(shown, identity, found, matches, language or None))
+        lists.append(RankedList(shown, identity, found, matches))
     return lists
 
 

@@ -17,7 +17,7 @@ from errors import InputError
 from misc.runtime.atomic import atomic_write
 from misc.runtime.lock import LOCK
 from misc.runtime.run_folder import remove_record
-from misc.runtime.tracking import FULL, Tracking
+from misc.runtime.tracking import FULL, UNTRACKED, Tracking
 from model.trees import Tree
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Recorder:
         folder: Path,
         active: bool = True,
         resume_step: int | None = None,
-        tracking: Tracking = Tracking(),  # noqa: B008  # it is frozen
+        tracking: Tracking = UNTRACKED,
     ) -> None:
         self.folder, self.active = folder, active
         if not active:
@@ -205,7 +205,8 @@ class Recorder:
         """Append a row to metrics.jsonl, and its floats to the curves at the row's `step`."""
         if not self.active:
             return
-        group = " ".join(str(row[key]) for key in ("split", "direction") if key in row) or "train"
+        parts = row.get("dataset", row.get("split", "train")), row.get("direction", "")
+        group = " ".join(map(str, parts)).rstrip()
         values = {f"{group}/{k}": value for k, value in row.items() if isinstance(value, float)}
         seconds = round(time.monotonic() - self._began, 3)
         with self._writing():

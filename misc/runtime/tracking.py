@@ -176,6 +176,9 @@ class Tracking:
         return trackers
 
 
+UNTRACKED = Tracking()
+
+
 def _run_id(file: Path, resumes: bool) -> str:
     """The id in a file; that of a new run is written there."""
     if resumes and file.is_file():

@@ -151,11 +151,9 @@ def test_the_same_picture_is_shown_once(tmp_path, paths):
         gallery_ids=torch.tensor([8, 8, 8, 7, 7]),
         queries=["a man"],
         paths=[paths[1], copy, paths[1], paths[2], paths[2]],
-        language="en",
     )
     assert [(item.rank, item.path) for item in ranked.found] == [(1, paths[1]), (4, paths[2])]
     assert [item.rank for item in ranked.matches] == [4]
-    assert ranked.language == "en"
 
 
 def test_right_ones_are_framed_in_green_and_wrong_ones_in_red(ranked):

@@ -88,7 +88,8 @@ def record(folder: Path, names: list[str], sheet: Path, resume_step: int | None 
     tracking.check()
     with Recorder(folder, resume_step=resume_step, tracking=tracking) as recorder:
         recorder.write({"step": 4, "epoch": 2, "loss": 0.5, "lr": 0.1})
-        recorder.write({"step": 2, "split": "test", "direction": "text to image", "R1": 50.0})
+        closing = {"dataset": "A test", "split": "test", "direction": "text to image"}
+        recorder.write({"step": 2, **closing, "R1": 50.0})
         recorder.show("ranked_lists/CUHK-test", [sheet], 2)
 
 
@@ -98,7 +99,7 @@ def test_tensorboard_has_pictures_and_the_configuration(tmp_path, sheet):
     events = EventAccumulator(str(file))
     events.Reload()
     tags = events.Tags()
-    assert {*tags["scalars"]} == {"train/loss", "train/lr", "test text to image/R1"}
+    assert {*tags["scalars"]} == {"train/loss", "train/lr", "A test text to image/R1"}
     (picture,) = events.Images("ranked_lists/CUHK-test/sample-01")
     assert (picture.step, picture.width, picture.height) == (2, 40, 20)
     (text,) = events.Tensors("configuration/text_summary")
@@ -119,7 +120,7 @@ def test_wandb_has_the_run_and_its_pictures(fake, tmp_path, sheet):
     assert axis == ("define_metric", "*", "step")
     assert logged == [
         ("log", {"train/loss": 0.5, "train/lr": 0.1, "step": 4}, None),
-        ("log", {"test text to image/R1": 50.0, "step": 2}, None),
+        ("log", {"A test text to image/R1": 50.0, "step": 2}, None),
         ("log", {"ranked_lists/CUHK-test/sample-01": str(sheet), "step": 2}, None),
     ]
     assert end == ("finish", 0)
@@ -134,7 +135,7 @@ def test_trackio_has_the_run_and_its_pictures(fake, tmp_path, sheet):
     assert begin == ("init", expected)
     assert logged == [
         ("log", {"train/loss": 0.5, "train/lr": 0.1}, 4),
-        ("log", {"test text to image/R1": 50.0}, 2),
+        ("log", {"A test text to image/R1": 50.0}, 2),
         ("log", {"ranked_lists/CUHK-test/sample-01": str(sheet)}, 2),
     ]
     assert end == ("finish",)
