@@ -21,7 +21,6 @@ from benchmarks.sweep import (
     add_jobs,
     data_settings,
     format_markdown,
-    of_seeds,
     pretraining,
     run_sweep,
     sweep_parser,
@@ -29,6 +28,7 @@ from benchmarks.sweep import (
 from misc.retrieval.report import summarise
 from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.runtime.script import Parser, positive, run_script
+from misc.sweep.run import of_seeds
 
 RECIPES = ROOT / "benchmarks" / "both"
 CAPTIONS = 2  # of each picture: an epoch of pairs is so many of pictures

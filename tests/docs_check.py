@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from errors import InputError
@@ -38,10 +37,12 @@ from tests.documented import (
 
 EXAMPLES = ROOT / "docs" / "architecture.md"  # tests/test_architecture.py runs its examples
 RUN = "runs/demo-20260101-120000"
+WEIGHTS = "ViT-B-16.pt"
 PLACES = ("data.annotation_file=CUHK-PEDES/processed", "data.image_root=CUHK-PEDES/imgs")
-DRAWN = ("--train", "20", "--test", "6", "--images", "2", "3", "--height", "40", "64")
+DRAWN = ("--train", "20", "--test", "6", "--images", "4", "4", "--height", "40", "64")
 FEW = (
     *latest([*SMALL, "model.embed_dim=32", "experiment.simclr_mlp=[32, 8, 32]"]),
+    f"model.clip_pretrained={WEIGHTS}",
     "schedule.epoch=1",
     "schedule.epoch_warmup=0",
     "log.print_period=1",
@@ -100,9 +101,11 @@ def prepare(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     write_data(folder)
-    write_openai_archive(folder / "ViT-B-16.pt", embed_dim=32)
+    write_openai_archive(folder / WEIGHTS, embed_dim=32)
     _make(folder, "-m", "misc.synthetic.footage", "--output", ".", "--people", "2")
     _make(folder, "main.py", "--config", "config/demo.yaml", "--output", RUN, *FEW, *PLACES)
+    _make(folder, "-m", "misc.synthetic", "--layout", "composed", "--output", ".", *DRAWN)
+    _make(folder, "-m", "benchmarks.composed", "--checkpoint", RUN, "--data", "composed")
     links = {"pictures": "CUHK-PEDES/imgs", "LUPerson": "CUHK-PEDES/imgs", "DIR": "pictures"}
     links |= dict.fromkeys(("runs/demo-...", "RUN", "RUN_OR_CHECKPOINT"), RUN)
     for name, target in links.items():
@@ -141,34 +144,27 @@ def _make(folder: Path, *words: str) -> None:
     subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True)
 
 
-def run_page(page: Path, folder: Path) -> Iterator[tuple[Command, str, str]]:
-    """Each command with its outcome and, if it has failed, its output."""
-    write_files(page, folder)
-    for file in folder.glob("*.yaml"):
-        file.write_text(file.read_text().replace("trials: 20", "trials: 1"))
-    for command in commands(page):
-        reason = reason_to_parse(command)
-        if reason:
-            try:
-                if page != EXAMPLES:
-                    check(command, folder)
-                yield command, f"parsed: {reason}", ""
-            except InputError as error:
-                yield command, "FAILED", str(error)
-            continue
-        start = time.monotonic()
-        done = subprocess.run(
-            to_run(command),
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": ""},
-            capture_output=True,
-            text=True,
-            timeout=LIMIT,
-        )
-        seconds = time.monotonic() - start
-        answered = done.returncode == 0 or NO_HIT in done.stderr
-        failure = "" if answered else (done.stdout + done.stderr)[-2000:]
-        yield command, "FAILED" if failure else f"ran: {seconds:.0f} s", failure
+def outcome(command: Command, folder: Path) -> tuple[str, str]:
+    """What became of a command, and its output if it has failed."""
+    if reason := reason_to_parse(command):
+        try:
+            if command.page != EXAMPLES:
+                check(command, folder)
+        except InputError as error:
+            return "FAILED", str(error)
+        return f"parsed: {reason}", ""
+    start = time.monotonic()
+    done = subprocess.run(
+        to_run(command),
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    if done.returncode and NO_HIT not in done.stderr:
+        return "FAILED", (done.stdout + done.stderr)[-2000:]
+    return f"ran: {time.monotonic() - start:.0f} s", ""
 
 
 def main() -> int:
@@ -178,16 +174,21 @@ def main() -> int:
     parser.add_argument("--page", choices=names, action="append", help="(default: all)")
     asked = parser.parse_args()
     failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder) / "project")
-        for name in asked.page or names:
-            copy = Path(folder) / name.replace("/", "-")
-            shutil.copytree(Path(folder) / "project", copy, symlinks=True)
-            for command, outcome, output in run_page(ROOT / name, copy):
-                print(f"{outcome:<40} {command}", flush=True)
-                print(output, end="" if not output else "\n", file=sys.stderr)
-                failed += bool(output)
-            shutil.rmtree(copy)
+    seen: set[tuple[str, ...]] = set()  # README.zh-CN.md has the commands of README.md
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        for page in (ROOT / name for name in asked.page or names):
+            write_files(page, folder)
+            for file in folder.glob("*.yaml"):  # a sweep
+                file.write_text(file.read_text().replace("trials: 20", "trials: 1"))
+            for command in commands(page):
+                if command.words not in seen:
+                    result, output = outcome(command, folder)
+                    print(f"{result:<40} {command}", flush=True)
+                    print(output, end="\n" if output else "", file=sys.stderr)
+                    failed += bool(output)
+                seen.add(command.words)
     return int(failed > 0)
 
 

@@ -47,23 +47,6 @@ def locked(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether another process holds the lock of a folder; False where there are no locks."""
-    if sys.platform == "win32":
-        return False
-    try:
-        handle = os.open(folder / LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return isinstance(error, BlockingIOError | PermissionError)
-    finally:
-        os.close(handle)
-    return False
-
-
 def _acquire(folder: Path) -> int:
     """Lock the folder's file, and write into it who holds it."""
     file = folder / LOCK

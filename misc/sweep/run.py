@@ -1,5 +1,6 @@
 """A run of `main.py` in processes of its own, resumed where it was interrupted."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,10 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
 
 import options
 from errors import InputError
 from misc.retrieval.report import Evaluation
+
+if sys.platform != "win32":
+    import fcntl
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 CONFIG, RESULTS, CONSOLE = "config.yaml", "results.json", "console.txt"
@@ -60,18 +67,34 @@ class Run:
         Raises:
             InputError: it failed; its output is in its folder.
         """
-        with self.started(threads) as process:
+        with self.console() as console, self.started(threads, console) as process:
             process.wait()
         self.check_end(process)
 
     @contextmanager
-    def started(self, threads: int) -> Iterator[subprocess.Popen[bytes]]:
+    def console(self) -> Iterator[BinaryIO]:
+        """The file that its output goes to, locked by whoever writes it.
+
+        A run that was started before may have outlived its starter, which was killed: its end is
+        waited for.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / CONSOLE).open("ab") as console:
+            try:
+                lock(console, wait=False)
+            except BlockingIOError:
+                tqdm.write(f"The run in {self.folder} still goes on: waiting for its end")
+                lock(console)
+            yield console
+
+    @contextmanager
+    def started(self, threads: int, console: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
         """Start it, or resume it; when the block ends before it does, it saves its state and stops.
 
         Args:
             threads: those of `make`.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        console.truncate(0)
         command = [sys.executable]
         if self.processes > 1:
             command += ["-m", "torch.distributed.run", "--standalone"]
@@ -80,10 +103,9 @@ class Run:
         command += [str(MAIN), *self.arguments]
         command += ["--output", str(self.folder.resolve()), "--resume", "auto"]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        with (self.folder / CONSOLE).open("w", encoding="utf-8") as console:
-            process = subprocess.Popen(  # nosec B603  # our own main.py, and no shell
-                command, env=environment, stdout=console, stderr=subprocess.STDOUT
-            )
+        process = subprocess.Popen(  # nosec B603  # our own main.py, and no shell
+            command, env=environment, stdout=console, stderr=subprocess.STDOUT
+        )
         try:
             yield process
         finally:
@@ -125,6 +147,20 @@ def of_seeds(
         Run(folder.with_name(f"{folder.name}-{seed}"), (*arguments, f"misc.seed={seed}"), processes)
         for seed in seeds
     ]
+
+
+def lock(file: BinaryIO, wait: bool = True) -> None:
+    """Lock a file for this process and those that inherit it, until all of them have closed it.
+
+    Raises:
+        BlockingIOError: other processes have it, and they are not waited for.
+    """
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # of file systems without locks
+                raise
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

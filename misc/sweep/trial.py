@@ -5,10 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from optuna import Trial
-from tqdm import tqdm
 
 from errors import InputError
-from misc.runtime.lock import is_locked
 from misc.sweep.progress import Metric
 from misc.sweep.run import CONSOLE, Run
 
@@ -60,27 +58,27 @@ def follow(run: Run, is_pruned: Callable[[], bool], threads: int) -> bool:
         TrialFailed: it has failed.
         InputError: somebody has ended it.
     """
-    if is_locked(run.folder):  # it has outlived a sweep that was killed
-        tqdm.write(f"{run.folder} is still in use: waiting for the end of that run")
-    while is_locked(run.folder):
-        time.sleep(PERIOD)
-    if is_pruned():
-        return False
-    if not run.done:
-        with run.started(threads) as process:
-            while process.poll() is None:
-                if is_pruned():
-                    return False
-                time.sleep(PERIOD)
-        status = process.returncode
-        if status < 0 or status > 128:  # by a signal
-            raise InputError(
-                f"the run in {run.folder} was ended from outside (exit status {status}); the same "
-                "command continues the sweep"
-            )
-        if status:
-            raise TrialFailed(_reason(run, status))
+    with run.console() as console:
+        if is_pruned():
+            return False
+        if not run.done:
+            with run.started(threads, console) as process:
+                while process.poll() is None:
+                    if is_pruned():
+                        return False
+                    time.sleep(PERIOD)
+            _check_end(run, process.returncode)
     return not is_pruned()
+
+
+def _check_end(run: Run, status: int) -> None:
+    if status < 0 or status > 128:  # by a signal
+        raise InputError(
+            f"the run in {run.folder} was ended from outside (exit status {status}); the same "
+            "command continues the sweep"
+        )
+    if status:
+        raise TrialFailed(_reason(run, status))
 
 
 def _reason(run: Run, status: int) -> str:

@@ -1,7 +1,11 @@
 """Sweeps of stand-in runs: means over seeds, pruning, failures, what is written."""
 
 import json
+import os
 import re
+import signal
+import threading
+import time
 from pathlib import Path
 
 import optuna
@@ -82,6 +86,29 @@ def test_a_hopeless_trial_is_stopped_and_saves_its_state(sweep, tmp_path, monkey
     assert last["note"] == "after epoch 1, at 0.00"
     assert (tmp_path / "out/trials/005-seed-0/checkpoint_last.pt").is_file()
     assert not (tmp_path / "out/trials/005-seed-0/results.json").exists()
+
+
+def test_sigterm_stops_the_run_of_the_moment(sweep, tmp_path, monkeypatch):
+    record = tmp_path / "out/trials/000-seed-0/metrics.jsonl"
+
+    def terminate() -> None:
+        while not (record.exists() and record.stat().st_size):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setenv("STAND_IN_HANGS", "1")
+        thread = threading.Thread(target=terminate)
+        thread.start()
+        with pytest.raises(SystemExit) as end:
+            sweep(f"trials: 1\n{LR}")
+        thread.join()
+    assert end.value.code == 143
+    assert (record.parent / "checkpoint_last.pt").is_file()
+    assert signal.getsignal(signal.SIGTERM) == before
+    (trial,) = sweep(f"trials: 1\n{LR}")["trials"]
+    assert trial["state"] == "ended"
 
 
 def test_importance_needs_trials(sweep, tmp_path):
