@@ -204,6 +204,19 @@ def test_two_processes_train_as_one(run, folder, tmp_path, recipe):
             torch.testing.assert_close(second[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_a_batch_in_parts_is_the_batch_in_one(run):
+    """Also of the second stage, whose batch norms see the features of all parts."""
+    folders = [
+        run("data.global_batch_size=16", f"data.batch_size={size}", output=f"{size}")
+        for size in (16, 3)
+    ]
+    whole, parts = map(losses, folders)
+    for one, other in zip(whole, parts, strict=True):
+        names = {"loss", "sup_con", "id", "triplet", "i2t"} & one.keys()
+        assert len(names) in (2, 4)
+        assert [other[name] for name in names] == pytest.approx([one[n] for n in names], rel=2e-4)
+
+
 def test_evaluation_alone_gives_the_same_numbers(run, folder, capsys):
     """Also of other data, whose cameras the model does not know, and of features in a file."""
     more = f"reid.test_sets=[{{dataset: dukemtmc, root: {folder}}}]"
@@ -336,10 +349,6 @@ def test_a_published_model_without_the_recipes_side_information_keeps_its_own(ru
         (
             ("data.global_batch_size=24", "data.batch_size=24", "reid.images_per_identity=2"),
             r"a batch has 12 identities, the training set only 6; reduce data\.global_batch_size",
-        ),
-        (
-            ("data.global_batch_size=16", RESNET, "stages.prompts.skip=true", "reid.i2t=false"),
-            r"raise data\.batch_size, or lower",
         ),
         (("model.freeze=[visual.absent]",), r"no parameter's name starts with 'visual\.absent'"),
         (("model.freeze=[prompts]", "stages.images.skip=true"), r"freezes every parameter"),
