@@ -9,6 +9,7 @@ import options
 from errors import InputError
 from misc.retrieval.report import Evaluation
 from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
+from misc.runtime.recorder import CLOSING
 from misc.settings.recipes import RECIPES, to_tree
 from misc.settings.sections import Config
 from misc.settings.yaml12 import read_yaml
@@ -43,7 +44,7 @@ class Run:
 
     def evaluations(self, split: str) -> list[Tree]:
         """The rows of evaluations of a split during the training."""
-        return [row for row in self.rows if row.get("split") == split and "chosen" not in row]
+        return [row for row in self.rows if row.get("split") == split and CLOSING not in row]
 
     @property
     def steps(self) -> list[Tree]:
