@@ -154,9 +154,15 @@ def _read(file: Path) -> str:
 
 
 def leaves(tree: Tree, prefix: str = "") -> dict[str, object]:
-    """The values of a tree by dotted key; a list is one value."""
+    """The values of a tree by dotted key; a list is one value, unless its entries have names."""
     found: dict[str, object] = {}
     for key, value in tree.items():
+        if (
+            isinstance(value, list)
+            and value
+            and all(isinstance(v, dict) and "name" in v for v in value)
+        ):
+            value = {entry["name"]: entry for entry in value}
         if isinstance(value, dict) and value:
             found |= leaves(value, f"{prefix}{key}.")
         else:
