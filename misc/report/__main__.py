@@ -55,6 +55,8 @@ def _run(asked: argparse.Namespace) -> None:
     draws = asked.output and not asked.record_only
     runs = read_runs(folders, overrides, needs_checkpoint=bool(draws))
     rows = result_rows(group_by_seed(runs))
+    if not rows and not asked.output:
+        raise InputError("none of these runs has ended, so there are no results to print")
     if asked.markdown:
         print(to_markdown(rows), end="")
     if asked.latex:

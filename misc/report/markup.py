@@ -29,17 +29,21 @@ def folded(summary: str, content: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1, notes: int = 0
+) -> str:
     """A table of plain text that scrolls sideways where it is too wide.
 
     Args:
-        words: the number of columns, from the left, that are words; the others are numbers.
+        words, notes: the number of columns from the left and from the right that are words; the
+            others are numbers.
     """
+    numbers = range(words, len(titles) - notes)
 
     def line(tag: str, cells: Sequence[str]) -> str:
         shown = (
-            f"<{tag}{'' if number < words else ' class=number'}>{escape(cell)}</{tag}>"
-            for number, cell in enumerate(cells)
+            f"<{tag}{' class=number' if column in numbers else ''}>{escape(cell)}</{tag}>"
+            for column, cell in enumerate(cells)
         )
         return f"<tr>{''.join(shown)}</tr>"
 

@@ -103,5 +103,8 @@ def measured(run: Run, device: str | None) -> Iterator[Measured]:
 
 
 def _one_of_each(rows: Sequence[int], people: Sequence[int]) -> list[int]:
-    """The first row of each person."""
-    return list({people[row]: row for row in reversed(rows)}.values())[::-1]
+    """The first row of each person, in order."""
+    first: dict[int, int] = {}
+    for row in rows:
+        first.setdefault(people[row], row)
+    return list(first.values())

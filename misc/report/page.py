@@ -72,9 +72,10 @@ def draw_results(runs: Sequence[Run]) -> str:
     parts = []
     if rows:
         has_published = any(row.published for row in rows)
-        shown = slice(int(len(runs) == 1), len(TITLES) if has_published else -2)
-        words = WORDS - int(len(runs) == 1)
-        parts.append(table(TITLES[shown], [row.cells[shown] for row in rows], words))
+        notes = 2 if has_published else 0
+        shown = slice(int(len(runs) == 1), len(TITLES) - 2 + notes)
+        words = WORDS - shown.start
+        parts.append(table(TITLES[shown], [row.cells[shown] for row in rows], words, notes))
         if has_published:
             parts.append(paragraph(PUBLISHED_NOTE))
     for run in runs:

@@ -18,17 +18,20 @@ PUBLISHED_NOTE = (
 )
 TITLES = ("Run", "Test set", "Direction", *METRICS, "Published", "Source")
 WORDS = 3  # columns, from the left
-LATEX = str.maketrans({char: f"\\{char}" for char in "&%$#_{}"} | {"±": r"$\pm$", "\\": "/"})
+LATEX = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"}
+    | {"±": r"$\pm$", "\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
+)
 
 
 @dataclass(frozen=True)
 class Publication:
-    """The results of a paper, by dataset and metric, in percent."""
+    """The results of a paper, by dataset and metric, in percent, with the paper's digits."""
 
     recipe: str
     method: str
     source: str
-    results: Mapping[str, Mapping[str, float]]
+    results: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def _published(publication: Publication | None, dataset: str, direction: str) ->
     if publication is None or direction not in MAIN or name not in publication.results:
         return "", ""
     values = publication.results[name]
-    cell = ", ".join(f"{metric} {value:.2f}" for metric, value in values.items())
+    cell = ", ".join(f"{metric} {value}" for metric, value in values.items())
     return cell, f"{publication.method}: {publication.source}"
 
 

@@ -9,6 +9,7 @@ import options
 from errors import InputError
 from misc.retrieval.report import Evaluation
 from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
+from misc.runtime.recorder import CLOSING
 from misc.settings.recipes import RECIPES, to_tree
 from misc.settings.sections import Config
 from misc.settings.yaml12 import read_yaml
@@ -43,7 +44,7 @@ class Run:
 
     def evaluations(self, split: str) -> list[Tree]:
         """The rows of evaluations of a split during the training."""
-        return [row for row in self.rows if row.get("split") == split and "chosen" not in row]
+        return [row for row in self.rows if row.get("split") == split and CLOSING not in row]
 
     @property
     def steps(self) -> list[Tree]:
@@ -153,9 +154,15 @@ def _read(file: Path) -> str:
 
 
 def leaves(tree: Tree, prefix: str = "") -> dict[str, object]:
-    """The values of a tree by dotted key; a list is one value."""
+    """The values of a tree by dotted key; a list is one value, unless its entries have names."""
     found: dict[str, object] = {}
     for key, value in tree.items():
+        if (
+            isinstance(value, list)
+            and value
+            and all(isinstance(v, dict) and "name" in v for v in value)
+        ):
+            value = {entry["name"]: entry for entry in value}
         if isinstance(value, dict) and value:
             found |= leaves(value, f"{prefix}{key}.")
         else:

@@ -44,6 +44,14 @@ def test_extremes_are_by_the_first_right_picture_and_one_of_each_person():
     assert test.extremes(9) == ([5, 1], [3, 6, 0, 2])
 
 
+def test_extremes_are_in_order():
+    first = torch.tensor([3, 5, 9, 7, 8])
+    ranking = Ranking(first > 0, first, 1 / first, 1 / first)
+    test = EncodedSet("test", Queries([1, 2, 1, 3, 2]), (), ranking, torch.device("cpu"))
+    assert test.extremes(2) == ([2, 4], [0, 1])
+    assert test.extremes(3)[1] == [0, 1, 3]
+
+
 def test_lists_have_the_first_right_picture(opened: Measured):
     test = opened.tests[0]
     worst, best = test.extremes(3)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from benchmarks.relevance import Measurement, cover, find_phrases, main, to_table, weight_on
@@ -52,15 +51,6 @@ def test_the_table_has_ratios_of_means():
     assert hat == "| hat | 1 | 10.0 | 40.0 | 4.00 | - |"
     assert upper == "| upper | 1 | 30.0 | 50.0 | 1.67 | 1.50 |"
     assert every == "| all | 2 | 20.0 | 45.0 | 2.25 | 1.50 |"
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory, places):
-    from tests.report.conftest import train
-
-    return train(
-        tmp_path_factory.mktemp("runs") / "drawn", "demo.yaml", *places, "schedule.epoch=1"
-    )
 
 
 def test_a_run_is_measured(run_folder, capsys):
