@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import ClassVar, Generic, NamedTuple, TypeVar
@@ -112,12 +112,13 @@ class Retrieval(ABC, Generic[Model]):
         """
         lists, first = {}, 0
         rankings = next(iter(ranked.rankings.values()))
-        for language, ranking in zip(self.languages, rankings, strict=True):
+        several = len(self.languages) > 1
+        for name, ranking in zip(self.languages, rankings, strict=True):
+            suffix, language = (f"-{name}", name) if several else ("", None)
             chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
-            suffix = f"-{language}" if len(self.languages) > 1 else ""
             for group, rows in zip(("sample", "worst"), chosen, strict=True):
-                numbers = [first + row for row in rows]
-                lists[group + suffix] = self.lists_of(encoded, numbers, device)
+                found = self.lists_of(encoded, [first + row for row in rows], device)
+                lists[group + suffix] = [replace(one, language=language) for one in found]
             first += len(ranking.matches)
         return lists
 
@@ -125,7 +126,7 @@ class Retrieval(ABC, Generic[Model]):
     def lists_of(
         self, encoded: Encoded, rows: Sequence[int], device: torch.device
     ) -> list[RankedList]:
-        """The ranked lists of some queries of one language, by their numbers among all."""
+        """The ranked lists of some queries, which count through the languages."""
 
 
 @torch.inference_mode()

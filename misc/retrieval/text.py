@@ -154,7 +154,6 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         self, encoded: Encoded, rows: Sequence[int], device: torch.device
     ) -> list[RankedList]:
         image, text = encoded
-        languages = [name for name, count in self.num_captions.items() for _ in range(count)]
         return ranked_lists(
             text[rows].to(device),
             image.to(device),
@@ -162,7 +161,6 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
             gallery_ids=self.image_ids.to(device),
             queries=[self.texts.captions[row] for row in rows],
             paths=self.images.files,
-            language=languages[rows[0]] if rows else None,
         )
 
     def features(self, encoded: Encoded, model: TBPSCLIP) -> Features:
