@@ -22,17 +22,26 @@ PACKAGES = (
     *("torch", "torchvision", "transformers", "open_clip_torch", "peft", "numpy", "pillow"),
     "scikit-learn",
 )
+PROC = Path("/proc")  # of Linux
 PATIENCE = 10  # seconds that git may take
 
 
 def describe_environment(processes: Processes) -> list[str]:
     """Lines of the command as typed, the project's version and commit, packages, and devices."""
     return [
-        f"Command: {shlex.join(sys.orig_argv)}",
+        f"Command: {shlex.join(_command())}",
         f"Version: {', '.join([f'{PROJECT} {_version(ROOT)}', *_commit(ROOT)])}",
         f"Packages: {', '.join([f'Python {platform.python_version()}', *_packages()])}",
         f"Devices: {', '.join(_devices(processes))}",
     ]
+
+
+def _command() -> list[str]:
+    """The command that was typed: of this process, or of torchrun, where that has started it."""
+    parent = PROC / str(os.getppid()) / "cmdline"
+    if "TORCHELASTIC_RUN_ID" in os.environ and parent.is_file():
+        return parent.read_text(encoding="utf-8").rstrip("\0").split("\0")
+    return sys.orig_argv
 
 
 def _version(root: Path) -> str:
@@ -78,7 +87,7 @@ def _devices(processes: Processes) -> list[str]:
 
 def _cpu() -> str:
     """The model of this machine's CPU; its architecture where the system does not tell."""
-    file = Path("/proc/cpuinfo")
+    file = PROC / "cpuinfo"
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return next(iter(models), platform.processor() or platform.machine())

@@ -1,5 +1,6 @@
 """The lines that say where the numbers of a run come from."""
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -31,6 +32,17 @@ def test_the_command_packages_and_devices_are_named(monkeypatch):
     assert ", numpy " in packages
     assert devices.startswith("Devices: 3 processes, ")
     assert devices.endswith(" cores)")
+
+
+def test_under_torchrun_its_own_command_is_named(monkeypatch, tmp_path):
+    words = ["python", "torchrun", "--nproc_per_node=2", "main.py", "data.languages=[en, ch]"]
+    (tmp_path / str(os.getppid())).mkdir()
+    (tmp_path / str(os.getppid()) / "cmdline").write_text("".join(f"{word}\0" for word in words))
+    monkeypatch.setattr(environment, "PROC", tmp_path)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-u", *words[3:]])
+    assert environment._command() == ["python", "-u", *words[3:]]
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert environment._command() == words
 
 
 def test_each_gpu_of_this_machine_is_named(monkeypatch):
