@@ -4,26 +4,23 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 
 from errors import InputError
-from misc.export.adapter import write_adapter
 from misc.export.hub import check_repository, push
-from misc.export.huggingface import write_huggingface
 from misc.export.model_card import write_card
-from misc.export.onnx_programs import write_onnx
 from misc.export.output_folder import whole_folder
 from misc.export.published import export_clip_reid, export_tbps_clip
-from misc.export.torch_programs import write_torch
 from misc.export.trained_model import TrainedModel
 from misc.runtime.script import Parser, run_script
 
 Writer = Callable[[TrainedModel, Path], None]
 FILES: dict[str, Writer] = {"tbps-clip": export_tbps_clip, "clip-reid": export_clip_reid}
-FOLDERS: dict[str, Writer] = {
-    "huggingface": write_huggingface,
-    "peft": write_adapter,
-    "onnx": write_onnx,
-    "torch": write_torch,
+FOLDERS = {  # imported when they are asked for, with the libraries that they need
+    "huggingface": "misc.export.huggingface:write_huggingface",
+    "peft": "misc.export.adapter:write_adapter",
+    "onnx": "misc.export.onnx_programs:write_onnx",
+    "torch": "misc.export.torch_programs:write_torch",
 }
 
 
@@ -70,9 +67,9 @@ def export(asked: argparse.Namespace) -> None:
     if asked.format in FILES:
         FILES[asked.format](trained, asked.output)
     else:
-        write = FOLDERS[asked.format]
+        write: Callable[..., None] = resolve_name(FOLDERS[asked.format])
         if asked.format == "onnx":
-            write = partial(write_onnx, precision=asked.precision, measures=asked.measure)
+            write = partial(write, precision=asked.precision, measures=asked.measure)
         title = asked.push or asked.output.name
         with whole_folder(asked.output) as folder:
             write(trained, folder)

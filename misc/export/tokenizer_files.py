@@ -1,15 +1,12 @@
 """The tokenizer of a model, as the files that transformers and tokenizers read."""
 
-import shutil
+import json
 from pathlib import Path
 
 from text_utils.tokenizer import ClipTokenizer, HubTokenizer, Tokenizer
 
 FILE = "tokenizer.json"  # of the library tokenizers
-COPIED = (
-    *(FILE, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model"),
-)
+OF_THIS_MACHINE = ("is_local", "local_files_only", "name_or_path")  # how it was read here
 CLIP_SPECIAL = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
 REMOVED = r'[.!"()*#:;~]'  # by `clean_caption`
 
@@ -22,12 +19,19 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, length: int, cleans: boo
         cleans: whether captions are cleaned first: CLIP's files then do so, too.
     """
     if isinstance(tokenizer, HubTokenizer):
-        for name in COPIED:
-            if (tokenizer.folder / name).is_file():
-                shutil.copyfile(tokenizer.folder / name, folder / name)
+        # As it was read, not as its files are: transformers chooses the class by config.json, too.
+        tokenizer.pieces.save_pretrained(folder)
+        _forget_machine(folder / "tokenizer_config.json")
     else:
         assert isinstance(tokenizer, ClipTokenizer)
         _write_clip(tokenizer, folder, length, cleans)
+
+
+def _forget_machine(file: Path) -> None:
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    for name in OF_THIS_MACHINE:
+        settings.pop(name, None)
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_clip(tokenizer: ClipTokenizer, folder: Path, length: int, cleans: bool) -> None:

@@ -1,5 +1,6 @@
 """The command line of an export, published names, the upload to the hub."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import huggingface_hub
@@ -10,8 +11,10 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 import options
 from errors import InputError
 from misc.export import main as export
+from misc.export.command import FOLDERS
 from misc.export.hub import push
 from misc.export.output_folder import whole_folder
+from misc.export.trained_model import TrainedModel
 from misc.runtime.checkpoint import BEST, open_checkpoint
 from misc.tasks.reid.data import TrainingCounts
 from model.weights.published.format import Geometry
@@ -109,15 +112,19 @@ def hub(monkeypatch) -> type[FakeHub]:
     return FakeHub
 
 
-def test_an_export_is_pushed(hub, text_run, tmp_path, capsys):
-    words = ["--format", "huggingface", "--push", "somebody/model"]
-    assert export([str(text_run), str(tmp_path / "hub"), *words]) == 0
-    create, (_, repository, files) = hub.calls
+def write_little(trained: TrainedModel, folder: Path) -> None:
+    (folder / "weights").write_text(trained.file.name)
+
+
+def test_an_export_is_pushed(hub, text_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(FOLDERS, "torch", "tests.export.test_command:write_little")
+    words = ["--format", "torch", "--push", "somebody/model"]
+    assert export([str(text_run), str(tmp_path / "little"), *words]) == 0
+    create, upload = hub.calls
     assert create == ("create", "somebody/model", True)
-    assert repository == "somebody/model"
-    assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} < {*files}
+    assert upload == ("upload", "somebody/model", ["README.md", "weights"])
     assert "https://huggingface.co/somebody/model" in capsys.readouterr().out
-    assert "# somebody/model" in (tmp_path / "hub" / "README.md").read_text()
+    assert "# somebody/model" in (tmp_path / "little" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 import main
 from misc.export import main as export
+from misc.export.tokenizer_files import write_tokenizer
 from misc.runtime.checkpoint import BEST, open_checkpoint
 from misc.search.person_search import PersonSearch
 from misc.tasks.starting_weights import build_tokenizer
@@ -26,6 +27,7 @@ from tests.command_line import parse
 from tests.conftest import SMALL
 from tests.export.conftest import DEMO
 from tests.export.runs import write_run
+from text_utils.tokenizer import SiglipTokenizer
 
 SENTENCES = ["A woman, in a RED coat (long)!! with #2 bags; it's nice.", "a man"]
 
@@ -131,6 +133,18 @@ def test_other_families_go_to_transformers_and_back(family, places, tmp_path):
         for n in ("source", "hub")
     )
     assert torch.equal(found(captions), held(captions))
+
+
+@pytest.mark.parametrize("kind", ["siglip", "siglip2", "naflex"])
+def test_a_tokenizer_is_the_same_without_config_json(kind, tmp_path):
+    """By which transformers chooses the tokenizer's class, too."""
+    write_siglip_folder(tmp_path / "source", kind)
+    (tmp_path / "alone").mkdir()
+    own = SiglipTokenizer(tmp_path / "source")
+    write_tokenizer(own, tmp_path / "alone", 64, cleans=False)
+    captions = ["A man in red", "a woman </s> with 2 bags"]
+    assert torch.equal(SiglipTokenizer(tmp_path / "alone")(captions, 64), own(captions, 64))
+    assert str(tmp_path) not in (tmp_path / "alone" / "tokenizer_config.json").read_text()
 
 
 REFUSED = {

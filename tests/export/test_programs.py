@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -177,7 +179,26 @@ def test_a_second_embedding_is_part_of_the_program(places, tmp_path):
     trained = TrainedModel.open(write_run(tmp_path / "run", config))
     _, text = build_towers(trained)
     assert text.width == 16 + 24
-    check_features(text, trace(text).module(), "its program")
+    convert(text, tmp_path / "text.onnx")
+    check_features(text, session(tmp_path / "text.onnx"), "ONNX")
+
+
+def session(file: Path) -> Callable[[Tensor], Tensor]:
+    """An ONNX file as a function of its input."""
+    opened = onnxruntime.InferenceSession(str(file))
+    (given,) = (each.name for each in opened.get_inputs())
+    return lambda inputs: torch.from_numpy(opened.run(None, {given: inputs.numpy()})[0])
+
+
+def test_equal_values_are_sorted_in_onnx_as_in_torch(tmp_path):
+    def order(values: Tensor) -> Tensor:
+        return values.argsort(dim=1, descending=True, stable=True).float()
+
+    tower = Tower(
+        "image", order, lambda count: torch.arange(50.0).remainder(4).repeat(count, 1), []
+    )
+    convert(tower, tmp_path / "image.onnx")
+    check_features(tower, session(tmp_path / "image.onnx"), "ONNX")
 
 
 def test_prompts_and_adapters_are_part_of_the_program(places, tmp_path):

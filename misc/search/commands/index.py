@@ -28,7 +28,10 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        known = "a run's folder or a checkpoint (default, for an index that exists: its own)"
+        known = (
+            "a run's folder, a checkpoint, or a folder of misc.export --format onnx (default, for "
+            "an index that exists: its own)"
+        )
         add("--checkpoint", metavar="PATH", help=known)
         add("--config", metavar="FILE", help="recipe in place of the run's; for published weights")
         which = parser.add_mutually_exclusive_group(required=True)
