@@ -69,6 +69,11 @@ def test_a_recipe_trains_and_evaluates(recipe, places, vehicles_and_people, tmp_
             arguments += ("model.stride=4",)
     else:
         arguments += places
+    if task == "both":
+        sizes = ("data.global_batch_size=8", "schedule.epoch_warmup=1")
+        arguments += (*sizes, f"reid.root={vehicles_and_people}")
+    if recipe == "both_prompts.yaml":
+        arguments += ("stages.prompts.schedule={epoch: 1, epoch_warmup: 1}",)
     if recipe in ("cskt.yaml", "irra.yaml", "rde.yaml"):
         arguments += ("schedule.epoch_warmup=1", "data.global_batch_size=null")
     if recipe == "cskt.yaml":
