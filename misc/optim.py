@@ -14,8 +14,8 @@ from torch import nn
 _LAYER = re.compile(
     r"(clip\.)?(?P<tower>visual|text)\.(tower\.)?(trunk\.)?(transformer\.(?!(res)?blocks))?"
     r"((transformer\.(res)?blocks\.|encoder\.layers?\.|blocks\.|stages\.|layer)(?P<block>\d+)\."
-    r"|conv\d|bn\d|class_embedding|positional_embedding|token_embedding|ln_pre|embeddings"
-    r"|patch_embed|pos_embed|cls_token|stem)"
+    r"|conv\d|bn\d|class_embedding|second_class|positional_embedding|token_embedding|ln_pre"
+    r"|embeddings|patch_embed|pos_embed|cls_token|stem)"
 )
 
 

@@ -124,12 +124,10 @@ class VisionTransformer(nn.Module):
         (B, width); and projected (B, embed_dim). The token is the second one if there are two;
         else the projected feature equals `CLIP.encode_image` if there is no `class_offset`.
         """
-        return self._read_class(*self._last_two(images, class_offset))
-
-    def both_features(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """`CLIP.encode_image` (B, embed_dim) and `features`, in one pass."""
-        penultimate, last = self._last_two(images, None)
-        return self.project(last[:, 0]), self._read_class(penultimate, last)
+        penultimate, last = self._last_two(images, class_offset)
+        place = 0 if self.second_class is None else -1
+        token = self.ln_post(last[:, place])
+        return penultimate[:, place], token, token @ self.proj
 
     def _last_two(self, images: Tensor, class_offset: Tensor | None) -> tuple[Tensor, Tensor]:
         """Tokens before and after the last block, the second class token, if any, last."""
@@ -145,11 +143,6 @@ class VisionTransformer(nn.Module):
             mask = self._mask(x.shape[1], x.device)
         penultimate, last = deque(self.transformer.stream(self.ln_pre(x), mask), maxlen=2)
         return penultimate, last
-
-    def _read_class(self, penultimate: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        place = 0 if self.second_class is None else -1
-        token = self.ln_post(last[:, place])
-        return penultimate[:, place], token, token @ self.proj
 
     @staticmethod
     def _mask(length: int, device: torch.device) -> Tensor:

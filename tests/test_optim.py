@@ -19,7 +19,7 @@ from model.clip import CLIP, TextShape
 from model.heads import Classifier, MaskedLanguageDecoder, SelectionShape
 from model.resnet import ResNetShape
 from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP, build_selectors
-from model.vit import VisionShape
+from model.vit import VisionShape, VisionTransformer
 from model.weights.key_maps import rename
 from model.weights.published.irra import IRRA
 from tests import GOLDEN_FILES
@@ -262,3 +262,9 @@ def test_rates_fall_from_stage_to_stage_of_a_resnet():
     for name in ("positional_embedding", "q_proj.bias", "c_proj.weight"):
         assert factors[f"clip.visual.attnpool.{name}"] == 1.0
     assert factors["clip.text.token_embedding.weight"] == 0.5**2
+
+
+def test_the_second_class_token_is_an_embedding_of_its_tower():
+    visual = VisionTransformer(VisionShape(8, 2, 1, 8, 8, (16, 8), class_tokens=2), 4)
+    factors = layer_factors(nn.ModuleDict({"visual": visual}), 0.5)
+    assert factors["visual.second_class"] == factors["visual.class_embedding"] == 0.125

@@ -81,10 +81,9 @@ def assert_used_it_changes_no_other(clip: DualEncoder, pictures: Tensor) -> None
     visual.second_class += torch.randn(visual.second_class.shape)
     _, last = visual._last_two(pictures, None)
     torch.testing.assert_close(last[:, :-1], visual(pictures), rtol=1e-6, atol=1e-6)
-    first, second = visual.both_features(pictures)
+    first = visual.project(last[:, 0])
     torch.testing.assert_close(first, clip.encode_image(pictures), rtol=1e-6, atol=1e-6)
-    assert all(map(torch.equal, second, visual.features(pictures)))
-    assert (second[2] - first).abs().max() > 1e-3
+    assert (visual.features(pictures)[2] - first).abs().max() > 1e-3
 
 
 def plainly(visual: VisionTransformer, picture: Tensor) -> Tensor:

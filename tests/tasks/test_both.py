@@ -114,6 +114,20 @@ def test_a_shared_token_is_the_first_for_both(run):
         main.run(parse(["--evaluate", "run", "model.class_tokens=routed", "--output", "other"]))
 
 
+def test_cameras_are_added_to_the_second_token(run, tmp_path, capsys):
+    """And left out where they are not those of the training."""
+    trained = closing(run("reid.sie=camera"))
+    main.run(parse(["--evaluate", "run", "--output", "again"]))
+    assert closing(Path("again")) == trained
+    architecture = open_checkpoint(Path("run") / LAST).architecture
+    assert (architecture.num_people, architecture.num_cameras) == (6, 6)
+    people = ["--train", "4", "--test", "3", "--images", "4", "4", "--height", "32", "48"]
+    assert draw(["--layout", "dukemtmc", "--output", str(tmp_path / "duke"), *people]) == 0
+    other = ["reid.dataset=dukemtmc", f"reid.root={tmp_path / 'duke'}"]
+    main.run(parse(["--evaluate", "run", *other, "--output", "other"]))
+    assert "was trained with 6 cameras and 1 views, which are not those" in capsys.readouterr().out
+
+
 def test_an_interrupted_run_ends_in_the_same_weights(run, interrupt):
     """Also where the pictures' epochs end within those of the pairs."""
     words = ("schedule.epoch=2", "log.save_period=2", "experiment.token_change=0.1")

@@ -81,7 +81,9 @@ class BothTask(Task[JointCLIP]):
         if checkpoint is None:
             return new_model(config, open_init_from(config), counts, num_identities)
         own = counts if for_training else None
-        return restored_model(config, checkpoint, own, with_heads=for_training)
+        model = restored_model(config, checkpoint, own, with_heads=for_training)
+        self.reid.compare_cameras(checkpoint)
+        return model
 
     def describe(self, model: JointCLIP) -> JointArchitecture:
         return describe_joint(self.config, model)

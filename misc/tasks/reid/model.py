@@ -10,7 +10,7 @@ from misc.settings.sections import Config
 from misc.tasks.reid.data import TrainingCounts
 from misc.tasks.starting_weights import build_backbone, compare_image_towers, refuse_differences
 from misc.tasks.text.model import new_model as new_text_model
-from model.architecture import ReIDArchitecture, TextArchitecture
+from model.architecture import JointArchitecture, ReIDArchitecture, TextArchitecture
 from model.clip import DualEncoder, TextTransformer
 from model.clip_reid import CLIPReID, from_architecture
 from model.identity_prompts import IdentityPrompts, read_sentence
@@ -102,7 +102,8 @@ def same_training_sets(config: Config, checkpoint: Checkpoint) -> bool:
 
 def knows_cameras(config: Config, counts: TrainingCounts, checkpoint: Checkpoint) -> bool:
     """Whether the cameras and views here are those that a checkpoint tells apart, if any."""
-    architecture = reid_architecture(checkpoint)
+    architecture = checkpoint.architecture
+    assert isinstance(architecture, ReIDArchitecture | JointArchitecture)
     if architecture.num_cameras == 0:
         return True
     return (

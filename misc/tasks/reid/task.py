@@ -32,11 +32,10 @@ from misc.tasks.reid.model import (
     fitted,
     knows_cameras,
     new_model,
-    reid_architecture,
     restored_model,
 )
 from misc.tasks.starting_weights import open_init_from
-from model.architecture import ReIDArchitecture
+from model.architecture import JointArchitecture, ReIDArchitecture
 from model.clip_reid import CLIPReID
 from model.criteria.reid import ReIDCriterion, ReIDLossSettings
 from model.interface import ReIDBatch
@@ -68,9 +67,15 @@ class ReIDTask(Task[CLIPReID]):
             return new_model(config, open_init_from(config), counts)
         checkpoint = fitted(checkpoint, counts)
         model = restored_model(config, checkpoint, counts, for_training=for_training)
-        self.knows_cameras = knows_cameras(config, counts, checkpoint)
+        self.compare_cameras(checkpoint)
+        return model
+
+    def compare_cameras(self, checkpoint: Checkpoint) -> None:
+        """Evaluate without side information if a checkpoint's cameras or views are others."""
+        self.knows_cameras = knows_cameras(self.config, self.counts, checkpoint)
         if not self.knows_cameras:
-            architecture = reid_architecture(checkpoint)
+            architecture = checkpoint.architecture
+            assert isinstance(architecture, ReIDArchitecture | JointArchitecture)
             log.warning(
                 "%s was trained with %d cameras and %d views, which are not those of %s: it is "
                 "evaluated without side information",
@@ -79,7 +84,6 @@ class ReIDTask(Task[CLIPReID]):
                 architecture.num_views,
                 self.name,
             )
-        return model
 
     def describe(self, model: CLIPReID) -> ReIDArchitecture:
         return model.describe()
