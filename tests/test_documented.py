@@ -11,6 +11,7 @@ from tests import ROOT
 from tests.documented import PAGES, Command, blocks, check, commands, write_files
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"  # its commands are of examples: see its own test
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # of runpy
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -50,7 +51,6 @@ def test_a_page_is_split_into_commands(tmp_path):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
