@@ -77,7 +77,7 @@ def test_a_run_trains_and_evaluates_both_tasks(run, capsys):
     told = capsys.readouterr().out
     assert "People are told apart by dataset: 6 of CUHK-PEDES for sentences, 6 of Market" in told
     first = rows(folder)[0]
-    names = {"text.sdm", "text.id", "reid.id", "reid.triplet"}
+    names = {"text.nitc", "text.ritc", "text.id", "reid.id", "reid.triplet"}
     assert names <= first.keys()
     assert first["loss"] == pytest.approx(sum(first[name] for name in names))
     found = closing(folder)
