@@ -58,7 +58,8 @@ def write_adapter(trained: TrainedModel, folder: Path) -> None:
     with TemporaryDirectory() as base:
         write_model(hub, architecture, base_names(state), Path(base))
         with quiet():
-            model = PeftModel.from_pretrained(AutoModel.from_pretrained(base), str(folder))
+            own = AutoModel.from_pretrained(base, trust_remote_code=False)
+            model = PeftModel.from_pretrained(own, str(folder), trust_remote_code=False)
     check_model(trained, model.eval(), hub.title)
 
 

@@ -41,7 +41,7 @@ def write_huggingface(trained: TrainedModel, folder: Path) -> None:
     if architecture.backbone == "clip":
         write_open_clip(trained, architecture, folder)
     with quiet():
-        model = AutoModel.from_pretrained(folder)
+        model = AutoModel.from_pretrained(folder, trust_remote_code=False)
     check_model(trained, model.eval(), hub.title)
 
 

@@ -65,7 +65,7 @@ def _mlp_ratio(shape: VisionShape | TextShape) -> Tree:
 
 
 def _check(trained: TrainedModel, folder: Path) -> None:
-    model = open_clip.create_model(f"local-dir:{folder}").eval()
+    model = open_clip.create_model(f"local-dir:{folder}", weights_only=True).eval()
     runs = {
         "image": lambda images: F.normalize(model.encode_image(images), dim=-1),
         "text": lambda tokens: F.normalize(model.encode_text(tokens), dim=-1),

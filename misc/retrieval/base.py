@@ -113,7 +113,7 @@ class Retrieval(ABC, Generic[Model]):
         lists, first = {}, 0
         rankings = next(iter(ranked.rankings.values()))
         several = len(self.languages) > 1
-        for name, ranking in zip(self.languages, rankings, strict=True):
+        for name, ranking in zip(self.languages, rankings, strict=False):  # of draws the first
             suffix, language = (f"-{name}", name) if several else ("", None)
             chosen = choose_queries(ranking, count, generator(seed, Purpose.QUERIES))
             for group, rows in zip(("sample", "worst"), chosen, strict=True):

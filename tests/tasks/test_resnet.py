@@ -65,7 +65,11 @@ def state(folder: Path, name: str = LAST) -> dict[str, Tensor]:
 
 def closing_rows(folder: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
-    return [{k: v for k, v in row.items() if k != "chosen"} for row in rows if "chosen" in row]
+    return [
+        {k: v for k, v in row.items() if k not in ("chosen", "seconds")}
+        for row in rows
+        if "chosen" in row
+    ]
 
 
 def test_it_trains_and_evaluates_from_its_checkpoint(run, weights, tmp_path):
