@@ -69,6 +69,7 @@ def assert_trains_alike(config: options.Config, chunk: int = 8) -> None:
         assert found == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_compiled_code_has_the_losses_of_plain_code(small_config):
     assert_trains_alike(small_config("experiment.dropout=0"))
 
