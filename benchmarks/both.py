@@ -34,7 +34,7 @@ RECIPES = ROOT / "benchmarks" / "both"
 CAPTIONS = 2  # of each picture: an epoch of pairs is so many of pictures
 TEXT, REID = "text", "reid"
 ONE_MODEL = {"one model, shared token": "shared", "one model, two tokens": "routed"}
-TITLES = ("text R1", "re-identification mAP", "parameters (M)", "index (bytes per picture)")
+TITLES = ("text R1", "re-identification mAP", "parameters (M)", "features (bytes per picture)")
 # What encodes: all but the heads that only losses read.
 ENCODERS = ("clip.", "visual.")
 
@@ -48,7 +48,7 @@ def _parser() -> Parser:
     parser = sweep_parser("both", "One model for sentences and pictures, or two.", "both")
     add_jobs(parser)
     for name, default, about in (
-        ("people", 300, "people to train on; a third as many are searched for"),
+        ("people", 320, "people to train on; a third as many are searched for"),
         ("epochs", 12, "of the pairs"),
         ("pretraining-people", 2000, "people to pretrain on"),
         ("pretraining-epochs", 4, "of the pretraining"),
@@ -78,7 +78,7 @@ def plan(asked: argparse.Namespace) -> Plan:
 
     rows = {
         TEXT: runs("text", "text", asked.epochs, *pairs),
-        REID: runs("reid", "reid", CAPTIONS * asked.epochs, root),
+        REID: runs("reid", "reid", CAPTIONS * asked.epochs, root, "schedule.epoch_warmup=2"),
     }
     for row, tokens in ONE_MODEL.items():
         tokens_setting = f"model.class_tokens={tokens}"

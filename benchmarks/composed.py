@@ -77,9 +77,8 @@ def _run(asked: argparse.Namespace) -> None:
     for name, part in features.items():
         print(f"{name:<6}{len(part.ids):,} queries, {len(part.gallery):,} pictures")
     weight = choose_weight(val) if val else WEIGHT
-    print(
-        f"The sum gives the words {weight:g}, {'the best on val' if val else 'for want of a val'}"
-    )
+    source = "best on val" if val else "the default, without a val split"
+    print(f"Weight of the words in the sum: {weight:g} ({source})")
     trained = {} if given or not train else _train(train, model_hash, asked.seeds)
     table = to_table(features["test"], weight, given or [*trained.values()])
     print(table, end="")

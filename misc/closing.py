@@ -48,12 +48,12 @@ def draw_figures(
     Raises:
         InputError: a file cannot be written.
     """
-    from misc.retrieval import figures  # matplotlib, where it draws
-
     curves = {f"{name}, {d}": curve for name, one in closed.items() for d, curve in one.cmc.items()}
     pairs = {name: one.similarities for name, one in closed.items() if one.similarities}
     if not pairs:
         return
+    from misc.retrieval import figures  # matplotlib, where it draws
+
     thresholds = {}
     if calibration and false_alarms:
         for name, counted in pairs.items():

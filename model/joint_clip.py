@@ -16,12 +16,10 @@ from model.interface import (
     TextBatch,
     TextOutputs,
 )
-from model.tbps_clip import ENCODERS, TBPSCLIP, Selectors
-from model.weights.hash import hash_weights
+from model.tbps_clip import TBPSCLIP, Selectors
 
 REID = "reid."  # the beginning of the names of what only re-identification has
 SHARED, TOWER = f"{REID}visual.", "clip.visual."
-ENCODING = (*ENCODERS, *(f"{REID}{name}." for name in ("image_head.neck", "projected_head.neck")))
 
 
 class JointCLIP(TBPSCLIP):
@@ -104,10 +102,6 @@ class JointCLIP(TBPSCLIP):
                 parameter.requires_grad_(not name.removeprefix(REID).startswith(frozen))
             elif not name.startswith("clip."):
                 parameter.requires_grad_(not learns_prompts)
-
-    def encoder_hash(self) -> str:
-        encoders = {k: v for k, v in self.state_dict().items() if k.startswith(ENCODING)}
-        return hash_weights(encoders)
 
 
 def _leave_out_copy(

@@ -35,17 +35,17 @@ class EncoderTowers(nn.Module):
 
 
 def compare_accuracy(trained: TrainedModel, towers: OnnxTowers, precision: str) -> None:
-    """Print R-1 on the run's test split beside that of the checkpoint, or why there is none."""
+    """Print R1 on the run's test split beside that of the checkpoint, or why there is none."""
     try:
         retrieval = build_test_split(trained)
     except InputError as error:
-        print(f"The loss of {precision} in R-1 was not measured: {error}")
+        print(f"The loss of {precision} in R1 was not measured: {error}")
         return
     own, other = (measure(retrieval, each) for each in (EncoderTowers(trained.encoder), towers))
     for direction, metrics in own.results.items():
         before, after = metrics["R1"], other.results[direction]["R1"]
         print(
-            f"{direction} on the test split: R-1 {before:.2f} in PyTorch, {after:.2f} in "
+            f"{direction} on the test split: R1 {before:.2f} in PyTorch, {after:.2f} in "
             f"{precision} ONNX ({after - before:+.2f})"
         )
     first, differing = own.ranking.first, own.ranking.first != other.ranking.first

@@ -40,9 +40,9 @@ def build_parser() -> Parser:
     add("output", type=Path, help="the file (tbps-clip, clip-reid) or folder to write")
     known = "the names of TBPS-CLIP's code (default), or another format"
     add("--format", choices=(*FILES, *FOLDERS), default="tbps-clip", help=known)
-    known = "of ONNX: fp32 (default), fp16 or int8; the loss in R-1 is printed"
+    known = "of ONNX: fp32 (default), fp16 or int8; the loss in R1 is printed"
     add("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help=known)
-    known = "print R-1 on the run's test split, in PyTorch and in ONNX, also of fp32"
+    known = "print R1 on the run's test split, in PyTorch and in ONNX, also of fp32"
     add("--measure", action="store_true", help=known)
     known = "upload the folder to the Hugging Face hub as this repository"
     add("--push", metavar="ORG/NAME", help=known)

@@ -15,6 +15,7 @@ LIBRARIES = {"huggingface": "transformers", "peft": "peft"}
 TITLES = {
     "text_to_image": "text-to-image person search",
     "image_to_image": "re-identification of pictures",
+    "both": "text-to-image person search, trained together with re-identification",
 }
 USE = {
     "huggingface": """\

@@ -17,13 +17,14 @@ def change_precision(file: Path, precision: Literal["fp16", "int8"]) -> None:
         _to_half(file)
     else:
         _to_int8(file)
+    file.with_name(f"{file.name}.data").unlink(missing_ok=True)  # the fp32 weights of a large one
 
 
 def _to_half(file: Path) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    model = convert_float_to_float16(onnx.load(str(file)), keep_io_types=True)
+    model = convert_float_to_float16(str(file), keep_io_types=True)
     with atomic_write(file) as partial:
         onnx.save(model, str(partial))
 

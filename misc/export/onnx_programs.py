@@ -31,11 +31,11 @@ def write_onnx(
 ) -> None:
     """Write `image.onnx`, and `text.onnx` if there is a text tower, with their descriptions.
 
-    Features in fp32 are compared with PyTorch's; of a lower precision the loss in R-1 on the test
+    Features in fp32 are compared with PyTorch's; of a lower precision the loss in R1 on the test
     split is printed, too.
 
     Args:
-        measures: print R-1 of fp32, too.
+        measures: print R1 of fp32, too.
 
     Raises:
         InputError: a package is missing, torch.export cannot follow a tower, ONNX lacks an

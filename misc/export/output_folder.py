@@ -1,11 +1,14 @@
 """The folder that an export writes, whole or not at all."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from errors import InputError
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
 
 
 @contextmanager
@@ -26,6 +29,8 @@ def whole_folder(output: Path) -> Iterator[Path]:
         yield partial
         partial.rename(output)
     except OSError as error:
+        if error.errno not in UNWRITABLE:  # a file could not be read
+            raise
         reason = error.strerror or error
         raise InputError(f"cannot write {output} ({reason}): name another folder") from error
     finally:

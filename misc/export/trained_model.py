@@ -16,6 +16,7 @@ from model.architecture import ReIDArchitecture, TextArchitecture
 from model.clip import DualEncoder
 from model.tbps_clip import TBPSCLIP
 from model.tuning.lora import merge_lora
+from model.vit import VisionTransformer
 from model.weights.published.text_towers import HEADS
 
 
@@ -60,6 +61,9 @@ class TrainedModel:
         encoder = build_encoder(self.config, self.checkpoint)
         if isinstance(encoder.model, TBPSCLIP):
             merge_lora(encoder.model.clip)
+            visual = encoder.model.clip.visual
+            if isinstance(visual, VisionTransformer):
+                visual.second_class = None  # no sentence is compared with it
         return encoder
 
     @property

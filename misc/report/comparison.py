@@ -16,7 +16,8 @@ METRICS = ("R1", "mAP")
 MEANING = (
     "In brackets is where the difference lay in 95 % of 10,000 resamplings of the test people, "
     "each with all their queries (paired bootstrap): if that excludes 0 (*), the difference is not "
-    "due to who is in the test set; other training seeds may still change it."
+    "due to who is in the test set; other training seeds may still change it. "
+    "Of several languages or drawn galleries the first is compared."
 )
 
 

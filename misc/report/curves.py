@@ -15,7 +15,7 @@ Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 420, 230  # of the drawing, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 38  # margins
 MOST_POINTS = 400  # of a curve
-NOT_LOSSES = ("lr", "samples_per_second", "peak_memory_gib")
+NOT_LOSSES = ("lr", "samples_per_second", "peak_memory_gib", "seconds")
 
 
 def draw_curves(runs: Sequence[Run]) -> str:

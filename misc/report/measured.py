@@ -88,7 +88,9 @@ def measured(run: Run, device: str | None) -> Iterator[Measured]:
     assert run.recipe is not None
     try:
         with processes(device, run.config.distributed.backend) as own:
-            job = Job(run.config, run.recipe, own, run.checkpoint, for_training=False)
+            untracked = run.config.log.model_copy(update={"to": ()})
+            config = run.config.model_copy(update={"log": untracked})
+            job = Job(config, run.recipe, own, run.checkpoint, for_training=False)
             tests = []
             for name, retrieval in job.galleries().items():
                 encoded = retrieval.encode(job.model, own, job.precision)

@@ -1,6 +1,5 @@
 """Results of runs in rows: measured, beside them published ones in a column of their own."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,18 +73,22 @@ def result_rows(groups: Mapping[str, Sequence[Run]]) -> list[Row]:
     for name, group in groups.items():
         ended = [run for run in group if run.results]
         publication = publications.get(ended[0].recipe or "") if ended else None
-        for dataset, directions in ended[0].results.items() if ended else ():
+        tables = ended[0].results if ended else {}
+        for dataset, directions in tables.items():
+            own = dataset == next(
+                iter(tables)
+            )  # further test sets are not of the training's dataset
             for direction in directions:
                 found = [run.results.get(dataset, {}).get(direction) for run in ended]
                 values = [metrics for metrics in found if metrics]
                 cells = [str(summarise([row[metric] for row in values])) for metric in METRICS]
-                printed = _published(publication, dataset, direction)
+                printed = _published(publication if own else None, dataset, direction)
                 rows.append(Row(name, dataset, direction, cells, *printed))
     return rows
 
 
 def _published(publication: Publication | None, dataset: str, direction: str) -> tuple[str, str]:
-    name = re.sub(r" (test|val)$", "", dataset)
+    name = dataset.removesuffix(" test")
     if publication is None or direction not in MAIN or name not in publication.results:
         return "", ""
     values = publication.results[name]

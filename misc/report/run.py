@@ -67,8 +67,12 @@ def read_runs(
     found = [folder.resolve() for folder in folders]
     if twice := next((path for path in found if found.count(path) > 1), None):
         raise InputError(f"{twice} is given twice; give each run once")
-    names = [path.name for path in found]
-    unique = names if len({*names}) == len(names) else [f"{p.parent.name}/{p.name}" for p in found]
+    names = (
+        [p.name for p in found],
+        [f"{p.parent.name}/{p.name}" for p in found],
+        [*map(str, found)],
+    )
+    unique = next(way for way in names if len({*way}) == len(way))
     runs = [
         _read_run(folder, name, overrides, needs_checkpoint)
         for folder, name in zip(folders, unique, strict=True)

@@ -82,7 +82,7 @@ def saved_calibration(folder: Path, model_hash: str) -> Calibration | None:
     try:
         found = Calibration.load(folder / FILE)
     except InputError as error:
-        log.warning("Nothing is calibrated: %s", error)
+        log.warning("The calibration of the run is not used: %s", error)
         return None
     return found if found.model_hash == model_hash else None
 

@@ -40,7 +40,7 @@ def _command() -> list[str]:
     """The command that was typed: of this process, or of torchrun, where that has started it."""
     parent = PROC / str(os.getppid()) / "cmdline"
     if "TORCHELASTIC_RUN_ID" in os.environ and parent.is_file():
-        return parent.read_text(encoding="utf-8").rstrip("\0").split("\0")
+        return os.fsdecode(parent.read_bytes()).rstrip("\0").split("\0")
     return sys.orig_argv
 
 

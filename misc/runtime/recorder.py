@@ -61,7 +61,7 @@ class _LogFile(logging.FileHandler):
     """A handler for log.txt that raises what keeps it from writing."""
 
     def __init__(self, file: Path) -> None:
-        super().__init__(file, encoding="utf-8")
+        super().__init__(file, encoding="utf-8", errors="backslashreplace")
         self.setFormatter(_Stamped())
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -125,9 +125,9 @@ class Recorder:
             self._metrics = folder / "metrics.jsonl"
             rows = self._read_rows() if resume_step is not None else []
             rows = [r for r in rows if r["step"] <= (resume_step or 0) and CLOSING not in r]
-            self._replace_rows(rows)
             self._began = time.monotonic() - (rows[-1].get("seconds", 0.0) if rows else 0.0)
-            self._trackers = tracking.open(folder, resume_step)
+            self._trackers = tracking.open(folder, resume_step)  # it may fail: nothing is written
+            self._replace_rows(rows)
             self._move_log()
 
     def _move_log(self) -> None:

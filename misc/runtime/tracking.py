@@ -169,11 +169,20 @@ class Tracking:
             trackers.append(TensorBoard(folder, self.settings, resume_step))
         if {"wandb", "trackio"} & {*self.names}:
             run_id = _run_id(folder / ID_FILE, resumes=resume_step is not None)
-            if "wandb" in self.names:
-                trackers.append(WeightsAndBiases(self.project, folder, self.settings, run_id))
-            if "trackio" in self.names:
-                trackers.append(Trackio(self.project, folder, self.settings, run_id))
+            for name, kind in (("wandb", WeightsAndBiases), ("trackio", Trackio)):
+                if name in self.names:
+                    trackers.append(self._start(name, kind, folder, run_id))
         return trackers
+
+    def _start(
+        self, name: str, kind: type["WeightsAndBiases | Trackio"], folder: Path, run_id: str
+    ) -> Tracker:
+        try:
+            return kind(self.project, folder, self.settings, run_id)
+        except Exception as error:  # each library has its own
+            raise InputError(
+                f"log.to: {name} cannot begin ({error}); log in to it, or leave it out"
+            ) from error
 
 
 UNTRACKED = Tracking()

@@ -39,7 +39,7 @@ class Plan:
     @property
     def base(self) -> Path:
         """The file of the configuration that the keys are laid over."""
-        return self.folder / f"{self.recipe}.yaml"
+        return self.folder / "base" / f"{self.recipe}.yaml"
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -74,6 +74,7 @@ class Plan:
                 "only `trials` may change: give another folder"
             )
         for path, text in ((file, wanted), (self.base, options.dump(self.config))):
+            path.parent.mkdir(exist_ok=True)
             with atomic_write(path) as partial:
                 partial.write_text(text, encoding="utf-8")
 

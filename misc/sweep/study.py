@@ -162,8 +162,14 @@ def _check_failures(rows: Sequence[Row]) -> None:
 
 def _metric(plan: Plan) -> Metric:
     """The metric of the settings, or the one that selects the best checkpoint of a run."""
-    selecting = f"{plan.config.experiment.select_on}/{TASKS[plan.config.task].metric}"
-    split, name = (plan.settings.metric or selecting).split("/")
+    task, select_on = plan.config.task, plan.config.experiment.select_on
+    metric = getattr(TASKS[task], "metric", None)
+    if not (plan.settings.metric or metric):
+        raise InputError(
+            f"task {task} selects by the mean of two metrics, which a sweep does not compare: give "
+            f"`metric: {select_on}/R1`, that of the sentences"
+        )
+    split, name = (plan.settings.metric or f"{select_on}/{metric}").split("/")
     if name not in METRICS:
         raise InputError(f"metric is {split}/{name}: choose one of {', '.join(METRICS)} for {name}")
     return Metric(split, name, plan.settings.direction)

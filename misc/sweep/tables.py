@@ -135,7 +135,7 @@ def _to_tree(row: Row, seeds: Sequence[int]) -> Mapping[str, object]:
 
 def to_recipe(plan: Plan, metric: Metric, best: Row) -> str:
     """The best settings as a delta on the configuration of the sweep."""
-    tree: Tree = {"base": plan.base.name}
+    tree: Tree = {"base": f"{plan.base.parent.name}/{plan.base.name}"}
     for key, value in best.settings.items():
         _lay(tree, nest(key, value))
     head = f"# Trial {best.number}, the best by {metric}: {best.summary}\n#   {_command(plan)}\n"

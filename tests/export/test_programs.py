@@ -99,14 +99,14 @@ def test_lower_precisions_are_smaller_and_nearly_the_same(
     assert 0.98 < cosines.min() < 1 - 1e-8
     compare_accuracy(trained, OnnxTowers(folder, Exported.read(folder)), precision)
     printed = capsys.readouterr().out
-    assert printed.count("on the test split: R-1") == printed.count(f"in {precision} ONNX") == 2
+    assert printed.count("on the test split: R1") == printed.count(f"in {precision} ONNX") == 2
     assert "text to image: the first match has another rank for" in printed
 
 
 def test_without_data_the_loss_is_not_measured(text_run, onnx_folder, capsys):
     trained = TrainedModel.open(text_run, ["data.annotation_file=nowhere"])
     compare_accuracy(trained, OnnxTowers(onnx_folder, Exported.read(onnx_folder)), "int8")
-    assert "The loss of int8 in R-1 was not measured: " in capsys.readouterr().out
+    assert "The loss of int8 in R1 was not measured: " in capsys.readouterr().out
 
 
 @torch.library.custom_op("tests::unknown", mutates_args=())

@@ -428,7 +428,7 @@ def test_a_damaged_calibration_of_the_run_is_left_out(run_folder, tmp_path, pict
     logging.getLogger("misc").propagate = True
     index = PersonSearch(tmp_path / "run", "cpu").index(tmp_path / "index")
     assert index.threshold("words") is None
-    assert "Nothing is calibrated: " in caplog.text
+    assert "The calibration of the run is not used: " in caplog.text
 
 
 def test_what_others_store_is_not_lost(index, people, pictures):

@@ -19,7 +19,7 @@ from model.joint_clip import JointCLIP
 class PictureRetrieval(Retrieval[JointCLIP]):
     """`ImageRetrieval` with the part of the model that compares pictures with one another."""
 
-    query_kind = ImageRetrieval.query_kind
+    query_kind = ""  # none: a calibration is of the features that are compared with sentences
 
     def __init__(self, images: ImageRetrieval) -> None:
         self.images = images

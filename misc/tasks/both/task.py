@@ -56,12 +56,12 @@ class BothTask(Task[JointCLIP]):
         super().__init__(_with_cache(self.text.config, gib), processes, precision)
         self.warning, self.name, self.splits = self.text.warning, self.text.name, self.text.splits
         self.test_sets = [*self.text.test_sets, self.reid.name, *self.reid.test_sets]
-        for name in self.test_sets:
-            if self.test_sets.count(name) > 1:
-                raise InputError(
-                    f"data.test_sets and reid.test_sets both have a dataset {name}: give the "
-                    "former another name"
-                )
+        names = [self.name, *self.test_sets]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(
+                f"two datasets are named {twice}: rename the folder of reid.root or "
+                "data.annotation_file, or give that of data.test_sets another name"
+            )
 
     @classmethod
     def check(cls, config: Config) -> None:
