@@ -73,6 +73,13 @@ def test_runs_of_one_name_are_told_apart(run_folder, copied):
     assert names == [f"{run_folder.parent.name}/one", f"{other.parent.name}/one"]
 
 
+def test_trials_of_two_sweeps_are_told_apart_by_their_paths(run_folder, tmp_path):
+    folders = [tmp_path / sweep / "trials" / "000-seed-0" for sweep in ("a", "b")]
+    for folder in folders:
+        shutil.copytree(run_folder, folder)
+    assert [run.name for run in read_runs(folders)] == [str(folder) for folder in folders]
+
+
 def test_differences_are_from_the_recipe(run_folder):
     (run,) = read_runs([run_folder])
     name, recipe = recipe_setting(run.recipe)

@@ -97,6 +97,19 @@ def test_what_the_command_line_and_the_file_disagree_about(refusal, monkeypatch)
     assert "start it without torchrun, and give `processes: N` in s.yaml" in refusal(LR)
 
 
+def test_the_configuration_below_a_sweep_is_no_file_that_it_writes(tmp_path, monkeypatch):
+    """Not even where it is the best of another sweep."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best.yaml").write_text(f"base: {DEMO}\n")
+    (tmp_path / "s.yaml").write_text(LR)
+    words = ["--sweep", "s.yaml", "--config", "best.yaml", "--output", "out"]
+    plan = plan_sweep(options.parse(words))
+    plan.folder.mkdir()
+    plan.claim_folder()
+    assert plan.base.relative_to("out").as_posix() == "base/best.yaml"
+    assert options.parse(["--config", str(plan.base)]).configure() == plan.config
+
+
 def test_optuna_is_asked_for_in_a_sentence(refusal, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(
