@@ -145,7 +145,7 @@ def _make(folder: Path, *words: str) -> None:
 
 
 def outcome(command: Command, folder: Path) -> tuple[str, str]:
-    """What became of a command, and its output if it has failed."""
+    """The end of a command, and its output if it has failed."""
     if reason := reason_to_parse(command):
         try:
             if command.page != EXAMPLES:

@@ -22,7 +22,7 @@ def text_run(tmp_path_factory, places) -> Path:
 
 @pytest.fixture(scope="session")
 def onnx_folder(tmp_path_factory, text_run) -> Path:
-    """That run as ONNX."""
+    """The run as ONNX."""
     folder = tmp_path_factory.mktemp("exported") / "onnx"
     assert main([str(text_run), str(folder), "--format", "onnx"]) == 0
     return folder

@@ -115,7 +115,7 @@ def test_fewer_are_shown_where_fewer_count(paths):
 
 
 def test_right_pictures_have_their_ranks_however_far_behind(paths):
-    """Those beyond the first few are drawn after a gap, and all are in the index."""
+    """Right pictures beyond the first few are drawn after a gap, and all are in the index."""
     (ranked,) = ranked_lists(
         features(0),
         features(50, 10, 20, 30, 40),

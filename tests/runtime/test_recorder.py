@@ -35,7 +35,7 @@ def test_rows_lines_and_curves_are_written(tmp_path, capsys):
 
 
 def test_every_line_of_the_log_has_its_time(tmp_path, capsys):
-    """Those that the screen does not show come first."""
+    """Lines that the screen does not show come first."""
     start_logging(active=True, first=["Command: python main.py"])
     log = logging.getLogger("misc.job")
     log.info("before there is a folder")
