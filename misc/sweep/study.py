@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -45,11 +45,22 @@ def run_sweep(plan: Plan) -> None:
     metric = _metric(plan)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", ExperimentalWarning)  # of the sampler of grids
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # its run stops, too
+    terminated = False
+
+    def leave(*_: object) -> None:
+        nonlocal terminated
+        terminated = True
+        sys.exit(TERMINATED)  # its run stops, too
+
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         with locked(plan.folder):
             plan.claim_folder()
             Sweep(plan, metric).run()
+    except StorageInternalError:
+        if terminated:  # within a commit, which was not made then
+            sys.exit(TERMINATED)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
