@@ -27,7 +27,7 @@ class StepSampler(Sampler[list[SampleKey]], ABC):
     """
 
     def __init__(
-        self, steps: int, batch_size: int, *, rank: int = 0, world_size: int = 1, seed: int = 0
+        self, steps: int, batch_size: int, *, rank: int, world_size: int, seed: int
     ) -> None:
         self.steps, self.batch_size, self.seed = steps, batch_size, seed
         self.rank, self.world_size = rank, world_size
