@@ -38,7 +38,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "test_main",
         "training/test_resumption",
     ),
-    "misc/runtime/distributed.py": ("runtime/test_distributed",),
+    "misc/runtime/distributed.py": ("runtime/test_distributed", "runtime/test_lost_ranks"),
     "misc/search/updating.py": ("search/test_index",),
     "misc/search/vectors.py": (
         "search/test_vectors",
