@@ -91,49 +91,30 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _write_composed(layout: str, options: argparse.Namespace) -> None:
-    written = write_composed_dataset(
-        options.output,
-        identities=_identities(layout, options),
-        images=tuple(options.images or (2, 4)),
-        seed=options.seed,
-        height=tuple(options.height),
-        difficulty=options.difficulty,
-        workers=options.workers,
-        progress=True,
-    )
-    _report_composed(written)
+    _report_composed(write_composed_dataset(options.output, **_shared(layout, options, (2, 4))))
 
 
 def _write(layout: str, options: argparse.Namespace) -> None:
-    written = write_dataset(
-        layout,
-        options.output,
-        identities=_identities(layout, options),
-        images=tuple(options.images or (2, 4)),
-        seed=options.seed,
-        height=tuple(options.height),
-        difficulty=options.difficulty,
-        languages=options.languages,
-        workers=options.workers,
-        progress=True,
-    )
-    _report(written)
+    shared = _shared(layout, options, (2, 4))
+    _report(write_dataset(layout, options.output, languages=options.languages, **shared))
 
 
 def _write_reid(layout: str, options: argparse.Namespace) -> None:
-    written = write_reid_dataset(
-        layout,
-        options.output,
-        identities=_identities(layout, options),
-        images=tuple(options.images or (4, 8)),
-        seed=options.seed,
-        height=tuple(options.height),
-        difficulty=options.difficulty,
-        viewpoints=not options.no_viewpoints,
-        workers=options.workers,
-        progress=True,
-    )
-    _report_reid(written)
+    shared, viewpoints = _shared(layout, options, (4, 8)), not options.no_viewpoints
+    _report_reid(write_reid_dataset(layout, options.output, viewpoints=viewpoints, **shared))
+
+
+def _shared(layout: str, options: argparse.Namespace, images: tuple[int, int]) -> dict[str, Any]:
+    """The arguments that all writers take; `images` unless the command line has others."""
+    return {
+        "identities": _identities(layout, options),
+        "images": tuple(options.images or images),
+        "seed": options.seed,
+        "height": tuple(options.height),
+        "difficulty": options.difficulty,
+        "workers": options.workers,
+        "progress": True,
+    }
 
 
 def _identities(name: str, options: argparse.Namespace) -> dict[str, int]:
