@@ -54,7 +54,7 @@ def test_a_trained_fusion_is_measured_elsewhere(measured, run_folder, data, tmp_
     words += ["--device", "cpu"]
     assert composed.main(words) == 0
     out = capsys.readouterr().out
-    assert "The sum gives the words 0.5, for want of a val" in out
+    assert "Weight of the words in the sum: 0.5 (the default, without a val split)" in out
     assert "learned fusion" not in out
     assert composed.main([*words, "--fusion", str(measured / "fusion.safetensors")]) == 0
     assert re.search(r"\| learned fusion (\| \d+\.\d\d ){4}\|", capsys.readouterr().out)
