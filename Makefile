@@ -7,7 +7,7 @@ RUN := .venv/.run
 DEVELOP := .venv/.develop
 DOCS := .venv/.docs
 
-.PHONY: demo demo-reid demo-both serve test bench fuzz mutants check docs docs-check clean
+.PHONY: demo demo-reid demo-both serve serve-both test bench fuzz mutants check docs docs-check clean
 
 demo: $(RUN)  ## draw synthetic pedestrians, train on them, evaluate
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes --output data/synthetic $(DEMO_DATA)
@@ -21,12 +21,14 @@ demo-both: $(RUN)  ## one model for sentences and pictures, on people who are de
 	$(BIN)/python -m misc.synthetic --layout cuhk-pedes market1501 --output data/synthetic-both $(DEMO_BOTH_DATA)
 	$(BIN)/python main.py --config config/demo_both.yaml
 
-serve: $(RUN)  ## a web page that searches pictures of drawn strangers with the model of the last demo
-	@test -n "$(MODEL)" || { echo "error: runs/ has no finished demo; run \`make demo\` first" >&2; exit 2; }
+serve: DEMO := demo
+serve-both: DEMO := demo-both
+serve serve-both: $(RUN)  ## a web page that searches pictures of drawn strangers with the model of the last demo, or demo-both
+	@test -n "$(MODEL)" || { echo "error: runs/ has no finished $(DEMO); run \`make $(DEMO)\` first" >&2; exit 2; }
 	$(BIN)/python -m misc.synthetic --layout rstpreid --output data/synthetic $(STRANGERS)
 	$(BIN)/python search.py index --checkpoint $(MODEL) --images data/synthetic/RSTPReid/imgs \
-		--output $(MODEL:checkpoint_best.pt=strangers.index) --camera '_c(\d+)_'
-	$(BIN)/python search.py serve --index $(MODEL:checkpoint_best.pt=strangers.index)
+		--output $(dir $(MODEL))strangers.index --camera '_c(\d+)_'
+	$(BIN)/python search.py serve --index $(dir $(MODEL))strangers.index
 
 test: $(DEVELOP)  ## all tests that need no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 5
@@ -60,10 +62,12 @@ clean:  ## remove what the other commands made, but for the runs
 
 DEMO_DATA := --train 1600 --val 100 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --workers 2
 DEMO_REID_DATA := --train 400 --test 100 --images 4 6 --height 64 96 --difficulty 0.2 --workers 2
-DEMO_BOTH_DATA := --train 800 --val 0 --test 100 --images 4 6 --height 96 128 --difficulty 0.2 --workers 2
+DEMO_BOTH_DATA := --train 800 --val 100 --test 100 --images 4 6 --height 96 128 --difficulty 0.2 --workers 2
 # People whom the demo has not seen, and the newest model that it has trained.
 STRANGERS := --train 0 --val 0 --test 120 --images 3 3 --height 96 128 --difficulty 0.2 --seed 1
-MODEL = $(lastword $(sort $(wildcard runs/demo-*/checkpoint_best.pt)))
+MODEL = $(lastword $(sort $(wildcard $(RUNS_OF_$(DEMO)))))
+RUNS_OF_demo := runs/demo-*/checkpoint_best.pt
+RUNS_OF_demo-both := runs/demo_both-*/checkpoint_last.pt
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

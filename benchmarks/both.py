@@ -107,7 +107,7 @@ def _row(name: str, text: Sequence[Run], reid: Sequence[Run]) -> tuple[str, ...]
         _metric(text, "text to image", "R1"),
         _metric(reid, "image to image", "mAP"),
         f"{parameters:.2f}",
-        str(4 * _dimensions(reid[0], shares=name == "one model, shared token")),
+        str(4 * _dimensions(reid[0])),
     )
 
 
@@ -127,13 +127,12 @@ def count_parameters(run: Run) -> int:
     return sum(tensor.numel() for name, tensor in state.items() if name.startswith(ENCODERS))
 
 
-def _dimensions(run: Run, *, shares: bool) -> int:
-    """Numbers that an index keeps of a picture: its feature for sentences, and the last two of
-    re-identification, of which a shared token has the former already.
+def _dimensions(run: Run) -> int:
+    """Numbers that indexes keep of a picture: its feature for sentences, and the last two of
+    re-identification.
     """
     architecture = open_checkpoint(run.folder / LAST).architecture
-    joint = architecture.embed_dim
-    return architecture.vision.width + joint + (0 if shares else joint)
+    return architecture.vision.width + 2 * architecture.embed_dim
 
 
 if __name__ == "__main__":

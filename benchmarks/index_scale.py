@@ -156,12 +156,12 @@ def measure(people: People, location: str, *, half: bool) -> Figures:
     before = _bytes(location)
     figures["build of the approximate index, s"] = _seconds(table.build_approximate)
     figures["approximate index, bytes per picture"] = (_bytes(location) - before) / people.rows
-    table = table.at(table.version)
-    figures |= _latency("approximate", pictures, lambda q: table.nearest(q, HITS, None))
+    search = Vectors(table.at(table.version)).search_approximately
+    figures |= _latency("approximate", pictures, lambda q: search(q, HITS))
     filtered = "approximate, filter of 10 %"
-    figures |= _latency(filtered, pictures, lambda q: table.nearest(q, HITS, FILTER))
+    figures |= _latency(filtered, pictures, lambda q: search(q, HITS, FILTER))
     for kind, each in queries.items():
-        found = [table.nearest(query, HITS, None)[0] for query in each]
+        found = [search(query, HITS).rows for query in each]
         figures |= _recall(kind, exact[kind], found)
     return figures
 

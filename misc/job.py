@@ -252,12 +252,11 @@ class Job:
         if "val" not in self.task.splits:
             log.info("Nothing is calibrated, as the annotations have no val split")
             return None
-        retrieval = self.task.build_retrieval("val")
-        encoded = retrieval.encode(self.model, self.processes, self.precision)
+        features = self.task.calibration_features(self.model)
         if not self.processes.is_main:
             return None
         try:
-            return calibrate(retrieval.features(encoded, self.model))
+            return calibrate(features)
         except InputError as error:
             log.warning("Nothing is calibrated on the val split: %s", error)
             return None

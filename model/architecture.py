@@ -1,6 +1,6 @@
 """The architecture of a trained model, as its checkpoint describes it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 
 from model.backbones import find_kind
 from model.clip import TextShape
@@ -91,6 +91,13 @@ class JointArchitecture(TextArchitecture):
     def to_tree(self) -> Tree:
         names = ("num_people", "num_cameras", "num_views")
         return super().to_tree() | {"joint": {name: getattr(self, name) for name in names}}
+
+    def for_sentences(self) -> TextArchitecture:
+        """The architecture without what only compares pictures with one another."""
+        parts = {each.name: getattr(self, each.name) for each in fields(TextArchitecture)}
+        if isinstance(self.vision, VisionShape):
+            parts["vision"] = replace(self.vision, class_tokens=1)
+        return TextArchitecture(**parts)
 
 
 def read_architecture(tree: Tree) -> TextArchitecture | ReIDArchitecture:

@@ -128,6 +128,10 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
             (N, width + D); with a ResNet (N, 32 width + D).
         """
         _, image, projected = self._features(images, cameras, views)
+        return self.join(image, projected)
+
+    def join(self, image: Tensor, projected: Tensor) -> Tensor:
+        """The last two of a tower's features -> the result of `encode_image`."""
         if self.after_necks:
             image, projected = self.image_head.neck(image), self.projected_head.neck(projected)
         return torch.cat([image, projected], dim=1)

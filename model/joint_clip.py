@@ -16,7 +16,9 @@ from model.interface import (
     TextBatch,
     TextOutputs,
 )
-from model.tbps_clip import TBPSCLIP, Selectors
+from model.tbps_clip import ENCODERS, TBPSCLIP, Selectors
+from model.vit import VisionTransformer
+from model.weights.hash import hash_weights
 
 REID = "reid."  # the beginning of the names of what only re-identification has
 SHARED, TOWER = f"{REID}visual.", "clip.visual."
@@ -93,6 +95,20 @@ class JointCLIP(TBPSCLIP):
         if isinstance(outputs, JointOutputs):
             return JointOutputs(outputs.pairs, self.reid.finish(outputs.pictures))
         return outputs
+
+    def encode_gallery(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features to compare with sentences, as of `encode_image`, and with other pictures, as of
+        `CLIPReID.encode_image`; one pass through the tower gives both where it can.
+        """
+        tower = self.clip.visual
+        if isinstance(tower, VisionTransformer) and self.image_selector is None:
+            words, (_, image, projected) = tower.both_features(images)
+            return words, self.reid.join(image, projected)
+        return self.encode_image(images), self.reid.encode_image(images)
+
+    def encoder_hash(self) -> str:
+        state = self.state_dict()
+        return hash_weights({k: v for k, v in state.items() if k.startswith((*ENCODERS, REID))})
 
     def train_parts(self, learns_prompts: bool) -> None:
         """Choose what trains beside the backbone: the words of the prompts alone, or the heads."""

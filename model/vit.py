@@ -124,7 +124,14 @@ class VisionTransformer(nn.Module):
         (B, width); and projected (B, embed_dim). The token is the second one if there are two;
         else the projected feature equals `CLIP.encode_image` if there is no `class_offset`.
         """
-        penultimate, last = self._last_two(images, class_offset)
+        return self._read_features(*self._last_two(images, class_offset))
+
+    def both_features(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """The first class token, projected (B, embed_dim), and the result of `features`."""
+        penultimate, last = self._last_two(images, None)
+        return self.project(last[:, 0]), self._read_features(penultimate, last)
+
+    def _read_features(self, penultimate: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         place = 0 if self.second_class is None else -1
         token = self.ln_post(last[:, place])
         return penultimate[:, place], token, token @ self.proj
@@ -136,7 +143,7 @@ class VisionTransformer(nn.Module):
             x = self.embed(images, class_offset)
         else:
             assert self.transformer.prompts is None
-            token = self.second_class.expand(len(images), 1, -1)
+            token = self.second_class.expand(images.shape[0], 1, -1)
             if class_offset is not None:
                 token = token + class_offset[:, None]
             x = torch.cat([self.embed(images), token], dim=1)  # (B, 2+N, width)

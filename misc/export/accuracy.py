@@ -10,7 +10,6 @@ from misc.retrieval.base import Ranked, Retrieval
 from misc.retrieval.image import ImageRetrieval
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
-from misc.search.onnx_folder import OnnxTowers
 from misc.tasks.encoder import Encoder
 from misc.tasks.reid.task import ReIDTask
 
@@ -18,15 +17,15 @@ CPU = Processes(0, 1, torch.device("cpu"))
 
 
 class EncoderTowers(nn.Module):
-    """The towers of a checkpoint, with the interface of `OnnxTowers`."""
+    """The towers of an encoder, with the interface of a model."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """(B, 3, rows, columns) -> L2-normalised features (B, D)."""
-        return self.encoder.encode(images)
+        """(B, 3, rows, columns) -> L2-normalised features (B, D) to compare with sentences."""
+        return self.encoder.encode(images)[:, : self.encoder.words]
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(B, L) -> L2-normalised features (B, D)."""
@@ -34,14 +33,15 @@ class EncoderTowers(nn.Module):
         return self.encoder.sentences.encode(tokens)
 
 
-def compare_accuracy(trained: TrainedModel, towers: OnnxTowers, precision: str) -> None:
+def compare_accuracy(trained: TrainedModel, written: Encoder, precision: str) -> None:
     """Print R1 on the run's test split beside that of the checkpoint, or why there is none."""
     try:
         retrieval = build_test_split(trained)
     except InputError as error:
         print(f"The loss of {precision} in R1 was not measured: {error}")
         return
-    own, other = (measure(retrieval, each) for each in (EncoderTowers(trained.encoder), towers))
+    encoders = trained.encoder, written
+    own, other = (measure(retrieval, EncoderTowers(encoder)) for encoder in encoders)
     for direction, metrics in own.results.items():
         before, after = metrics["R1"], other.results[direction]["R1"]
         print(

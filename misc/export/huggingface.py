@@ -33,6 +33,7 @@ def write_huggingface(trained: TrainedModel, folder: Path) -> None:
     Raises:
         InputError: transformers has no such model, or gives other features.
     """
+    trained = trained.for_sentences()
     architecture = trained.two_towers("transformers", INSTEAD)
     hub = find_hub_model(trained, architecture)
     _check_crop(trained, describe_images(trained.encoder.transform))

@@ -15,7 +15,7 @@ from misc.export.programs_folder import write_description
 from misc.export.towers import Tower, build_towers, check_features, trace
 from misc.export.trained_model import TrainedModel
 from misc.search.exported import Exported
-from misc.search.onnx_folder import OnnxTowers
+from misc.search.onnx_folder import OnnxTowers, open_onnx
 
 OnnxPrecision = Literal["fp32", "fp16", "int8"]
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -57,9 +57,8 @@ def write_onnx(
     if precision != "fp32":
         for tower in towers:
             change_precision(folder / f"{tower.name}.onnx", precision)
-        written = OnnxTowers(folder, Exported.read(folder))
     if measures or precision != "fp32":
-        compare_accuracy(trained, written, precision)
+        compare_accuracy(trained, open_onnx(folder).encoder, precision)
 
 
 def convert(tower: Tower, file: Path) -> None:

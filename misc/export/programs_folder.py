@@ -25,7 +25,7 @@ def write_description(
     their own, and no calibration.
 
     Args:
-        width: D, of the features.
+        width: W, of the features of pictures.
     """
     config, encoder = trained.config, trained.encoder
     model_hash = encoder.model_hash
@@ -39,6 +39,7 @@ def write_description(
         describe_images(encoder.transform),
         describe_texts(trained),
         encoder.preparation,
+        encoder.words,
     ).write(folder)
     (folder / "config.yaml").write_text(public_config(trained), encoding="utf-8")
     write_preparation(trained, folder)

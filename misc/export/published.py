@@ -25,6 +25,7 @@ def export_tbps_clip(trained: TrainedModel, file: Path) -> None:
     advice = "export a model that is tuned by lora alone, or not at all"
     if trained.is_reid:
         advice = "give --format clip-reid"
+    trained = trained.for_sentences()
     architecture = trained.two_towers("TBPS-CLIP's code", advice)
     if architecture.backbone != "clip":  # the only one that TBPS-CLIP has
         raise InputError(

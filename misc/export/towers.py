@@ -9,6 +9,7 @@ from torch.export import Dim, ExportedProgram, export
 from errors import InputError
 from misc.export.messages import quiet
 from misc.export.trained_model import TrainedModel
+from model.joint_clip import JointCLIP
 from model.tbps_clip import TBPSCLIP
 
 TRACED, BATCH_SIZES = 3, (1, 5)  # that a program is made at, and compared at
@@ -21,7 +22,8 @@ SENTENCES = (
 
 
 class Tower(nn.Module):
-    """A tower: inputs -> L2-normalised features (B, D), float32.
+    """A tower: inputs -> features (B, D), L2-normalised, float32; of a model with two embeddings of
+    a picture both, side by side.
 
     Args:
         name: `image` or `text`.
@@ -75,6 +77,8 @@ def _parts(model: nn.Module, other_tower: str) -> list[nn.Module]:
     if not isinstance(model, TBPSCLIP):
         return [model]
     own = [part for name, part in model.clip.named_children() if name != other_tower]
+    if other_tower == "text" and isinstance(model, JointCLIP):
+        own += [model.reid.image_head.neck, model.reid.projected_head.neck]
     selector = {"text": model.image_selector, "visual": model.text_selector}[other_tower]
     return own if selector is None else [*own, selector]
 

@@ -1,7 +1,7 @@
 """The trained model that is exported, and the facts that all formats need of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
 from misc.settings.sections import Config
 from misc.tasks.encoder import Encoder, build_encoder
-from model.architecture import ReIDArchitecture, TextArchitecture
+from model.architecture import JointArchitecture, ReIDArchitecture, TextArchitecture
 from model.clip import DualEncoder
+from model.joint_clip import REID
 from model.tbps_clip import TBPSCLIP
 from model.tuning.lora import merge_lora
-from model.vit import VisionTransformer
 from model.weights.published.text_towers import HEADS
 
 
@@ -61,10 +61,19 @@ class TrainedModel:
         encoder = build_encoder(self.config, self.checkpoint)
         if isinstance(encoder.model, TBPSCLIP):
             merge_lora(encoder.model.clip)
-            visual = encoder.model.clip.visual
-            if isinstance(visual, VisionTransformer):
-                visual.second_class = None  # no sentence is compared with it
         return encoder
+
+    def for_sentences(self) -> "TrainedModel":
+        """The model, of both tasks without what only compares pictures with one another."""
+        held = self.checkpoint.architecture
+        if not isinstance(held, JointArchitecture):
+            return self
+        left_out = (REID, "clip.visual.second_class")
+        state = {k: v for k, v in self.checkpoint.state.items() if not k.startswith(left_out)}
+        return TrainedModel(
+            replace(self.checkpoint, architecture=held.for_sentences(), state=state),
+            self.config.model_copy(update={"task": "text_to_image"}),
+        )
 
     @property
     def clip(self) -> DualEncoder:

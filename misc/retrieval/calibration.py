@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from prettytable import PrettyTable, TableStyle
 from torch import Tensor
 
 from errors import InputError
 from misc.calibration import Calibration, QueryCalibration, best_hits
 from misc.retrieval.features import Features
+from misc.retrieval.parts import Parts
 from misc.runtime.atomic import atomic_write
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ def calibrate(features: Features) -> Calibration:
     """The calibration of a model on a gallery of pictures with known people, by kind of query.
 
     `words`: each caption. `picture`: each picture of a person with at least two, itself left out.
-    `both`: each caption with a picture of such a person, by turns, left out likewise; the query is
-    the normalised sum of their features.
+    `both`: each caption with a picture of such a person, by turns, left out likewise; both have the
+    same weight.
 
     Raises:
         InputError: the pictures show fewer than two people, or there is no query of any kind.
@@ -55,6 +55,7 @@ def calibrate(features: Features) -> Calibration:
 def _queries(features: Features) -> Mapping[str, tuple[Tensor, Tensor, Tensor | None]]:
     """Query features, their identities, and the rows of the gallery that they leave out."""
     image, text, text_ids = features.image, features.text, features.text_ids
+    parts = Parts(image.shape[1], features.words)
     rows_of: dict[int, list[int]] = {}
     for row, identity in enumerate(features.image_ids.tolist()):
         rows_of.setdefault(identity, []).append(row)
@@ -67,10 +68,10 @@ def _queries(features: Features) -> Mapping[str, tuple[Tensor, Tensor, Tensor | 
             captions.append(caption)
             partners.append(several[identity][turns[identity] % len(several[identity])])
             turns[identity] += 1
-    both = F.normalize(text[captions] + image[partners], dim=-1)
+    both = parts.query(text[captions], image[partners], weight=0.5)
     return {
-        "words": (text, text_ids, None),
-        "picture": (image[own], features.image_ids[own], own),
+        "words": (parts.query(text, None, 1), text_ids, None),
+        "picture": (parts.query(None, image[own], 0), features.image_ids[own], own),
         "both": (both, text_ids[captions], torch.tensor(partners, dtype=torch.long)),
     }
 

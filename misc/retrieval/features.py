@@ -17,7 +17,11 @@ METADATA = "features"  # one entry only: safetensors does not keep the order of 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """Features of a split's N pictures and M captions; M is 0 in re-identification."""
+    """Features of a split's N pictures and M captions; M is 0 in re-identification.
+
+    `words` is that of `Parts`: with it the D values of `image` that captions are compared with are
+    followed by others, to compare pictures with one another.
+    """
 
     image: Tensor  # (N, D), L2-normalised
     text: Tensor  # (M, D), L2-normalised
@@ -26,6 +30,7 @@ class Features:
     image_paths: tuple[str, ...]  # N
     captions: tuple[str, ...]  # M
     model_hash: str  # `encoder_hash` of the model
+    words: int | None = None
 
     def __post_init__(self) -> None:
         if len({len(self.image), len(self.image_ids), len(self.image_paths)}) > 1:
@@ -42,6 +47,7 @@ def save_features(file: Path, features: Features) -> None:
     """
     description = {
         "model_hash": features.model_hash,
+        "words": features.words,
         "image_paths": features.image_paths,
         "captions": features.captions,
     }
@@ -59,8 +65,8 @@ def load_features(file: str | Path, model_hash: str | None = None) -> Features:
 
     It is a safetensors file with four tensors: `image` (N, D) and `text` (M, D), float32 and
     L2-normalised, `image_ids` (N,) and `text_ids` (M,), int64. Its metadata has one entry,
-    `features`, a JSON object of `image_paths` (a list of N), `captions` (a list of M) and
-    `model_hash`.
+    `features`, a JSON object of `image_paths` (a list of N), `captions` (a list of M),
+    `model_hash` and, where pictures have two embeddings, `words`.
 
     Args:
         model_hash: that of the model that must have encoded them; None: any model.
@@ -80,6 +86,7 @@ def load_features(file: str | Path, model_hash: str | None = None) -> Features:
                 image_paths=tuple(description["image_paths"]),
                 captions=tuple(description["captions"]),
                 model_hash=description["model_hash"],
+                words=description.get("words"),
             )
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
         raise InputError(

@@ -46,7 +46,7 @@ def calibrate_model(people: PersonSearch, pictures: Sequence[TextPicture]) -> Ca
     Raises:
         InputError: a picture cannot be read, or they show too few people.
     """
-    image = people.encode_images([picture.path for picture in pictures])
+    image = people.encode_gallery([picture.path for picture in pictures])
     described = [
         (caption, picture.identity) for picture in pictures for caption in picture.captions
     ]
@@ -55,12 +55,13 @@ def calibrate_model(people: PersonSearch, pictures: Sequence[TextPicture]) -> Ca
     return calibrate(
         Features(
             image=image,
-            text=people.encode_texts(captions) if captions else image[:0],
+            text=people.encode_texts(captions) if captions else image[:0, : people.encoder.words],
             image_ids=torch.tensor([picture.identity for picture in pictures]),
             text_ids=torch.tensor(ids, dtype=torch.long),
             image_paths=tuple(picture.path for picture in pictures),
             captions=tuple(captions),
             model_hash=people.encoder.model_hash,
+            words=people.encoder.words,
         )
     )
 

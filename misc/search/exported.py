@@ -52,12 +52,15 @@ class Exported:
     """The description of an exported model.
 
     Args:
-        task: `text_to_image` or `image_to_image`.
-        width: D, of the L2-normalised features (B, D) that the towers give.
+        task: `text_to_image`, `image_to_image` or `both`.
+        width: W, of the features (B, W) that the image tower gives.
         precision: of the weights, `fp32`, `fp16` or `int8`.
         model_hash: of the weights that features are compared under.
         preparation: settings by their keys, as an index holds them.
         text: None for a model that reads no sentences.
+        words: None: features (B, D) are L2-normalised, those of pictures and of sentences alike.
+            Else D of W: pictures have two embeddings, side by side and each L2-normalised, and
+            sentences are compared with the first.
     """
 
     task: str
@@ -67,6 +70,7 @@ class Exported:
     image: ImageInput
     text: TextInput | None
     preparation: Tree
+    words: int | None = None
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:

@@ -176,7 +176,7 @@ class Index:
         def search(number: int) -> list[Hit]:
             found = find(feature, max(number, RERANKED) if rerank else number, where)
             if rerank:
-                found = rerank_best(found, feature, vectors.table)
+                found = rerank_best(found, feature, vectors.table, self.people.parts)
             return _hits(found, vectors.table, threshold)
 
         hits = best_of_tracks(search, top) if per_track else search(top)

@@ -33,11 +33,11 @@ class OnnxTowers(nn.Module):
         self.text = _open_session(folder / TEXT) if exported.text else None
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """(B, 3, rows, columns) -> L2-normalised features (B, D), float32, on the same device."""
+        """(B, 3, rows, columns) -> features (B, W), float32, on the same device."""
         return _run(self.image, images)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """(B, L), L up to the length of the text tower -> as `encode_image`."""
+        """(B, L), L up to the length of the text tower -> features (B, D), likewise."""
         assert self.text is not None
         assert self.exported.text is not None
         own = self.exported.text
@@ -105,6 +105,7 @@ def open_onnx(folder: Path, is_configured: bool = False) -> OpenedFolder:
         build_sentences(config, towers.encode_text) if exported.text else None,
         exported.model_hash,
         exported.preparation,
+        exported.words,
     )
     return OpenedFolder(folder / IMAGE, config, encoder)
 

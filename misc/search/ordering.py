@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from misc.reranking import k_reciprocal
+from misc.retrieval.parts import Parts
 from misc.search.hit import Hit
 from misc.search.table import PictureTable
 from misc.search.vectors import Found
@@ -34,11 +35,12 @@ def best_of_tracks(search: Callable[[int], list[Hit]], top: int) -> list[Hit]:
         number *= 4
 
 
-def rerank_best(found: Found, query: Tensor, table: PictureTable) -> Found:
+def rerank_best(found: Found, query: Tensor, table: PictureTable, parts: Parts) -> Found:
     """The best hits in the order of k-reciprocal re-ranking (Zhong et al. 2017)."""
     if not len(found.rows):
         return found
     gallery = table.take_features(found.rows[:RERANKED]).float()
+    query, gallery = parts.normalise(query, gallery)
     order = k_reciprocal(query[None], gallery)[0].argsort(stable=True)
     order = torch.cat([order, torch.arange(len(order), len(found.rows))])
     return Found(found.rows[np.asarray(order)], found.scores[order])

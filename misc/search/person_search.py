@@ -14,6 +14,7 @@ from errors import InputError
 from misc.data.loader import Items
 from misc.retrieval.base import Loading, encode_items
 from misc.retrieval.fusion import Fusion
+from misc.retrieval.parts import Parts
 from misc.runtime.distributed import Processes, choose_device
 from misc.runtime.precision import Precision
 from misc.search.onnx_folder import find_onnx_folder, open_onnx
@@ -81,10 +82,24 @@ class PersonSearch:
         return self.encoder.sentences is not None
 
     def encode_images(self, images: Sequence[str | Path | Image.Image]) -> Tensor:
-        """L2-normalised features (N, D) of pictures, float32 on the CPU.
+        """L2-normalised features (N, D) of pictures, float32 on the CPU, to be compared with those
+        of sentences; a re-identification model's with one another.
 
         Args:
             images: files, or pictures in memory.
+
+        Raises:
+            InputError: a file does not exist or cannot be read.
+        """
+        return self.encode_gallery(images)[:, : self.encoder.words]
+
+    def encode_gallery(self, images: Sequence[str | Path | Image.Image]) -> Tensor:
+        """Features (N, W) of pictures as an index holds them, float32 on the CPU: those of
+        `encode_images`, and beside them others to compare with other pictures, if the model was
+        trained for both.
+
+        Args:
+            images: as for `encode_images`.
 
         Raises:
             InputError: a file does not exist or cannot be read.
@@ -115,7 +130,8 @@ class PersonSearch:
         for sentence in sentences:
             if not sentence.strip():
                 raise InputError("the description is empty; describe the person in a sentence")
-        return self._encode(reading.tokenize(sentences), reading.encode)
+        features = self._encode(reading.tokenize(sentences), reading.encode)
+        return features[:, : self.encoder.words]
 
     def _encode(self, items: Items[Tensor, Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:
         if not len(items):
@@ -130,8 +146,13 @@ class PersonSearch:
 
     @cached_property
     def width(self) -> int:
-        """D, the number of values of a feature."""
-        return self.encode_images([Image.new("RGB", (8, 16))]).shape[1]
+        """W, the number of values that an index holds of a picture."""
+        return self.encode_gallery([Image.new("RGB", (8, 16))]).shape[1]
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of a picture's features."""
+        return Parts(self.width, self.encoder.words)
 
     def index(self, location: str | Path, *, half: bool = False) -> "Index":
         """The index at a location, a new one if there is none.

@@ -8,7 +8,6 @@ from PIL import Image
 from torch import Tensor
 
 from errors import InputError
-from misc.retrieval.composed import weighted_sum
 from misc.search.person_search import PersonSearch
 
 Kind = Literal["words", "picture", "both"]  # as the kinds of a calibration
@@ -48,16 +47,15 @@ class Query:
         return "both" if self.weight == WEIGHT else None
 
     def encode(self, people: PersonSearch) -> Tensor:
-        """The feature to compare pictures with, (D,), L2-normalised; words and a picture together
-        are composed by the model's fusion, or else by their weighted sum.
+        """The feature whose product with those of pictures is their score, (W,), as of
+        `Parts.query`; words and a picture together are composed by the model's fusion, if any.
 
         Raises:
             InputError: the model reads no text, or the picture cannot be read.
         """
-        words = [] if self.text is None else [people.encode_texts([self.text])[0]]
-        picture = [] if self.image is None else [people.encode_images([self.image])[0]]
-        if words and picture:
-            if people.fusion is not None:
-                return people.fusion(picture[0], words[0])
-            return weighted_sum(picture[0], words[0], self.weight)
-        return (words or picture)[0]
+        text = None if self.text is None else people.encode_texts([self.text])[0]
+        picture = None if self.image is None else people.encode_gallery([self.image])[0]
+        parts = people.parts
+        if people.fusion is not None and text is not None and picture is not None:
+            text, picture = people.fusion(picture[: parts.words], text), None
+        return parts.query(text, picture, self.weight)

@@ -200,11 +200,11 @@ class PictureTable:
         with faults(self.location):
             self.rows.create_index("vector", config=IvfRq(distance_type="cosine"))
 
-    def nearest(self, query: Tensor, top: int, where: str | None) -> tuple[RowIds, Tensor]:
-        """The ids of rows by the approximate index, nearest first, and their cosine similarities.
+    def nearest(self, query: Tensor, top: int, where: str | None) -> RowIds:
+        """The ids of rows by the approximate index, by cosine similarity, nearest first.
 
         Args:
-            query: (D,), L2-normalised.
+            query: (D,).
             where: a condition in SQL.
 
         Raises:
@@ -217,7 +217,7 @@ class PictureTable:
             if whole is not None:
                 search = search.where(whole, prefilter=True)
             found = search.select(["_distance"]).with_row_id(True).limit(top).to_arrow()
-        return found["_rowid"].to_numpy(), 1 - torch.tensor(found["_distance"].to_numpy())
+        return found["_rowid"].to_numpy()
 
     def take(self, rows: RowIds) -> list[Row]:
         """The metadata of some rows, in their order."""

@@ -18,7 +18,7 @@ class Found(NamedTuple):
     """The best rows of a query, best first; equal ones in the order of the table."""
 
     rows: RowIds  # (K,), Lance's row ids at this commit
-    scores: Tensor  # (K,), cosine similarities
+    scores: Tensor  # (K,), products of their features with the query's
 
 
 class Chunk(NamedTuple):
@@ -44,7 +44,7 @@ class Vectors:
         """The most similar rows, by comparison with all of them.
 
         Args:
-            query: (D,), L2-normalised.
+            query: (D,), whose products with features are the scores.
             where: a condition in SQL.
 
         Raises:
@@ -66,7 +66,9 @@ class Vectors:
 
         Arguments and errors are those of `search`.
         """
-        return Found(*self.table.nearest(query, top, where))
+        rows = self.table.nearest(query, top, where)
+        features = self.table.take_features(rows).float()
+        return _best(rows, (features * query).sum(dim=1), top)
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows in the order of the table, from memory if they fit."""

@@ -118,13 +118,15 @@ def _shared(layout: str, options: argparse.Namespace, images: tuple[int, int]) -
 
 
 def _identities(name: str, options: argparse.Namespace) -> dict[str, int]:
-    """Identities of each split: the given number, or the default if the layout has the split."""
-    layout = KNOWN[name]
+    """Identities of each split of a layout: the given number, or the default; also of one that no
+    layout of the command has, to be refused.
+    """
+    known = {split for layout in options.layout for split in KNOWN[layout].splits}
     given = {split: getattr(options, split) for split in IDENTITIES}
     return {
         split: default if given[split] is None else given[split]
         for split, default in IDENTITIES.items()
-        if given[split] is not None or split in layout.splits
+        if split in KNOWN[name].splits or (given[split] is not None and split not in known)
     }
 
 

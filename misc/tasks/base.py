@@ -22,6 +22,7 @@ from misc.optim import (
 )
 from misc.reranking import k_reciprocal
 from misc.retrieval.base import Loading, Rerank, Retrieval
+from misc.retrieval.features import Features
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
@@ -172,6 +173,12 @@ class Task(ABC, Generic[M]):
     @abstractmethod
     def build_retrieval(self, split: str, test_set: str | None = None) -> Retrieval:
         """A split of the dataset, or of a further one, ready to be evaluated."""
+
+    def calibration_features(self, model: M) -> Features:
+        """The features of the val split, as an index has them, that a model is calibrated on."""
+        retrieval = self.build_retrieval("val")
+        encoded = retrieval.encode(model, self.processes, self.precision)
+        return retrieval.features(encoded, model)
 
     def build_selection(self, split: str) -> Selection:
         """The evaluation of a split by which the best checkpoint is chosen."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from misc.data.text import TokenDataset
 from misc.runtime.checkpoint import Checkpoint
 from misc.settings.recipes import to_tree
 from misc.settings.sections import Config
+from misc.tasks.both.model import joint_architecture
+from misc.tasks.both.model import restored_model as restored_joint_model
+from misc.tasks.both.retrieval import gallery_features
 from misc.tasks.reid.data import TrainingCounts
 from misc.tasks.reid.model import fitted, reid_architecture
 from misc.tasks.reid.model import restored_model as restored_reid_model
@@ -19,8 +23,13 @@ from misc.tasks.reid.task import build_test_transform
 from misc.tasks.starting_weights import build_tokenizer
 from misc.tasks.text.data import build_evaluation_transform
 from misc.tasks.text.model import restored_model as restored_text_model
-from model.architecture import ReIDArchitecture
+from model.architecture import JointArchitecture, ReIDArchitecture
+from model.tbps_clip import TBPSCLIP
 from model.trees import Tree
+
+# The settings that features depend on beside the weights.
+PICTURE_KEYS = ("data.image_size", "data.normalize", "data.test_resampling")
+REID_KEYS = ("reid.flip", "reid.after_necks")
 
 
 class Sentences(NamedTuple):
@@ -41,10 +50,12 @@ class Encoder:
 
     Args:
         transform: a picture -> (3, rows, columns).
-        encode: images (B, 3, rows, columns) -> features (B, D).
+        encode: images (B, 3, rows, columns) -> features (B, W).
         sentences: None for a re-identification model.
         model_hash: the hash of the weights.
         preparation: the settings that features depend on beside the weights, by their keys.
+        words: the number of values, the first of a picture, that sentences are compared with, if
+            others, the rest, are compared with those of other pictures; None: all serve both.
     """
 
     model: nn.Module
@@ -53,6 +64,7 @@ class Encoder:
     sentences: Sentences | None
     model_hash: str
     preparation: Tree
+    words: int | None = None
 
 
 def build_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
@@ -66,6 +78,8 @@ def build_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
     """
     if isinstance(checkpoint.architecture, ReIDArchitecture):
         return _build_reid_encoder(config, checkpoint)
+    if isinstance(checkpoint.architecture, JointArchitecture):
+        return _build_joint_encoder(config, checkpoint)
     return _build_text_encoder(config, checkpoint)
 
 
@@ -92,22 +106,42 @@ def build_sentences(config: Config, encode: Callable[[Tensor], Tensor]) -> Sente
 
 def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
     model = restored_text_model(config, checkpoint, with_heads=False).eval()
-    embeddings = () if config.model.token_selection is None else ("model.token_selection",)
     return Encoder(
         model,
         build_transform(config),
         lambda images: F.normalize(model.encode_image(images).float(), dim=-1),
-        build_sentences(
-            config, lambda tokens: F.normalize(model.encode_text(tokens).float(), dim=-1)
-        ),
+        _sentences_of(model, config),
         model.encoder_hash(),
-        _settings(
-            config,
-            *("data.image_size", "data.normalize", "data.test_resampling"),
-            *("experiment.use_altclip_processor", "experiment.clean_captions"),
-            *("experiment.text_length", *embeddings),
-        ),
+        _settings(config, *_text_keys(config)),
     )
+
+
+def _build_joint_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
+    """An encoder without side information, as the cameras are not those of the training."""
+    model = restored_joint_model(config, checkpoint, None, with_heads=False).eval()
+    held = joint_architecture(checkpoint)
+    return Encoder(
+        model,
+        build_transform(config),
+        partial(gallery_features, model, flip=config.reid.flip),
+        _sentences_of(model, config),
+        model.encoder_hash(),
+        _settings(config, *_text_keys(config), *REID_KEYS),
+        words=held.embed_dim + (0 if held.selection is None else held.selection.embed_dim),
+    )
+
+
+def _sentences_of(model: TBPSCLIP, config: Config) -> Sentences:
+    def encode(tokens: Tensor) -> Tensor:
+        return F.normalize(model.encode_text(tokens).float(), dim=-1)
+
+    return build_sentences(config, encode)
+
+
+def _text_keys(config: Config) -> list[str]:
+    keys = [*PICTURE_KEYS, "experiment.use_altclip_processor", "experiment.clean_captions"]
+    embeddings = [] if config.model.token_selection is None else ["model.token_selection"]
+    return [*keys, "experiment.text_length", *embeddings]
 
 
 def _build_reid_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
@@ -123,8 +157,7 @@ def _build_reid_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
             features = (features + model.encode_image(images.flip(-1))) / 2
         return F.normalize(features.float(), dim=-1)
 
-    keys = ("data.image_size", "data.normalize", "data.test_resampling")
-    settings = _settings(config, *keys, "reid.flip", "reid.after_necks")
+    settings = _settings(config, *PICTURE_KEYS, *REID_KEYS)
     return Encoder(model, build_transform(config), encode, None, model.encoder_hash(), settings)
 
 

@@ -23,7 +23,7 @@ from misc.export.programs_folder import write_description
 from misc.export.towers import Tower, build_towers, check_features, trace
 from misc.export.trained_model import TrainedModel
 from misc.search.exported import Exported
-from misc.search.onnx_folder import OnnxTowers
+from misc.search.onnx_folder import open_onnx
 from misc.search.person_search import PersonSearch
 from misc.tasks.reid.data import TrainingCounts
 from tests.archives import write_openai_archive
@@ -97,7 +97,7 @@ def test_lower_precisions_are_smaller_and_nearly_the_same(
     assert lower.encoder.model_hash != own.encoder.model_hash
     cosines = (lower.encode_texts(SENTENCES) * own.encode_texts(SENTENCES)).sum(dim=1)
     assert 0.98 < cosines.min() < 1 - 1e-8
-    compare_accuracy(trained, OnnxTowers(folder, Exported.read(folder)), precision)
+    compare_accuracy(trained, open_onnx(folder).encoder, precision)
     printed = capsys.readouterr().out
     assert printed.count("on the test split: R1") == printed.count(f"in {precision} ONNX") == 2
     assert "text to image: the first match has another rank for" in printed
@@ -105,7 +105,7 @@ def test_lower_precisions_are_smaller_and_nearly_the_same(
 
 def test_without_data_the_loss_is_not_measured(text_run, onnx_folder, capsys):
     trained = TrainedModel.open(text_run, ["data.annotation_file=nowhere"])
-    compare_accuracy(trained, OnnxTowers(onnx_folder, Exported.read(onnx_folder)), "int8")
+    compare_accuracy(trained, open_onnx(onnx_folder).encoder, "int8")
     assert "The loss of int8 in R1 was not measured: " in capsys.readouterr().out
 
 

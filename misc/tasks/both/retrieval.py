@@ -1,9 +1,10 @@
-"""The evaluation of re-identification with a model of both tasks."""
+"""Features of pictures with a model of both tasks, and its evaluation of re-identification."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from misc.retrieval.base import Encoded, Ranked, Rerank, Retrieval
@@ -16,10 +17,26 @@ from misc.runtime.precision import Precision
 from model.joint_clip import JointCLIP
 
 
+def gallery_features(model: JointCLIP, images: Tensor, *, flip: bool) -> Tensor:
+    """Features of pictures to compare with sentences and with other pictures, side by side.
+
+    Args:
+        images: (B, 3, rows, columns).
+        flip: average the features for other pictures with those of the mirror image.
+
+    Returns:
+        (B, W), each of the two L2-normalised.
+    """
+    words, pictures = model.encode_gallery(images)
+    if flip:
+        pictures = (pictures + model.reid.encode_image(images.flip(-1))) / 2
+    return torch.cat([F.normalize(each.float(), dim=-1) for each in (words, pictures)], dim=1)
+
+
 class PictureRetrieval(Retrieval[JointCLIP]):
     """`ImageRetrieval` with the part of the model that compares pictures with one another."""
 
-    query_kind = ""  # none: a calibration is of the features that are compared with sentences
+    query_kind = "picture"
 
     def __init__(self, images: ImageRetrieval) -> None:
         self.images = images

@@ -9,18 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+import torch.nn.functional as F
+
 from errors import InputError
 from misc.data.joint import JointCollate, JointTrainSet
 from misc.data.samplers import JointSampler
 from misc.datasets.lazy import Mapped
-from misc.retrieval.base import Results, Retrieval
+from misc.retrieval.base import Results, Retrieval, encode_items
+from misc.retrieval.features import Features
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
 from misc.tasks.both.model import describe_joint, new_model, restored_model
-from misc.tasks.both.retrieval import PictureRetrieval
+from misc.tasks.both.retrieval import PictureRetrieval, gallery_features
 from misc.tasks.both.selection import JointSelection
 from misc.tasks.loading import TrainingSet
 from misc.tasks.reid.task import ReIDTask
@@ -173,6 +176,19 @@ class BothTask(Task[JointCLIP]):
         weights = self.config.experiment.selection_weights
         period = self.config.evaluation.period
         return JointSelection(split, evaluate, period=period, weights=weights)
+
+    def calibration_features(self, model: JointCLIP) -> Features:
+        pairs, flip = self.text.build_retrieval("val"), self.config.reid.flip
+        model.eval()
+        encode = partial(
+            encode_items,
+            processes=self.processes,
+            precision=self.precision,
+            loading=pairs.loading,
+        )
+        image = encode(pairs.images, partial(gallery_features, model, flip=flip))
+        text = F.normalize(encode(pairs.texts, model.encode_text), dim=-1)
+        return replace(pairs.features((image, text), model), words=text.shape[1])
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> Retrieval:
         if test_set is None or test_set in self.text.test_sets:
