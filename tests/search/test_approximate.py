@@ -9,7 +9,7 @@ from misc.search import approximate
 from misc.search import table as tables
 from misc.search.approximate import build_approximate, measure_recall
 from misc.search.index import Index
-from misc.search.table import PictureTable
+from misc.search.table import PictureTable, RowIds
 from misc.search.vectors import Vectors
 
 ROWS, WIDTH = 3000, 64
@@ -53,9 +53,8 @@ def test_recall_is_measured_against_exact_search(table, monkeypatch):
     vectors = Vectors(table.at(table.version))
     nearest = PictureTable.nearest
 
-    def find_half(self: PictureTable, query: torch.Tensor, top: int, where: str | None) -> tuple:
-        rows, scores = nearest(self, query, top, where)
-        return rows[: top // 2], scores[: top // 2]
+    def find_half(self: PictureTable, query: torch.Tensor, top: int, where: str | None) -> RowIds:
+        return nearest(self, query, top, where)[: top // 2]
 
     monkeypatch.setattr(PictureTable, "nearest", find_half)
     assert 0.45 < measure_recall(vectors) <= 0.5
