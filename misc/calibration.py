@@ -43,6 +43,7 @@ def best_hits(
     gallery_ids: Tensor,
     left_out: Tensor | None = None,
     *,
+    offset: float = 0.0,
     max_pairs: int = MAX_PAIRS,
 ) -> BestHits:
     """The best hit of each query with its person in the gallery, and with the person taken out.
@@ -50,11 +51,11 @@ def best_hits(
     A best hit that is as similar as a stranger's picture counts as wrong.
 
     Args:
-        query: (Q, D), L2-normalised.
-        gallery: (G, D), L2-normalised.
+        query, gallery: (Q, D) and (G, D), whose products are the similarities.
         query_ids: (Q,), int64.
         gallery_ids: (G,), int64.
         left_out: (Q,), int64, the row of the gallery that a query does not search: its own picture.
+        offset: added to every similarity.
         max_pairs: similarities held at once.
 
     Raises:
@@ -69,7 +70,7 @@ def best_hits(
     blocks = []
     rows_at_once = max(1, max_pairs // len(gallery))
     for rows in torch.arange(len(query), device=query.device).split(rows_at_once):
-        similarity = query[rows] @ gallery.T  # (q, G)
+        similarity = query[rows] @ gallery.T + offset  # (q, G)
         if similarity.isnan().any():
             raise ValueError("a similarity is NaN: the features contain NaN")
         if left_out is not None:

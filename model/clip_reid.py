@@ -20,6 +20,8 @@ from model.side_information import SideInformation
 from model.transformer import Activation
 from model.vit import VisionTransformer
 
+SMALLEST_SPREAD = 1e-6  # float32 tells no smaller differences of features
+
 
 class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
     """A batch in, features and logits out. Parts that are not given are left out.
@@ -129,6 +131,25 @@ class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):
         """
         _, image, projected = self._features(images, cameras, views)
         return self.join(image, projected)
+
+    @property
+    def width(self) -> int:
+        """The number of values of the result of `encode_image`."""
+        return self.image_head.neck.num_features + self.projected_head.neck.num_features
+
+    @property
+    def spread(self) -> float:
+        """1 - the mean cosine similarity of the features of two pictures of the training, by the
+        running statistics of the BN necks.
+        """
+        if self.after_necks:
+            return 1.0  # the necks have no bias
+        necks = self.image_head.neck, self.projected_head.neck
+        mean, variance = (
+            torch.cat([neck.get_buffer(name) for neck in necks])
+            for name in ("running_mean", "running_var")
+        )
+        return max(float(variance.sum() / (variance + mean.square()).sum()), SMALLEST_SPREAD)
 
     def join(self, image: Tensor, projected: Tensor) -> Tensor:
         """The last two of a tower's features -> the result of `encode_image`."""

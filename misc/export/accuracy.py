@@ -25,7 +25,8 @@ class EncoderTowers(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, rows, columns) -> L2-normalised features (B, D) to compare with sentences."""
-        return self.encoder.encode(images)[:, : self.encoder.words]
+        parts = self.encoder.parts
+        return self.encoder.encode(images)[:, : parts and parts.words]
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(B, L) -> L2-normalised features (B, D)."""

@@ -39,7 +39,7 @@ def write_description(
         describe_images(encoder.transform),
         describe_texts(trained),
         encoder.preparation,
-        encoder.words,
+        encoder.parts,
     ).write(folder)
     (folder / "config.yaml").write_text(public_config(trained), encoding="utf-8")
     write_preparation(trained, folder)

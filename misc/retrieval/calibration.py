@@ -11,7 +11,7 @@ from torch import Tensor
 from errors import InputError
 from misc.calibration import Calibration, QueryCalibration, best_hits
 from misc.retrieval.features import Features
-from misc.retrieval.parts import Parts
+from misc.retrieval.parts import Asked, Parts
 from misc.runtime.atomic import atomic_write
 
 log = logging.getLogger(__name__)
@@ -40,9 +40,11 @@ def calibrate(features: Features) -> Calibration:
         InputError: the pictures show fewer than two people, or there is no query of any kind.
     """
     kinds = {}
-    for name, (query, ids, left_out) in _queries(features).items():
-        if len(query):
-            hits = best_hits(query, features.image, ids, features.image_ids, left_out)
+    image, image_ids = features.image, features.image_ids
+    for name, (asked, ids, left_out) in _queries(features).items():
+        if len(ids):
+            own = ids, image_ids, left_out
+            hits = best_hits(asked.features, image, *own, offset=asked.offset)
             kinds[name] = QueryCalibration.of(hits, len(features.image))
     if not kinds:
         raise InputError(
@@ -52,10 +54,10 @@ def calibrate(features: Features) -> Calibration:
     return Calibration(features.model_hash, kinds)
 
 
-def _queries(features: Features) -> Mapping[str, tuple[Tensor, Tensor, Tensor | None]]:
-    """Query features, their identities, and the rows of the gallery that they leave out."""
+def _queries(features: Features) -> Mapping[str, tuple[Asked, Tensor, Tensor | None]]:
+    """Queries, their identities, and the rows of the gallery that they leave out."""
     image, text, text_ids = features.image, features.text, features.text_ids
-    parts = Parts(image.shape[1], features.words)
+    parts = features.parts or Parts(image.shape[1])
     rows_of: dict[int, list[int]] = {}
     for row, identity in enumerate(features.image_ids.tolist()):
         rows_of.setdefault(identity, []).append(row)

@@ -1,7 +1,7 @@
 """Features of a split in a file, with the hash of the model that encoded them."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from errors import InputError
+from misc.retrieval.parts import Parts
 from misc.runtime.atomic import atomic_write
 
 TENSORS = ("image", "text", "image_ids", "text_ids")
@@ -17,20 +18,16 @@ METADATA = "features"  # one entry only: safetensors does not keep the order of 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """Features of a split's N pictures and M captions; M is 0 in re-identification.
+    """Features of a split's N pictures and M captions; M is 0 in re-identification."""
 
-    `words` is that of `Parts`: with it the D values of `image` that captions are compared with are
-    followed by others, to compare pictures with one another.
-    """
-
-    image: Tensor  # (N, D), L2-normalised
+    image: Tensor  # (N, D), L2-normalised; or (N, W) of `parts`
     text: Tensor  # (M, D), L2-normalised
     image_ids: Tensor  # (N,), int64, identities
     text_ids: Tensor  # (M,), int64, identities
     image_paths: tuple[str, ...]  # N
     captions: tuple[str, ...]  # M
     model_hash: str  # `encoder_hash` of the model
-    words: int | None = None
+    parts: Parts | None = None  # of pictures with two embeddings
 
     def __post_init__(self) -> None:
         if len({len(self.image), len(self.image_ids), len(self.image_paths)}) > 1:
@@ -47,7 +44,7 @@ def save_features(file: Path, features: Features) -> None:
     """
     description = {
         "model_hash": features.model_hash,
-        "words": features.words,
+        "parts": features.parts and asdict(features.parts),
         "image_paths": features.image_paths,
         "captions": features.captions,
     }
@@ -66,7 +63,7 @@ def load_features(file: str | Path, model_hash: str | None = None) -> Features:
     It is a safetensors file with four tensors: `image` (N, D) and `text` (M, D), float32 and
     L2-normalised, `image_ids` (N,) and `text_ids` (M,), int64. Its metadata has one entry,
     `features`, a JSON object of `image_paths` (a list of N), `captions` (a list of M),
-    `model_hash` and, where pictures have two embeddings, `words`.
+    `model_hash` and, where pictures have two embeddings, `parts`.
 
     Args:
         model_hash: that of the model that must have encoded them; None: any model.
@@ -81,12 +78,13 @@ def load_features(file: str | Path, model_hash: str | None = None) -> Features:
     try:
         with safe_open(file, framework="pt") as content:
             description = json.loads(content.metadata()[METADATA])
+            parts = description.get("parts")
             features = Features(
                 **{name: content.get_tensor(name) for name in TENSORS},
                 image_paths=tuple(description["image_paths"]),
                 captions=tuple(description["captions"]),
                 model_hash=description["model_hash"],
-                words=description.get("words"),
+                parts=None if parts is None else Parts(**parts),
             )
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
         raise InputError(

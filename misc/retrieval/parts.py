@@ -1,5 +1,6 @@
 """The features of pictures that have one embedding for all queries, or two."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,17 @@ from torch import Tensor
 from misc.retrieval.composed import weighted_sum
 
 
-class Parts(NamedTuple):
+class Asked(NamedTuple):
+    """Queries: a score is the product of their features, (..., W), with a picture's, and `offset`
+    more.
+    """
+
+    features: Tensor
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Parts:
     """The parts of a picture's features.
 
     With `words`, so many values, the first ones, are an embedding to compare with sentences, and
@@ -17,43 +28,49 @@ class Parts(NamedTuple):
 
     Args:
         width: W, values of both together.
+        spread: 1 - the mean cosine similarity of two strangers in the second embedding. Features
+            of re-identification may be nearly the same for all pictures; divided by it, their
+            distances are as large as those of the first.
     """
 
     width: int
     words: int | None = None
+    spread: float = 1.0
 
-    def query(self, text: Tensor | None, picture: Tensor | None, weight: float) -> Tensor:
-        """The features of queries, (..., W), whose products with those of pictures are the scores.
+    def query(self, text: Tensor | None, picture: Tensor | None, weight: float) -> Asked:
+        """Queries by words, a picture, or both.
 
-        A score is the cosine similarity. Of a query with words and a picture it is that of their
-        normalised sum where there is one embedding; of two, the sum of both similarities.
+        With one embedding a score is the cosine similarity; with words and a picture it is that of
+        their normalised sum. With two it is the cosine similarity for words, 1 - (1 - cosine
+        similarity) / `spread` for a picture, and the weighted sum of these for both.
 
         Args:
             text: (..., D) of sentences, L2-normalised; None: the query has no words.
             picture: (..., W); None: the query has no picture.
             weight: of the words in a sum, from 0 to 1.
         """
-        if text is not None and picture is not None and self.words is None:
-            return weighted_sum(picture, text, weight)
-        parts = []
+        if self.words is None:
+            if text is not None and picture is not None:
+                return Asked(weighted_sum(picture, text, weight))
+            given = picture if text is None else text
+            assert given is not None
+            return Asked(given)
+        if text is None or picture is None:
+            weight = 0.0 if text is None else 1.0
+        parts, share = [], (1 - weight) / self.spread
         if text is not None:
-            share = 1 if picture is None else weight
-            parts.append(F.pad(share * text, (0, self.width - text.shape[-1])))
+            parts.append(F.pad(weight * text, (0, self.width - self.words)))
         if picture is not None:
-            share = 1 if text is None else 1 - weight
-            others = picture[..., self.words :]
-            parts.append(F.pad(share * others, (self.width - others.shape[-1], 0)))
-        return torch.stack(parts).sum(dim=0)
+            parts.append(F.pad(share * picture[..., self.words :], (self.words, 0)))
+        return Asked(torch.stack(parts).sum(dim=0), offset=1 - weight - share)
 
-    def normalise(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-        """A query of `query` (W,) and pictures (N, W), both of length one, with the same scores.
-
-        Of two embeddings each picture's is as long as the root of its weight in the query, so that
-        pictures are compared with one another as the query is with them.
+    def comparable(self, query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of a query, (W,), and of pictures, (N, W), in such lengths that a squared
+        distance is twice what a score lacks of 1, among the pictures, too.
         """
         if self.words is None:
             return query, gallery
-        weights = torch.cat(
-            [part.norm().sqrt().expand(len(part)) for part in query.tensor_split([self.words])]
-        )
-        return query / weights.clamp_min(torch.finfo(weights.dtype).tiny), gallery * weights
+        parts = query.tensor_split([self.words])
+        weights = torch.cat([part.norm().sqrt().expand(len(part)) for part in parts])
+        least = torch.finfo(weights.dtype).tiny  # a query has zeros where it does not ask
+        return query / weights.clamp_min(least), gallery * weights

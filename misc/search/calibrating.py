@@ -55,13 +55,13 @@ def calibrate_model(people: PersonSearch, pictures: Sequence[TextPicture]) -> Ca
     return calibrate(
         Features(
             image=image,
-            text=people.encode_texts(captions) if captions else image[:0, : people.encoder.words],
+            text=people.encode_texts(captions) if captions else image[:0, : people.parts.words],
             image_ids=torch.tensor([picture.identity for picture in pictures]),
             text_ids=torch.tensor(ids, dtype=torch.long),
             image_paths=tuple(picture.path for picture in pictures),
             captions=tuple(captions),
             model_hash=people.encoder.model_hash,
-            words=people.encoder.words,
+            parts=people.parts,
         )
     )
 

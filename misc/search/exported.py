@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from errors import InputError
+from misc.retrieval.parts import Parts
 from misc.runtime.atomic import atomic_write
 from model.field_types import find_mistyped
 from model.recognition import read_json
@@ -58,9 +59,8 @@ class Exported:
         model_hash: of the weights that features are compared under.
         preparation: settings by their keys, as an index holds them.
         text: None for a model that reads no sentences.
-        words: None: features (B, D) are L2-normalised, those of pictures and of sentences alike.
-            Else D of W: pictures have two embeddings, side by side and each L2-normalised, and
-            sentences are compared with the first.
+        parts: None: features (B, D) are L2-normalised, those of pictures and of sentences alike.
+            Else those of pictures have two embeddings, as of `Parts`.
     """
 
     task: str
@@ -70,7 +70,7 @@ class Exported:
     image: ImageInput
     text: TextInput | None
     preparation: Tree
-    words: int | None = None
+    parts: Parts | None = None
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:
@@ -92,8 +92,10 @@ class Exported:
             image, text = dict(tree["image"]), tree["text"]
             for name in ("size", "mean", "std"):
                 image[name] = tuple(image[name])
-            parts = {"image": ImageInput(**image), "text": text and TextInput(**text)}
-            found = cls(**{**tree, **parts})
+            given = {"image": ImageInput(**image), "text": text and TextInput(**text)}
+            if (parts := tree.get("parts")) is not None:
+                given["parts"] = Parts(**parts)
+            found = cls(**{**tree, **given})
             mistyped = find_mistyped(found)
         except (KeyError, TypeError, ValueError) as error:
             mistyped = str(error)

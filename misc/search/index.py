@@ -170,13 +170,14 @@ class Index:
         query = Query(text, image, weight)
         if threshold is None:
             threshold = self.threshold(query.kind, where=where)
-        feature, vectors = query.encode(self.people), self._latest()
+        asked, vectors = query.encode(self.people), self._latest()
         find = vectors.search if exact else vectors.search_approximately
 
         def search(number: int) -> list[Hit]:
-            found = find(feature, max(number, RERANKED) if rerank else number, where)
+            found = find(asked.features, max(number, RERANKED) if rerank else number, where)
             if rerank:
-                found = rerank_best(found, feature, vectors.table, self.people.parts)
+                found = rerank_best(found, asked.features, vectors.table, self.people.parts)
+            found = found._replace(scores=found.scores + asked.offset)
             return _hits(found, vectors.table, threshold)
 
         hits = best_of_tracks(search, top) if per_track else search(top)

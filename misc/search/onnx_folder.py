@@ -105,7 +105,7 @@ def open_onnx(folder: Path, is_configured: bool = False) -> OpenedFolder:
         build_sentences(config, towers.encode_text) if exported.text else None,
         exported.model_hash,
         exported.preparation,
-        exported.words,
+        exported.parts,
     )
     return OpenedFolder(folder / IMAGE, config, encoder)
 

@@ -40,7 +40,7 @@ def rerank_best(found: Found, query: Tensor, table: PictureTable, parts: Parts) 
     if not len(found.rows):
         return found
     gallery = table.take_features(found.rows[:RERANKED]).float()
-    query, gallery = parts.normalise(query, gallery)
+    query, gallery = parts.comparable(query, gallery)
     order = k_reciprocal(query[None], gallery)[0].argsort(stable=True)
     order = torch.cat([order, torch.arange(len(order), len(found.rows))])
     return Found(found.rows[np.asarray(order)], found.scores[order])

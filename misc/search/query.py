@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
-from torch import Tensor
 
 from errors import InputError
+from misc.retrieval.parts import Asked
 from misc.search.person_search import PersonSearch
 
 Kind = Literal["words", "picture", "both"]  # as the kinds of a calibration
@@ -46,9 +46,9 @@ class Query:
             return "picture"
         return "both" if self.weight == WEIGHT else None
 
-    def encode(self, people: PersonSearch) -> Tensor:
-        """The feature whose product with those of pictures is their score, (W,), as of
-        `Parts.query`; words and a picture together are composed by the model's fusion, if any.
+    def encode(self, people: PersonSearch) -> Asked:
+        """The query with its features, (W,); words and a picture together are composed by the
+        model's fusion, or else by `Parts.query`.
 
         Raises:
             InputError: the model reads no text, or the picture cannot be read.

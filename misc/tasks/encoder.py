@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from misc.data.text import TokenDataset
+from misc.retrieval.parts import Parts
 from misc.runtime.checkpoint import Checkpoint
 from misc.settings.recipes import to_tree
 from misc.settings.sections import Config
-from misc.tasks.both.model import joint_architecture
 from misc.tasks.both.model import restored_model as restored_joint_model
-from misc.tasks.both.retrieval import gallery_features
+from misc.tasks.both.retrieval import gallery_features, gallery_parts
 from misc.tasks.reid.data import TrainingCounts
 from misc.tasks.reid.model import fitted, reid_architecture
 from misc.tasks.reid.model import restored_model as restored_reid_model
@@ -54,8 +54,7 @@ class Encoder:
         sentences: None for a re-identification model.
         model_hash: the hash of the weights.
         preparation: the settings that features depend on beside the weights, by their keys.
-        words: the number of values, the first of a picture, that sentences are compared with, if
-            others, the rest, are compared with those of other pictures; None: all serve both.
+        parts: of a picture's features, if there are two embeddings.
     """
 
     model: nn.Module
@@ -64,7 +63,7 @@ class Encoder:
     sentences: Sentences | None
     model_hash: str
     preparation: Tree
-    words: int | None = None
+    parts: Parts | None = None
 
 
 def build_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
@@ -119,7 +118,6 @@ def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
 def _build_joint_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
     """An encoder without side information, as the cameras are not those of the training."""
     model = restored_joint_model(config, checkpoint, None, with_heads=False).eval()
-    held = joint_architecture(checkpoint)
     return Encoder(
         model,
         build_transform(config),
@@ -127,7 +125,7 @@ def _build_joint_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
         _sentences_of(model, config),
         model.encoder_hash(),
         _settings(config, *_text_keys(config), *REID_KEYS),
-        words=held.embed_dim + (0 if held.selection is None else held.selection.embed_dim),
+        parts=gallery_parts(model),
     )
 
 

@@ -41,3 +41,23 @@ def test_pictures_are_compared_by_the_features_that_the_configuration_names(afte
         expected = torch.cat([image, projected], dim=1)
         torch.testing.assert_close(model.encode_image(images), expected)
         assert torch.equal(image, model.visual.features(images)[1]) is not after_necks
+
+
+@torch.no_grad()
+def test_the_spread_is_what_strangers_lack_of_the_greatest_similarity():
+    model, _ = build(after_necks=False)
+    generator = torch.Generator().manual_seed(0)
+    heads = model.image_head, model.projected_head
+    common = [torch.randn(head.neck.num_features, generator=generator) for head in heads]
+    shape = 2000, model.width
+    features = torch.cat(common) + 0.2 * torch.randn(shape, generator=generator)
+    for head, part in zip(heads, features.split([len(each) for each in common], 1), strict=True):
+        head.neck.running_mean.copy_(part.mean(dim=0))
+        head.neck.running_var.copy_(part.var(dim=0))
+    unit = features / features.norm(dim=1, keepdim=True)
+    similarity = unit @ unit.T
+    mean = (similarity.sum() - len(unit)) / (len(unit) * (len(unit) - 1))
+    assert 0.01 < model.spread < 0.2
+    assert model.spread == pytest.approx(1 - mean.item(), rel=0.05)
+    necks, _ = build(after_necks=True)
+    assert necks.spread == 1

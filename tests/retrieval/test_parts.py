@@ -9,7 +9,7 @@ from misc.retrieval.calibration import calibrate
 from misc.retrieval.features import Features, load_features, save_features
 from misc.retrieval.parts import Parts
 
-ONE, TWO = Parts(6), Parts(6, words=2)
+ONE, TWO = Parts(6), Parts(6, words=2, spread=0.1)
 
 
 def unit(*shape: int, seed: int) -> Tensor:
@@ -24,11 +24,11 @@ def gallery(count: int, seed: int = 0) -> Tensor:
 
 def test_one_embedding_serves_all_queries():
     text, picture, pictures = unit(3, 6, seed=0), unit(3, 6, seed=1), unit(5, 6, seed=2)
-    assert torch.equal(ONE.query(text, None, 0.3), text)
-    assert torch.equal(ONE.query(None, picture, 0.3), picture)
+    assert ONE.query(text, None, 0.3) == (text, 0)
+    assert ONE.query(None, picture, 0.3) == (picture, 0)
     both = F.normalize(0.3 * text + 0.7 * picture, dim=-1)
-    torch.testing.assert_close(ONE.query(text, picture, 0.3), both)
-    query, same = ONE.normalise(text[0], pictures)
+    torch.testing.assert_close(ONE.query(text, picture, 0.3).features, both)
+    query, same = ONE.comparable(text[0], pictures)
     assert torch.equal(query, text[0])
     assert torch.equal(same, pictures)
 
@@ -36,7 +36,7 @@ def test_one_embedding_serves_all_queries():
 def test_of_two_embeddings_words_ask_the_first_and_a_picture_the_second():
     text, picture, pictures = unit(3, 2, seed=4), gallery(3, seed=5), gallery(5)
     by_words = text @ pictures[:, :2].T
-    by_picture = picture[:, 2:] @ pictures[:, 2:].T
+    by_picture = 1 - (1 - picture[:, 2:] @ pictures[:, 2:].T) / 0.1
     for query, scores in (
         (TWO.query(text, None, 0.3), by_words),
         (TWO.query(None, picture, 0.3), by_picture),
@@ -44,21 +44,21 @@ def test_of_two_embeddings_words_ask_the_first_and_a_picture_the_second():
         (TWO.query(text, picture, 0), by_picture),
         (TWO.query(text, picture, 1), by_words),
     ):
-        torch.testing.assert_close(query @ pictures.T, scores)
-    assert TWO.query(text[0], picture[0], 0.3).shape == (6,)
+        torch.testing.assert_close(query.features @ pictures.T + query.offset, scores)
+    assert TWO.query(text[0], picture[0], 0.3).features.shape == (6,)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_lengths_of_one_keep_the_scores(weight):
+def test_distances_are_comparable_among_pictures_and_with_the_query(weight):
     pictures = gallery(5)
     query = TWO.query(unit(2, seed=7), gallery(1, seed=8)[0], weight)
-    own, theirs = TWO.normalise(query, pictures)
-    torch.testing.assert_close(own.norm(), torch.tensor(1.0))
-    torch.testing.assert_close(theirs.norm(dim=1), torch.ones(5))
-    torch.testing.assert_close(theirs @ own, pictures @ query)
-    first, second = (pictures[:, part] for part in (slice(2), slice(2, None)))
-    among = weight * first @ first.T + (1 - weight) * second @ second.T
-    torch.testing.assert_close(theirs @ theirs.T, among)
+    own, theirs = TWO.comparable(query.features, pictures)
+    lacking = 1 - (pictures @ query.features + query.offset)
+    torch.testing.assert_close((own - theirs).square().sum(dim=1), 2 * lacking)
+    among, offset = TWO.query(pictures[:, :2], pictures, weight)
+    squared = (theirs[:, None] - theirs).square().sum(dim=2)
+    lacking = 1 - (among @ pictures.T + offset)
+    torch.testing.assert_close(squared, 2 * lacking, rtol=1e-4, atol=1e-5)
 
 
 def test_each_kind_of_query_is_calibrated_by_its_own_embedding(tmp_path):
@@ -75,7 +75,7 @@ def test_each_kind_of_query_is_calibrated_by_its_own_embedding(tmp_path):
             image_paths=tuple(map(str, range(16))),
             captions=tuple(map(str, range(16))),
             model_hash="hash",
-            words=8,
+            parts=Parts(16, 8, spread=0.5),
         )
         save_features(tmp_path / "features.safetensors", features)
         kinds = calibrate(load_features(tmp_path / "features.safetensors")).kinds

@@ -10,6 +10,7 @@ from torch import Tensor
 from misc.retrieval.base import Encoded, Ranked, Rerank, Retrieval
 from misc.retrieval.features import Features
 from misc.retrieval.image import ImageRetrieval
+from misc.retrieval.parts import Parts
 from misc.retrieval.ranked_lists import RankedList
 from misc.retrieval.similarities import Similarities
 from misc.runtime.distributed import Processes
@@ -25,12 +26,19 @@ def gallery_features(model: JointCLIP, images: Tensor, *, flip: bool) -> Tensor:
         flip: average the features for other pictures with those of the mirror image.
 
     Returns:
-        (B, W), each of the two L2-normalised.
+        (B, W) of `Parts`.
     """
     words, pictures = model.encode_gallery(images)
     if flip:
         pictures = (pictures + model.reid.encode_image(images.flip(-1))) / 2
     return torch.cat([F.normalize(each.float(), dim=-1) for each in (words, pictures)], dim=1)
+
+
+def gallery_parts(model: JointCLIP) -> Parts:
+    """The parts of the result of `gallery_features`."""
+    selector = model.image_selector
+    words = model.clip.embed_dim + (0 if selector is None else selector.shape.embed_dim)
+    return Parts(words + model.reid.width, words, model.reid.spread)
 
 
 class PictureRetrieval(Retrieval[JointCLIP]):

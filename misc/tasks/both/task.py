@@ -23,7 +23,7 @@ from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
 from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
 from misc.tasks.both.model import describe_joint, new_model, restored_model
-from misc.tasks.both.retrieval import PictureRetrieval, gallery_features
+from misc.tasks.both.retrieval import PictureRetrieval, gallery_features, gallery_parts
 from misc.tasks.both.selection import JointSelection
 from misc.tasks.loading import TrainingSet
 from misc.tasks.reid.task import ReIDTask
@@ -188,7 +188,7 @@ class BothTask(Task[JointCLIP]):
         )
         image = encode(pairs.images, partial(gallery_features, model, flip=flip))
         text = F.normalize(encode(pairs.texts, model.encode_text), dim=-1)
-        return replace(pairs.features((image, text), model), words=text.shape[1])
+        return replace(pairs.features((image, text), model), parts=gallery_parts(model))
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> Retrieval:
         if test_set is None or test_set in self.text.test_sets:
