@@ -20,7 +20,11 @@ SUITES: dict[str, tuple[str, ...]] = {
         "model/test_tbps_clip",
         "model/test_clip_reid",
     ),
-    "misc/data/samplers.py": ("data/test_sampler_seeds", "data/test_samplers"),
+    "misc/data/samplers.py": (
+        "data/test_sampler_seeds",
+        "data/test_samplers",
+        "data/test_joint",
+    ),
     "misc/data/transforms.py": (
         "data/test_image_draws",
         "data/test_transforms",
