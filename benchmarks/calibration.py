@@ -10,6 +10,7 @@ gallery does to thresholds with and without the correction for its size.
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -77,12 +78,7 @@ def encode(run: Path, device: str | None, overrides: list[str]) -> tuple[Feature
         job = Job(config, checkpoint.recipe, own, checkpoint, for_training=False)
         if absent := [split for split in SPLITS if split not in job.task.splits]:
             raise InputError(f"{run}: its annotations have no {' and no '.join(absent)} split")
-        features = []
-        for split in SPLITS:
-            retrieval = job.task.build_retrieval(split)
-            encoded = retrieval.encode(job.model, own, job.precision)
-            features.append(retrieval.features(encoded, job.model))
-    val, test = features
+        val, test = (job.task.calibration_features(job.model, split) for split in SPLITS)
     return val, test
 
 
@@ -90,14 +86,14 @@ def take_people(features: Features, people: torch.Tensor) -> Features:
     """The pictures and captions of some people."""
     images = torch.isin(features.image_ids, people).nonzero().flatten()
     texts = torch.isin(features.text_ids, people).nonzero().flatten()
-    return Features(
+    return replace(
+        features,
         image=features.image[images],
         text=features.text[texts],
         image_ids=features.image_ids[images],
         text_ids=features.text_ids[texts],
         image_paths=tuple(features.image_paths[row] for row in images.tolist()),
         captions=tuple(features.captions[row] for row in texts.tolist()),
-        model_hash=features.model_hash,
     )
 
 

@@ -252,7 +252,7 @@ class Job:
         if "val" not in self.task.splits:
             log.info("Nothing is calibrated, as the annotations have no val split")
             return None
-        features = self.task.calibration_features(self.model)
+        features = self.task.calibration_features(self.model, "val")
         if not self.processes.is_main:
             return None
         try:

@@ -20,7 +20,7 @@ from model.side_information import SideInformation
 from model.transformer import Activation
 from model.vit import VisionTransformer
 
-SMALLEST_SPREAD = 1e-6  # float32 tells no smaller differences of features
+SMALLEST_SPREAD = 2e-3  # divided by less, float32 would not find a picture equal to itself
 
 
 class CLIPReID(Method[PromptBatch | ReIDBatch, PromptOutputs | ReIDOutputs]):

@@ -49,6 +49,8 @@ def compare_accuracy(trained: TrainedModel, written: Encoder, precision: str) ->
             f"{direction} on the test split: R1 {before:.2f} in PyTorch, {after:.2f} in "
             f"{precision} ONNX ({after - before:+.2f})"
         )
+    if trained.encoder.parts is not None:
+        print("The loss in search by a picture was not measured: give the folder to search.py")
     first, differing = own.ranking.first, own.ranking.first != other.ranking.first
     print(
         f"{next(iter(own.results))}: the first match has another rank for {int(differing.sum())} "

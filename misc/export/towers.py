@@ -22,8 +22,7 @@ SENTENCES = (
 
 
 class Tower(nn.Module):
-    """A tower: inputs -> features (B, D), L2-normalised, float32; of a model with two embeddings of
-    a picture both, side by side.
+    """A tower: inputs -> features (B, W), float32, as of `Encoder`.
 
     Args:
         name: `image` or `text`.
@@ -48,7 +47,7 @@ class Tower(nn.Module):
 
     @property
     def width(self) -> int:
-        """D, the number of values of a feature."""
+        """W, the number of values of a feature."""
         with torch.inference_mode():
             return self(self.sample(1)).shape[1]
 
@@ -105,7 +104,7 @@ def check_features(tower: Tower, run: Callable[[Tensor], Tensor], program: str) 
     """Compare the features of a tower with those that another program of it gives.
 
     Args:
-        run: inputs (B, ...) -> features (B, D), L2-normalised.
+        run: inputs (B, ...) -> features (B, W).
         program: its name.
 
     Raises:

@@ -76,7 +76,10 @@ class Exported:
     def write(self, folder: Path) -> None:
         """Write the description into a folder."""
         with atomic_write(folder / FILE) as partial:
-            partial.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+            tree = asdict(self)
+            if self.parts is None:
+                del tree["parts"]  # earlier versions know no such key
+            partial.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "Exported":

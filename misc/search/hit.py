@@ -9,7 +9,7 @@ class Hit:
 
     Args:
         path: of the file.
-        score: cosine similarity with the query.
+        score: similarity to the query, as of `Parts.query`.
         matched: whether the score reaches the threshold; None if the index is not calibrated for
             such a query.
         camera, time, video, frame, seconds, box, track: as far as they are known of the picture;

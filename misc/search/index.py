@@ -21,6 +21,9 @@ from misc.search.table import PictureTable
 from misc.search.updating import PathPatterns, Plan, Update, apply, plan_update
 from misc.search.vectors import Found, Vectors
 
+# Features in float16 turn cosine similarities by some 3e-5; scores keep three digits.
+LEAST_HALF_SPREAD = 0.05
+
 
 class Index:
     """An index of pictures and the model that encoded them.
@@ -42,6 +45,12 @@ class Index:
     @classmethod
     def open(cls, location: str, people: PersonSearch, *, half: bool = False) -> Self:
         """The index at a location, a new one if there is none; see `PersonSearch.index`."""
+        parts = people.parts
+        if half and parts.spread < LEAST_HALF_SPREAD:
+            raise InputError(
+                f"{people.file} has features of pictures that differ by {parts.spread:.2g} only "
+                "(1 - cosine), too little for float16: make the index without --half"
+            )
         made = False
         if people.processes.is_main and not PictureTable.exists(location):
             with writing(location):
@@ -158,7 +167,8 @@ class Index:
             weight: of the words, from 0 to 1, where there is a picture as well.
             per_track: only the best hit of each track; pictures without one all count.
             rerank: put the best 100 in the order of k-reciprocal re-ranking; scores stay.
-            exact: compare with every picture; False: by the approximate index.
+            exact: compare with every picture; False: by the approximate index, unless there is a
+                picture and the index has an embedding of its own for it.
             threshold: of a match; None: that of the calibration.
 
         Raises:
@@ -171,6 +181,9 @@ class Index:
         if threshold is None:
             threshold = self.threshold(query.kind, where=where)
         asked, vectors = query.encode(self.people), self._latest()
+        # A bit for each value does not tell features apart that are nearly the same.
+        if image is not None and self.people.parts.words is not None:
+            exact = True
         find = vectors.search if exact else vectors.search_approximately
 
         def search(number: int) -> list[Hit]:

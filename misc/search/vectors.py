@@ -11,7 +11,7 @@ from misc.evaluation import largest
 from misc.search.table import PictureTable, RowIds
 
 IN_MEMORY = 8 * 2**30  # bytes of features that are kept between queries; more are read each time
-ROUNDING = 1e-5  # of a cosine similarity in float32, and more
+ROUNDING = 1e-5  # of a cosine similarity in float32, and more: of a score by the query's length
 
 
 class Found(NamedTuple):
@@ -93,7 +93,7 @@ def _nearest(features: Tensor, query: Tensor, top: int) -> tuple[Tensor, Tensor]
     if not len(features):
         return torch.empty(0, dtype=torch.int64), torch.empty(0)
     rough = features.float() @ query  # rounds equal rows differently, by their place in the matrix
-    least = rough.topk(min(top, len(rough))).values[-1] - ROUNDING
+    least = rough.topk(min(top, len(rough))).values[-1] - ROUNDING * query.norm().clamp(min=1)
     near = (rough >= least).nonzero()[:, 0]
     return near, (features[near].float() * query).sum(dim=1)
 

@@ -174,9 +174,9 @@ class Task(ABC, Generic[M]):
     def build_retrieval(self, split: str, test_set: str | None = None) -> Retrieval:
         """A split of the dataset, or of a further one, ready to be evaluated."""
 
-    def calibration_features(self, model: M) -> Features:
-        """The features of the val split, as an index has them, that a model is calibrated on."""
-        retrieval = self.build_retrieval("val")
+    def calibration_features(self, model: M, split: str) -> Features:
+        """The features of a split, as an index has them, that a model is calibrated on."""
+        retrieval = self.build_retrieval(split)
         encoded = retrieval.encode(model, self.processes, self.precision)
         return retrieval.features(encoded, model)
 

@@ -268,6 +268,10 @@ def test_the_seed_alone_decides_the_batches(places):
             r"siglip cannot be trained for task both, only for text_to_i",
         ),
         (("lora.rank=4",), r"lora: needs task text_to_image"),
+        (
+            ("experiment.use_altclip_processor=true",),
+            r"use_altclip_processor: task both prepares .* alike, .*: set it to false",
+        ),
         (("data.augment_on=device",), r"data\.augment_on: device needs task text_to_image"),
         (("experiment.division=sdm",), r"experiment\.division: needs task text_to_image"),
         (("reid.i2t=true",), r"reid\.i2t: needs prompts, but no stage learns them"),

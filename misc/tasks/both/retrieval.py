@@ -44,7 +44,7 @@ def gallery_parts(model: JointCLIP) -> Parts:
 class PictureRetrieval(Retrieval[JointCLIP]):
     """`ImageRetrieval` with the part of the model that compares pictures with one another."""
 
-    query_kind = "picture"
+    query_kind = ""  # none: the similarities that are drawn are cosines, and a calibration's not
 
     def __init__(self, images: ImageRetrieval) -> None:
         self.images = images

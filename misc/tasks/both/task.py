@@ -177,8 +177,8 @@ class BothTask(Task[JointCLIP]):
         period = self.config.evaluation.period
         return JointSelection(split, evaluate, period=period, weights=weights)
 
-    def calibration_features(self, model: JointCLIP) -> Features:
-        pairs, flip = self.text.build_retrieval("val"), self.config.reid.flip
+    def calibration_features(self, model: JointCLIP, split: str) -> Features:
+        pairs, flip = self.text.build_retrieval(split), self.config.reid.flip
         model.eval()
         encode = partial(
             encode_items,
