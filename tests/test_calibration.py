@@ -134,6 +134,7 @@ def test_of_a_large_sample_the_highest_and_lowest_scores_are_kept():
     sample = torch.rand(50_000, generator=torch.Generator().manual_seed(0))
     scores = Scores.of(sample)
     assert len(scores.values) <= MAX_SCORES
+    assert kept_ranks(MAX_SCORES) == [*range(1, MAX_SCORES + 1)]
     assert kept_ranks(50_000)[:40] == [*range(1, 41)]
     assert kept_ranks(50_000)[-40:] == [*range(49_961, 50_001)]
     for share in (0.001, 0.01, 0.1, 0.5, 0.99):

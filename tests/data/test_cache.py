@@ -110,6 +110,15 @@ def test_the_room_is_kept(tmp_path, files):
     assert os.fstat(cache.descriptor).st_size <= 3000
 
 
+def test_the_last_byte_of_the_room_is_used(tmp_path, files):
+    whole = opened("memory", tmp_path, files)
+    read_all(whole, files)
+    exact = opened("memory", tmp_path, files, room=whole.used())
+    for _ in range(2):
+        read_all(exact, files)
+    assert exact.take_counts().cached == len(files)
+
+
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 def test_processes_share_the_pictures(kind, tmp_path, files):
     cache = opened(kind, tmp_path, files)

@@ -128,6 +128,12 @@ def test_the_device_cuts_and_turns_as_pillow_does(name, size):
         assert difference.max() < 2
 
 
+def test_only_the_views_with_an_angle_are_turned():
+    color = CHANGES[0](UNCHANGED, 0.5)
+    rows = ViewRows.of([View(color=color), View(angle=15), View(mirrored=True), View(angle=-5)])
+    assert rows.turned() == [1, 3]
+
+
 def test_what_a_crop_leaves_out_does_not_show_when_it_is_turned():
     white = torch.full((1, 3, 40, 40), 255, dtype=torch.uint8)
     turned = sample_pictures(white, ViewRows.of([View(box=(0.2, 0.2, 0.6, 0.6), angle=15)]))[0]

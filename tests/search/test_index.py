@@ -110,6 +110,20 @@ def test_of_a_file_as_large_as_before_the_content_decides(index, pictures):
     assert (update.changed, update.encoded) == (1, 1)
 
 
+def test_a_file_that_cannot_be_compared_is_read_again(index, pictures, monkeypatch):
+    """So that the reason is told."""
+    first = sorted(pictures.rglob("*.jpg"))[0]
+    time = first.stat().st_mtime_ns
+    os.utime(first, ns=(time, time + 10**9))
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    plan = updating.plan_update(pictures, index.table.metadata(), updating.PathPatterns())
+    assert [row["path"] for row in plan.encode] == [str(first)]
+
+
 def test_small_files_are_joined_ever_more_rarely(people, tmp_path, pictures, monkeypatch):
     """After 2, 4 and 8 commits, then every 5, and at the end."""
     monkeypatch.setattr(updating, "COMPACTION", 2)
