@@ -217,7 +217,8 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
             f"data.image_root={written.image_root}",
             f"model.clip_pretrained={archive}",
             *(f"data.batch_size={batch}", "data.num_workers=0", "experiment.dropout=0"),
-            *("log.print_period=1", "--device=cpu", f"--output={tmp_path / 'run'}", *words),
+            *("log.print_period=1", "log.figures=false", "evaluation.ranked_lists=1"),
+            *("--device=cpu", f"--output={tmp_path / 'run'}", *words),
         ]
         main.run(parse(settings))
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]

@@ -192,7 +192,8 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
             *(f"data.global_batch_size={PEOPLE * EACH}", f"reid.images_per_identity={EACH}"),
             *(f"stages.{name}.schedule={{epoch: 2, epoch_warmup: 2}}" for name in STAGES),
             *("data.num_workers=0", "log.print_period=1", "--device=cpu"),
-            *(f"--output={tmp_path / 'run'}", "evaluation.ranked_lists=0", *words),
+            *(f"--output={tmp_path / 'run'}", "evaluation.ranked_lists=0", "log.figures=false"),
+            *words,
         ]
         main.run(parse(settings))
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
