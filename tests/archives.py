@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import pytest
 import torch
 
 VIT_B_16 = {
@@ -18,6 +19,11 @@ VIT_B_16 = {
     "embed_dim": 512,
     "logit_scale": math.log(100),
 }
+# Two blocks show what twelve do, at a quarter of the cost; the test of IRRA always takes twelve.
+FULL_WIDTH = [
+    pytest.param({**VIT_B_16, "layers": 2, "text_layers": 2}, id="two blocks"),
+    pytest.param(VIT_B_16, id="ViT-B/16", marks=pytest.mark.slow),
+]
 
 
 def random_open_clip(

@@ -22,6 +22,7 @@ SMALL = (
     "data.test_batch_size=16",
     "data.num_workers=0",
     "evaluation.false_alarms=null",  # tested in tests/retrieval/test_calibration.py
+    "evaluation.ranked_lists=1",  # of 8, whose drawing takes more than all else
     "log.figures=false",  # tested in tests/test_closing.py
     "model.embed_dim=16",
     "experiment.simclr_mlp=[16, 8, 16]",

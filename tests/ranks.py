@@ -4,57 +4,58 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import cache
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.multiprocessing as mp
 
 import main
 from misc.runtime.distributed import processes
 from tests.command_line import parse
+from tests.forking import Server
 
 
-def run_ranks(
-    function: Callable[..., Any],
-    world_size: int,
-    folder: Path,
-    *args: Any,
-    start_method: str = "spawn",
-) -> list[Any]:
+def run_ranks(function: Callable[..., Any], world_size: int, folder: Path, *args: Any) -> list[Any]:
     """The results of `function(processes, *args)` in each of `world_size` processes, by rank."""
-    _spawn(_join, world_size, folder, function, args, start_method=start_method)
+    _run(_join, world_size, folder, function, args)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(world_size)]
 
 
 def run_main_on_ranks(world_size: int, folder: Path, arguments: list[str]) -> None:
     """main.py with these arguments in each of `world_size` processes."""
-    _spawn(_main, world_size, folder, arguments)
+    _run(_main, world_size, folder, arguments)
 
 
-def _spawn(
-    function: Callable[..., None],
-    world_size: int,
-    folder: Path,
-    *args: Any,
-    start_method: str = "spawn",
-) -> None:
+@cache
+def _server(_: int) -> Server:
+    """A rank's own, so that hashes of strings differ from rank to rank."""
+    return Server()
+
+
+def _run(function: Callable[..., None], world_size: int, folder: Path, *args: Any) -> None:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    context = mp.start_processes(
-        _enter,
-        (world_size, port, folder, function, args),
-        nprocs=world_size,
-        join=False,
-        start_method=start_method,
-    )
+    running = {}
+    for rank in range(world_size):
+        server = _server(rank)
+        server.start(folder / f"{rank}.log", _enter, rank, world_size, port, folder, function, args)
+        running[server.end] = rank
     deadline = time.monotonic() + 600
-    while not context.join(timeout=5):
-        if time.monotonic() > deadline:
-            for process in context.processes:
-                process.kill()
-            raise TimeoutError(f"{function.__name__} did not end on {world_size} ranks")
+    try:
+        while running:
+            for end in wait([*running], timeout=max(0, deadline - time.monotonic())):
+                rank = running.pop(end)
+                if status := _server(rank).wait():
+                    log = (folder / f"{rank}.log").read_text()
+                    raise RuntimeError(f"rank {rank} ended with status {status}:\n{log}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{function.__name__} did not end on {world_size} ranks")
+    finally:
+        for rank in running.values():
+            _server(rank).kill()
 
 
 def _enter(

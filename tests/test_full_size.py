@@ -20,7 +20,7 @@ import main
 from misc.synthetic.writing import write_dataset
 from misc.training.trainer import Trainer
 from model.interface import TextBatch
-from tests.archives import VIT_B_16, write_openai_archive
+from tests.archives import FULL_WIDTH, write_openai_archive
 from tests.command_line import parse
 
 Parameters = dict[str, Tensor]
@@ -217,7 +217,8 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
             f"data.image_root={written.image_root}",
             f"model.clip_pretrained={archive}",
             *(f"data.batch_size={batch}", "data.num_workers=0", "experiment.dropout=0"),
-            *("log.print_period=1", "--device=cpu", f"--output={tmp_path / 'run'}", *words),
+            *("log.print_period=1", "log.figures=false", "evaluation.ranked_lists=1"),
+            *("--device=cpu", f"--output={tmp_path / 'run'}", *words),
         ]
         main.run(parse(settings))
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
@@ -261,9 +262,10 @@ def test_small_towers_train_as_the_plain_steps_do(train, tmp_path, words, names)
     check(run.rows, plain_steps(clip, run.heads, run.batches, names, decay=10))
 
 
-def test_vit_b_16_trains_as_the_plain_steps_do(train, tmp_path):
-    """The published recipe, ViT-B/16 at 224, for two steps."""
-    clip = write_openai_archive(tmp_path / "ViT-B-16.pt", **VIT_B_16)
+@pytest.mark.parametrize("sizes", FULL_WIDTH)
+def test_towers_of_full_width_train_as_the_plain_steps_do(train, tmp_path, sizes):
+    """The published recipe at 224, for two steps."""
+    clip = write_openai_archive(tmp_path / "ViT-B-16.pt", **sizes)
     run = train(tmp_path / "ViT-B-16.pt", "schedule.epoch=1", batch=2)
     assert [len(run.batches), *run.batches[0].images.shape] == [STEPS, 2, 2, 3, 224, 224]
     check(run.rows, plain_steps(clip, run.heads, run.batches, FULL, decay=0.02))

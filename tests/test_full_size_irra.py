@@ -19,7 +19,7 @@ import options
 from misc.synthetic.writing import write_dataset
 from misc.training.trainer import Trainer
 from model.interface import TextBatch
-from tests.archives import VIT_B_16, write_openai_archive
+from tests.archives import FULL_WIDTH, VIT_B_16, write_openai_archive
 from tests.command_line import parse
 from tests.conftest import Interruption
 from tests.test_full_size import Parameters, attention, layer_norm, linear, quick_gelu
@@ -35,11 +35,11 @@ class Step:
     clean: Tensor | None  # (B,)
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> tuple[Path, open_clip.CLIP]:
-    """ViT-B/16 with random weights: an archive, and open_clip's model of it."""
-    file = tmp_path_factory.mktemp("archive") / "ViT-B-16.pt"
-    return file, write_openai_archive(file, **VIT_B_16)
+@pytest.fixture
+def clip(tmp_path, request) -> tuple[Path, open_clip.CLIP]:
+    """Towers of some sizes with random weights: an archive, and open_clip's model of it."""
+    file = tmp_path / "ViT-B-16.pt"
+    return file, write_openai_archive(file, **request.param)
 
 
 @pytest.fixture
@@ -150,6 +150,7 @@ def plain_word_logits(text: Tensor, image: Tensor, weights: Parameters) -> Tenso
     return linear(layer_norm(quick_gelu(x), weights, "to_words.2"), weights, "to_words.3")
 
 
+@pytest.mark.parametrize("clip", [VIT_B_16], ids=["ViT-B/16"], indirect=True)
 def test_irra_takes_the_plain_step(clip, first_step):
     step = first_step("irra.yaml")
     batch, weights = step.batch, step.weights
@@ -200,6 +201,7 @@ def plain_tal(image: Tensor, text: Tensor, ids: Tensor, clean: Tensor) -> Tensor
     return total
 
 
+@pytest.mark.parametrize("clip", FULL_WIDTH, indirect=True)
 def test_rde_takes_the_plain_step(clip, first_step):
     step = first_step("rde.yaml")
     batch, weights = step.batch, step.weights

@@ -23,7 +23,7 @@ from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.synthetic.writing import write_reid_dataset
 from misc.training.trainer import Trainer
 from model.interface import PromptBatch, ReIDBatch
-from tests.archives import VIT_B_16, write_openai_archive
+from tests.archives import FULL_WIDTH, write_openai_archive
 from tests.command_line import parse
 
 PEOPLE, EACH = 2, 2  # in a batch
@@ -192,7 +192,8 @@ def train(tmp_path, monkeypatch) -> Callable[..., Run]:
             *(f"data.global_batch_size={PEOPLE * EACH}", f"reid.images_per_identity={EACH}"),
             *(f"stages.{name}.schedule={{epoch: 2, epoch_warmup: 2}}" for name in STAGES),
             *("data.num_workers=0", "log.print_period=1", "--device=cpu"),
-            *(f"--output={tmp_path / 'run'}", "evaluation.ranked_lists=0", *words),
+            *(f"--output={tmp_path / 'run'}", "evaluation.ranked_lists=0", "log.figures=false"),
+            *words,
         ]
         main.run(parse(settings))
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
@@ -266,9 +267,12 @@ def test_small_towers_train_as_the_plain_stages_do(train, tmp_path):
     check_run(run, clip, read_pictures(tmp_path, (32, 16)), rate=1e-3, decay=0.5)
 
 
-def test_vit_b_16_with_side_information_and_overlap_trains_as_the_plain_stages_do(train, tmp_path):
-    """The published recipe, ViT-B/16 at 256 x 128 in 210 patches, for two steps of either stage."""
-    clip = write_openai_archive(tmp_path / "ViT-B-16.pt", **VIT_B_16)
+@pytest.mark.parametrize("sizes", FULL_WIDTH)
+def test_side_information_and_overlap_at_full_width_train_as_the_plain_stages_do(
+    train, tmp_path, sizes
+):
+    """The published recipe at 256 x 128 in 210 patches, for two steps of either stage."""
+    clip = write_openai_archive(tmp_path / "ViT-B-16.pt", **sizes)
     run = train(tmp_path / "ViT-B-16.pt")
     assert run.batches["images"][0].images.shape == (4, 3, 256, 128)
     overlap(clip, 12, (21, 10))

@@ -21,7 +21,6 @@ TINY = {
         *(word for word in SMALL if "false_alarms" not in word),
         "schedule.epoch=2",
         "log.print_period=1",
-        "evaluation.ranked_lists=1",
     ],
 }
 

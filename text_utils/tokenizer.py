@@ -3,6 +3,7 @@
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -44,6 +45,7 @@ class Tokenizer(ABC):
         return tokens[:, : -(-longest // multiple) * multiple]
 
 
+@cache
 def _open_clip_tokenizer() -> ModuleType:
     """The tokenizer module of open_clip alone: importing the package takes seconds per worker."""
     package = importlib.util.find_spec("open_clip")
@@ -55,6 +57,14 @@ def _open_clip_tokenizer() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@cache
+def _byte_pairs() -> Any:
+    """open_clip's encoder, which reads its vocabulary once."""
+    encoder = _open_clip_tokenizer().SimpleTokenizer()
+    encoder.pat = _WORDS
+    return encoder
 
 
 class ClipTokenizer(Tokenizer):
@@ -71,8 +81,7 @@ class ClipTokenizer(Tokenizer):
 
     def __init__(self, trims: bool = True) -> None:
         self.trims = trims
-        self.bpe = _open_clip_tokenizer().SimpleTokenizer()
-        self.bpe.pat = _WORDS
+        self.bpe = _byte_pairs()
         self.vocab_size: int = self.bpe.vocab_size
         self.eot_id: int = self.bpe.eot_token_id
 

@@ -11,8 +11,7 @@ import search
 
 # LanceDB is imported there, but not used: its threads would not survive the fork.
 warnings.filterwarnings("ignore", "lancedb fork support is experimental", RuntimeWarning)
-METHOD = "forkserver"
-CONTEXT = get_context(METHOD)
+CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(["misc.search.index", __name__])
 
 

@@ -10,7 +10,6 @@ from misc.search.person_search import PersonSearch
 from misc.search.table import PictureTable
 from misc.search.updating import Update
 from tests.ranks import run_ranks
-from tests.search import forked
 from tests.search.contents import assert_same, content
 
 # Numbers of files, and of which of them cannot be read.
@@ -66,9 +65,7 @@ def folders(tmp_path, pedestrians) -> list[Path]:
 def test_two_processes_index_as_one(run_folder, people, folders, tmp_path, pedestrians):
     alone, together = tmp_path / "alone", tmp_path / "together"
     for turn in range(2):
-        results = run_ranks(
-            build, 2, tmp_path, run_folder, folders, together, start_method=forked.METHOD
-        )
+        results = run_ranks(build, 2, tmp_path, run_folder, folders, together)
         expected = build(people.processes, run_folder, folders, alone)
         assert results[0] == results[1] == expected
         for folder in folders:

@@ -103,7 +103,8 @@ def train(bilingual_few, folder, tmp_path) -> Callable[..., Path]:
 
     def train(*more: str, output: str = "run") -> Path:
         few = ("data.batch_size=8", "data.test_batch_size=16", "schedule.epoch=1")
-        arguments = [*words(bilingual_few, folder, (32, 32), 48), *few, *more]
+        drawn = ("evaluation.ranked_lists=1", "log.figures=false")
+        arguments = [*words(bilingual_few, folder, (32, 32), 48), *few, *drawn, *more]
         main.run(parse([*arguments, "--output", str(tmp_path / output)]))
         return tmp_path / output
 
