@@ -147,6 +147,14 @@ def test_a_crop_of_the_pool_has_nine_tenths_of_the_picture_or_more(rng):
     )
 
 
+@pytest.mark.parametrize(
+    ("aspect", "expected"), [(4.0, (30, 0, 20, 40)), (0.25, (0, 15, 80, 10))], ids=["wide", "tall"]
+)
+def test_where_no_crop_fits_it_is_the_largest_central_one_of_the_aspect(rng, aspect, expected):
+    own = {"scale": (1.0, 1.0), "ratio": (aspect, aspect)}
+    assert views.draw_part(80, 40, rng, **own) == expected
+
+
 def test_a_crop_of_a_crop_lies_within_it(monkeypatch, rng):
     monkeypatch.setattr(views, "draw_part", lambda *_, **__: (30, 20, 150, 100))  # of 300 x 200
     view = POOL["crop_resized"](POOL["crop_resized"](View(), SIZE, rng), SIZE, rng)

@@ -8,6 +8,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "misc/training/trainer.py": (
         "training/test_step",
         "training/test_trainer",
+        "training/test_bad_steps",
         "runtime/test_distributed",
     ),
     "misc/training/engine.py": ("training/test_schedule_of_a_run", "training/test_engine"),
