@@ -36,7 +36,7 @@ def test_every_method_trains_alike(name):
         return {part: {key: tree[part][key] for key in keys} for part, keys in SHARED.items()}
 
     assert shared(methods.METHODS[name]) == shared("itc")
-    assert shared("itc")["schedule"]["epoch"] == 30
+    assert shared("itc")["schedule"]["epoch"] == 3
 
 
 def test_tal_has_the_scale_of_the_small_clip():
