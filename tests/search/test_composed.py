@@ -85,10 +85,10 @@ def test_a_fusion_takes_the_place_of_the_sum(measured, run_folder, people, pictu
     picture, words = people.encode_images([image])[0], people.encode_texts([WORDS])[0]
     expected = Fusion.load(file, people.encoder.model_hash)(picture, words)
     query = Query(WORDS, image)
-    torch.testing.assert_close(query.encode(fused), expected)
-    assert not torch.allclose(query.encode(people), expected)
+    torch.testing.assert_close(query.encode(fused).features, expected)
+    assert not torch.allclose(query.encode(people).features, expected)
     for alone in (Query(WORDS), Query(image=image)):
-        assert torch.equal(alone.encode(fused), alone.encode(people))
+        assert torch.equal(alone.encode(fused).features, alone.encode(people).features)
 
 
 def test_a_query_of_the_command_is_fused_and_not_judged(measured, index, pictures, capsys):
