@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -56,7 +57,8 @@ def run_sweep(plan: Plan) -> None:
     try:
         with locked(plan.folder):
             plan.claim_folder()
-            Sweep(plan, metric).run()
+            with closing(Sweep(plan, metric)) as sweep:
+                sweep.run()
     except StorageInternalError:
         if terminated:  # within a commit, which was not made then
             sys.exit(TERMINATED)
@@ -70,8 +72,9 @@ class Sweep:
 
     def __init__(self, plan: Plan, metric: Metric) -> None:
         self.plan, self.metric = plan, metric
+        self.storage = RDBStorage(f"sqlite:///{plan.folder.resolve() / STORAGE}")
         self.study = optuna.create_study(
-            storage=RDBStorage(f"sqlite:///{plan.folder.resolve() / STORAGE}"),
+            storage=self.storage,
             sampler=SeededSampler(plan.settings.seed, exhaustive=plan.settings.is_grid),
             pruner=PRUNERS[plan.settings.prune](),
             study_name="sweep",
@@ -95,6 +98,11 @@ class Sweep:
                 _check_failures(made)
         note = self._draw_importances()
         print(write_tables(self.plan, self.metric, self.rows(), note), end="")
+
+    def close(self) -> None:
+        """Let go of the study's file, also of a commit that was interrupted."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
 
     def _draw_importances(self) -> str:
         """Draw the importance of the keys; returns a sentence about it."""
