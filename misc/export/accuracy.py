@@ -25,8 +25,7 @@ class EncoderTowers(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, rows, columns) -> L2-normalised features (B, D) to compare with sentences."""
-        parts = self.encoder.parts
-        return self.encoder.encode(images)[:, : parts and parts.words]
+        return self.encoder.encode(images)[:, : self.encoder.words]
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(B, L) -> L2-normalised features (B, D)."""

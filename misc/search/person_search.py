@@ -91,7 +91,7 @@ class PersonSearch:
         Raises:
             InputError: a file does not exist or cannot be read.
         """
-        return self.encode_gallery(images)[:, : self.parts.words]
+        return self.encode_gallery(images)[:, : self.encoder.words]
 
     def encode_gallery(self, images: Sequence[str | Path | Image.Image]) -> Tensor:
         """Features (N, W) of pictures as an index holds them, float32 on the CPU: those of
@@ -131,7 +131,7 @@ class PersonSearch:
             if not sentence.strip():
                 raise InputError("the description is empty; describe the person in a sentence")
         features = self._encode(reading.tokenize(sentences), reading.encode)
-        return features[:, : self.parts.words]
+        return features[:, : self.encoder.words]
 
     def _encode(self, items: Items[Tensor, Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:
         if not len(items):

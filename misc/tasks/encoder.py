@@ -65,6 +65,11 @@ class Encoder:
     preparation: Tree
     parts: Parts | None = None
 
+    @property
+    def words(self) -> int | None:
+        """The number of values that sentences are compared with, the first ones; None: all."""
+        return None if self.parts is None else self.parts.words
+
 
 def build_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:
     """The encoder of a checkpoint, on the CPU; its features are those of an evaluation, normalised.
