@@ -18,10 +18,14 @@ Activation = Literal["quickgelu", "gelu", "gelu_tanh"]
 
 
 class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x), the approximation of GELU with which OpenAI trained CLIP."""
+    """x * sigmoid(1.702 x), the approximation of GELU with which OpenAI trained CLIP.
+
+    By SiLU, y * sigmoid(y), which keeps one tensor for its backward pass where the product keeps
+    two, and passes over memory less often.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+        return F.silu(1.702 * x).div_(1.702)
 
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
