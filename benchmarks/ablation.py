@@ -2,15 +2,18 @@
 
 python -m benchmarks.ablation --output runs/ablation --jobs 2
 
-A small CLIP is pretrained with plain ITC on one synthetic dataset, then fine-tuned on another,
-harder one, with the parts of the method added one by one. Given the same --output again, runs that
-have ended are not repeated.
+A small CLIP is pretrained with plain ITC on one synthetic dataset, then fine-tuned on a few people
+of another, harder one, long enough to learn them by heart: with the parts of the method added one
+by one, and with and without augmentation for several lengths. Given the same --output again, runs
+that have ended are not repeated: the table may be made in parts, by --rows.
 """
 
 import argparse
 import sys
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from benchmarks.pedestrians import draw_easy, draw_hard
+from benchmarks.pedestrians import draw_easy, draw_few
 from benchmarks.sweep import (
     LOSSES_OFF,
     SMALL,
@@ -38,16 +41,29 @@ def _with(*parts: str, **others: str) -> dict[str, str]:
     return LOSSES_OFF | dict.fromkeys(parts, "true") | others
 
 
+class Row(NamedTuple):
+    """A row of the table: keys of `experiment`, and the epochs of the fine-tuning."""
+
+    experiment: Mapping[str, str]
+    epochs: int = 30
+
+
+SIMPLIFIED = _with("nitc", "ritc")
+NEITHER = SIMPLIFIED | NO_TEXT | NO_IMAGE
 ROWS = {
-    "ITC": _with("itc"),
-    "N-ITC": _with("nitc"),
-    "N-ITC + R-ITC (simplified)": _with("nitc", "ritc"),
-    "... + C-ITC": _with("nitc", "ritc", "citc"),
-    "... + C-ITC + SS": _with("nitc", "ritc", "citc", "ss"),
-    "... + C-ITC + SS + multi-view (full)": _with("nitc", "ritc", "citc", "ss", "mvs_image"),
-    "simplified, captions as they are": _with("nitc", "ritc", **NO_TEXT),
-    "simplified, pictures as they are": _with("nitc", "ritc", **NO_IMAGE),
-    "simplified, neither augmented": _with("nitc", "ritc", **NO_TEXT, **NO_IMAGE),
+    "ITC": Row(_with("itc")),
+    "N-ITC": Row(_with("nitc")),
+    "N-ITC + R-ITC (simplified)": Row(SIMPLIFIED),
+    "... + C-ITC": Row(_with("nitc", "ritc", "citc")),
+    "... + C-ITC + SS": Row(_with("nitc", "ritc", "citc", "ss")),
+    "... + C-ITC + SS + multi-view (full)": Row(_with("nitc", "ritc", "citc", "ss", "mvs_image")),
+    "simplified, captions as they are": Row(SIMPLIFIED | NO_TEXT),
+    "simplified, pictures as they are": Row(SIMPLIFIED | NO_IMAGE),
+    "simplified, neither augmented": Row(NEITHER),
+    "simplified, 10 epochs": Row(SIMPLIFIED, 10),
+    "simplified, neither augmented, 10 epochs": Row(NEITHER, 10),
+    "simplified, 3 epochs": Row(SIMPLIFIED, 3),
+    "simplified, neither augmented, 3 epochs": Row(NEITHER, 3),
 }
 
 
@@ -59,6 +75,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = sweep_parser("ablation", "Ablation on synthetic pedestrians.", "ablation")
     add_jobs(parser)
+    names = list(ROWS)
+    parser.add_argument(
+        "--rows", nargs="+", choices=names, default=names, metavar="NAME", help="default: all"
+    )
     return parser
 
 
@@ -69,15 +89,18 @@ def _run(asked: argparse.Namespace) -> None:
 def plan(asked: argparse.Namespace) -> Plan:
     """Draw the data; the pretraining, and the runs of each configuration."""
     output = asked.output
-    easy, hard = draw_easy(output / "data", 3000), draw_hard(output / "data")
+    easy, few = draw_easy(output / "data", 3000), draw_few(output / "data", 300)
     start = pretraining(output / "start", easy, asked.device, "schedule.epoch=5")
-    common = ("--config", SMALL, "--device", asked.device, *data_settings(hard))
-    tuning = (f"model.init_from={start.folder}", "schedule.epoch=3", "schedule.lr=3e-4")
+    common = ("--config", SMALL, "--device", asked.device, *data_settings(few))
+    common = (*common, f"model.init_from={start.folder}", "schedule.lr=3e-4")
     rows = {
         name: of_seeds(
-            output / str(number), asked.seeds, (*common, *tuning, *experiment_settings(experiment))
+            output / str(number),
+            asked.seeds,
+            (*common, f"schedule.epoch={row.epochs}", *experiment_settings(row.experiment)),
         )
-        for number, (name, experiment) in enumerate(ROWS.items())
+        for number, (name, row) in enumerate(ROWS.items())
+        if name in asked.rows
     }
     return Plan([start], rows)
 

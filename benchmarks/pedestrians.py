@@ -40,7 +40,9 @@ def draw_hard(output: Path) -> WrittenDataset:
 
 
 def draw_few(output: Path, num_identities: int) -> WrittenDataset:
-    """As `draw_hard`, but fewer people, with more pictures; a third as many are searched for."""
+    """Described pedestrians as those of `draw_hard`, with more pictures of each; a third as many
+    are searched for.
+    """
     return _write_described(
         "cuhk-pedes",
         output,

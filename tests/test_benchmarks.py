@@ -46,7 +46,7 @@ def test_a_run_that_fails_names_its_console(places, tmp_path):
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_switches_losses_that_there_are(row):
     recipe = ["--config", "benchmarks/small.yaml"]
-    words = [f"experiment.{key}={value}" for key, value in ROWS[row].items()]
+    words = [f"experiment.{key}={value}" for key, value in ROWS[row].experiment.items()]
     weights = options.parse([*recipe, *words]).configure().experiment.loss_weights()
     assert weights
     assert weights.keys() <= LOSSES.keys()
