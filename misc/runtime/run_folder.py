@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from errors import InputError
-from misc.runtime.checkpoint import BEST, LAST, Checkpoint
+from misc.runtime.checkpoint import BEST, LAST, Checkpoint, TrainingState
 from misc.runtime.distributed import Processes
 from misc.runtime.lock import locked
 
@@ -131,8 +131,10 @@ def remove_record(folder: Path) -> None:
         folder.rmdir()
 
 
-def folder_of_resumed_run(output: Path | None, checkpoint: Checkpoint) -> Path:
-    """The folder that a checkpoint lies in.
+def folder_of_resumed_run(
+    output: Path | None, checkpoint: Checkpoint
+) -> tuple[Path, TrainingState]:
+    """The folder that a checkpoint lies in, and its state.
 
     Raises:
         InputError: a training cannot be resumed from there.
@@ -149,7 +151,7 @@ def folder_of_resumed_run(output: Path | None, checkpoint: Checkpoint) -> Path:
         )
     if checkpoint.training.position.best_epoch and not (folder / BEST).is_file():
         raise InputError(f"{folder} has no {BEST}, which {checkpoint.file} refers to: put it back")
-    return folder
+    return folder, checkpoint.training
 
 
 def find_run_to_resume(output: Path | None, recipe: str) -> Path | None:

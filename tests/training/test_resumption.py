@@ -1,16 +1,20 @@
 """Folders and settings that a run may go on with, and those that it may not."""
 
+import itertools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import main
 import options
 from errors import InputError
-from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, open_checkpoint, save_checkpoint
 from misc.runtime.recorder import Recorder
 from misc.synthetic.writing import write_dataset
+from misc.training.engine import Selection
 from tests.command_line import parse
 from tests.conftest import SMALL
 
@@ -96,6 +100,53 @@ def test_a_refused_resumption_changes_nothing(train, tmp_path):
     train("schedule.epoch=3", *harmless, "schedule.lr=1e-5", "--resume", "auto", "--allow-changes")
     assert "schedule.lr was" in (folder / "log.txt").read_text()
     assert open_checkpoint(folder / LAST).epoch == 3
+
+
+@pytest.fixture
+def scores(monkeypatch) -> None:
+    """Each evaluation of the test's trainings has a lower score than the one before."""
+    falling = itertools.count(90, -1)
+    monkeypatch.setattr(Selection, "score", lambda *_: float(next(falling)))
+
+
+def test_scores_of_another_split_do_not_compare(train, scores):
+    """The first epoch that is scored anew is the best so far, whatever the old score was."""
+    folder = train()
+    before = content(folder)
+    other = ("schedule.epoch=3", "experiment.select_on=test", "--resume", "auto")
+    with pytest.raises(InputError, match=r"experiment.select_on was val and is test; .*--allow"):
+        train(*other)
+    assert content(folder) == before
+    train(*other, "--allow-changes")
+    assert open_checkpoint(folder / LAST).training.position.best_epoch == 2
+    assert open_checkpoint(folder / BEST).epoch == 2
+    train("schedule.epoch=4", *other[1:])  # the run goes on with what it has now
+    assert open_checkpoint(folder / LAST).training.position.best_epoch == 2
+
+
+def test_a_split_that_selects_with_other_captions_is_another_one(
+    train, scores, pedestrians, tmp_path
+):
+    folder, processed = train(), tmp_path / "processed"
+    shutil.copytree(pedestrians.processed, processed)
+    records = json.loads((processed / "val_reid.json").read_text())
+    records[0]["captions"][0] += " and a hat"
+    (processed / "val_reid.json").write_text(json.dumps(records))
+    other = (f"data.annotation_file={processed}", "schedule.epoch=2", "--resume", "auto")
+    with pytest.raises(InputError, match=r"the split that selects .* differs from the run's"):
+        train(*other)
+    train(*other, "--allow-changes")
+    assert open_checkpoint(folder / LAST).training.position.best_epoch == 2
+
+
+def test_a_checkpoint_without_a_description_of_that_split_is_resumed(train, scores):
+    folder = train()
+    older = torch.load(folder / LAST, weights_only=True)
+    del older["data"]["selection"], older["checksum"], older["format"]
+    save_checkpoint(older, folder / LAST)
+    train("schedule.epoch=2", "--resume", "auto")
+    position = open_checkpoint(folder / LAST).training.position
+    assert (position.epoch, position.best_epoch, position.best) == (2, 1, 90.0)
 
 
 def test_damaged_rows_are_kept_aside(train):
