@@ -129,7 +129,11 @@ class Job:
             check_steps(sum(stage.steps for stage in stages) - (resume_step or 0))
         with (
             held_folder(
-                folder, self.processes, resumes=bool(resume), overwrite=overwrite, restarts=restarts
+                folder,
+                self.processes,
+                resumed=self.checkpoint,
+                overwrite=overwrite,
+                restarts=restarts,
             ),
             Recorder(folder, self.processes.is_main, resume_step, self.tracking) as recorder,
         ):
@@ -159,16 +163,13 @@ class Job:
     def _resumed(
         self, output: Path | None, data: Tree, allow_changes: bool
     ) -> tuple[Path, TrainingState | None]:
-        """The run's folder, and the state to resume from; the best so far counts no longer if its
-        score does not compare with those to come.
-        """
+        """The run's folder, and the state to resume from, if any."""
         if self.checkpoint is None:
             return output or new_folder(self.recipe, self.processes), None
         folder, resume = folder_of_resumed_run(output, self.checkpoint)
         saved = self.checkpoint.config or {}
         if not check_resumption(to_tree(self.config), saved, data, resume.data, allow_changes):
-            log.info("The best epoch is chosen among those to come: earlier scores do not compare")
-            done = resume.position
+            done = resume.position  # without the best so far
             resume = replace(resume, position=Position(done.epoch, done.step))
         return folder, resume
 

@@ -86,6 +86,8 @@ def check_resumption(
         )
     for key in (*changes, *(key for key in others if key not in changes)):
         log.info("Changed since the run began: %s", _listed([key], changes))
+    if not same_scores:
+        log.info("The best epoch is chosen among those to come: earlier scores do not compare")
     return same_scores
 
 

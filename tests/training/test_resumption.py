@@ -72,6 +72,23 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(train, tm
     assert rows(folder)[0]["loss"] != 1
 
 
+def test_a_recipe_in_the_run_s_own_folder_is_not_replaced(train, places, tmp_path):
+    recipe = tmp_path / "own" / "config.yaml"
+    recipe.parent.mkdir()
+    recipe.write_text(f"base: {DEMO}\n# mine\n")
+    words = ["--config", str(recipe), "--output", "own", *SMALL, *places, "schedule.epoch=1"]
+    for way in ([], ["--resume", "auto"], ["--overwrite"]):
+        with pytest.raises(InputError, match=r"--config .* lies in --output, .* move it"):
+            main.run(parse([*words, *way]))
+        assert [*recipe.parent.iterdir()] == [recipe]
+    with pytest.raises(InputError, match=r"already contains a run \(config.yaml\)"):
+        train("--resume", "auto", output="own")  # nobody knows that it is a run's
+    folder = train()
+    again = ["--config", str(folder / "config.yaml"), "--output", "run", "schedule.epoch=2"]
+    main.run(parse([*again, "--resume", "auto"]))
+    assert open_checkpoint(folder / LAST).epoch == 2
+
+
 def test_a_refused_resumption_changes_nothing(train, tmp_path):
     folder = train("schedule.epoch=2", "log.save_period=4")
     before = content(folder)
