@@ -53,7 +53,10 @@ def run(command: "options.Command") -> None:
     from misc.runtime.distributed import processes
     from misc.runtime.environment import describe_environment
     from misc.runtime.recorder import start_logging
+    from misc.runtime.run_folder import refuse_own_recipe
 
+    if command.evaluate or checkpoints == [None]:
+        refuse_own_recipe(command.config, command.output)
     distributed = configs[0].distributed
     with processes(command.device, distributed.backend, distributed.timeout_minutes) as own:
         start_logging(own.is_main, describe_environment(own) if own.is_main else ())

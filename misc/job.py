@@ -4,6 +4,7 @@ or evaluation alone.
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,9 @@ from misc.retrieval.report import Evaluation
 from misc.runtime.checkpoint import (
     BEST,
     Checkpoint,
+    Position,
     RunIdentity,
+    TrainingState,
     load_weights,
     open_checkpoint,
 )
@@ -118,16 +121,19 @@ class Job:
             profiles: record a trace of some steps in the main process.
         """
         stages = self.task.build_stages(self.model)
-        data = fingerprint(self.task, stages)
         selection = self._selection()
-        resume = self.checkpoint.training if self.checkpoint else None
-        folder = self._folder(output, data, allow_changes)
+        data = fingerprint(self.task, stages, selection.split if selection else None)
+        folder, resume = self._resumed(output, data, allow_changes)
         resume_step = resume.position.step if resume else None
         if profiles:
             check_steps(sum(stage.steps for stage in stages) - (resume_step or 0))
         with (
             held_folder(
-                folder, self.processes, resumes=bool(resume), overwrite=overwrite, restarts=restarts
+                folder,
+                self.processes,
+                resumed=self.checkpoint,
+                overwrite=overwrite,
+                restarts=restarts,
             ),
             Recorder(folder, self.processes.is_main, resume_step, self.tracking) as recorder,
         ):
@@ -154,13 +160,18 @@ class Job:
             recorder.draw_curves()
         write_tables(recorder, [evaluation], self.task.data_keys)
 
-    def _folder(self, output: Path | None, data: Tree, allow_changes: bool) -> Path:
+    def _resumed(
+        self, output: Path | None, data: Tree, allow_changes: bool
+    ) -> tuple[Path, TrainingState | None]:
+        """The run's folder, and the state to resume from, if any."""
         if self.checkpoint is None:
-            return output or new_folder(self.recipe, self.processes)
-        folder, resume = folder_of_resumed_run(output, self.checkpoint), self.checkpoint.training
-        saved, known = self.checkpoint.config or {}, resume.data if resume else None
-        check_resumption(to_tree(self.config), saved, data, known, allow_changes)
-        return folder
+            return output or new_folder(self.recipe, self.processes), None
+        folder, resume = folder_of_resumed_run(output, self.checkpoint)
+        saved = self.checkpoint.config or {}
+        if not check_resumption(to_tree(self.config), saved, data, resume.data, allow_changes):
+            done = resume.position  # without the best so far
+            resume = replace(resume, position=Position(done.epoch, done.step))
+        return folder, resume
 
     def _selection(self) -> Selection | None:
         """The evaluation that chooses the best checkpoint, if the dataset has the split."""

@@ -8,7 +8,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from torch.serialization import safe_globals
 
 from errors import InputError
 from misc.runtime.atomic import atomic_write
-from misc.runtime.checksum import checksum
+from misc.runtime.checksum import check_seal, sealed
 from model.architecture import Architecture, read_architecture
 from model.field_types import find_mistyped
 from model.trees import Tree
@@ -30,7 +30,6 @@ from model.weights.sources import State, shorten
 
 LAST, BEST = "checkpoint_last.pt", "checkpoint_best.pt"
 PARTS = ("model", "architecture", "config", "recipe", "epoch")  # of every checkpoint of ours
-FORMAT = 1  # to be raised when a version could not read the files of the next
 EASYDICT = (OrderedDict, "easydict.EasyDict")  # the class that stands in for it
 
 
@@ -72,6 +71,7 @@ class Checkpoint:
         config: the configuration of the training as plain types, None if the file has none.
         frozen_hash: of a tuned model: the hash of the weights that it leaves out.
         training: None for weights alone.
+        stamp: inode and time of the file when it was read.
     """
 
     file: Path
@@ -83,6 +83,11 @@ class Checkpoint:
     config: Tree | None = None
     frozen_hash: str | None = None
     training: TrainingState | None = None
+    stamp: tuple[int, int] | None = field(default=None, compare=False)
+
+    def has_changed(self) -> bool:
+        """Whether the file has been replaced or removed since it was read."""
+        return self.stamp is not None and _stamp(self.file) != self.stamp
 
     @property
     def project_settings(self) -> Tree:
@@ -187,10 +192,11 @@ def open_checkpoint(
             unknown project, or its tensors do not fit together.
     """
     file = find_checkpoint(path, *names)
+    stamp = _stamp(file)
     content = _load(file)
     if content.keys() >= {*PARTS}:
-        _check_seal(file, content)
-        return _read_own(file, content)
+        check_seal(file, content)
+        return replace(_read_own(file, content), stamp=stamp)
     weights = content["model"] if isinstance(content.get("model"), Mapping) else content
     state = _select_tensors(weights)
     check_finite(file, state)
@@ -207,6 +213,14 @@ def open_checkpoint(
             f"{file} is a checkpoint of {published.project}, and one of this project is needed here"
         )
     return _read_published(file, state, published, geometry(published), any_size)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:  # reading it says why
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _read_own(file: Path, content: Tree) -> Checkpoint:
@@ -230,24 +244,6 @@ def _read_own(file: Path, content: Tree) -> Checkpoint:
         towers = architecture.vision, architecture.text, architecture.embed_dim
         check_sizes(file, *towers, num_values=sum(map(Tensor.numel, checkpoint.state.values())))
     return checkpoint
-
-
-def _check_seal(file: Path, content: Tree) -> None:
-    """Compare a checkpoint with its checksum; the files of older versions have none."""
-    version, sealed = content.get("format"), content.pop("checksum", None)
-    if version is None and sealed is None:
-        return
-    if isinstance(version, int) and version > FORMAT:
-        raise InputError(f"{file} was written by a later version of this project: update this one")
-    try:
-        is_whole = sealed == checksum(content)
-    except ValueError:  # a number of too many digits to be printed
-        is_whole = False
-    if not is_whole:
-        raise InputError(
-            f"{file} is damaged, its content differs from its checksum: use another checkpoint, or "
-            "copy it again"
-        )
 
 
 def _read_published(
@@ -301,8 +297,7 @@ def save_checkpoint(content: Tree, file: Path) -> None:
         InputError: it cannot be written; an older file of this name is as it was.
     """
     if content.keys() >= {*PARTS}:
-        content = {"format": FORMAT, **content}
-        content["checksum"] = checksum(content)
+        content = sealed(content)
     try:
         with atomic_write(file) as partial, partial.open("wb") as stream:
             torch.save(content, stream)

@@ -1,11 +1,43 @@
-"""Checksums of trees: all tensors, and everything beside them."""
+"""Checksums of trees, and of checkpoints: all tensors, and everything beside them."""
 
 import hashlib
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from errors import InputError
 from model.trees import Tree, leaves
+
+FORMAT = 1  # to be raised when a version could not read the files of the next
+
+
+def sealed(content: Tree) -> Tree:
+    """The content of a checkpoint with its format and its checksum."""
+    content = {"format": FORMAT, **content}
+    return {**content, "checksum": checksum(content)}
+
+
+def check_seal(file: Path, content: Tree) -> None:
+    """Compare a checkpoint with its checksum; the files of older versions have none.
+
+    Raises:
+        InputError: they differ, or a later version wrote the file.
+    """
+    version, sealed = content.get("format"), content.pop("checksum", None)
+    if version is None and sealed is None:
+        return
+    if isinstance(version, int) and version > FORMAT:
+        raise InputError(f"{file} was written by a later version of this project: update this one")
+    try:
+        is_whole = sealed == checksum(content)
+    except ValueError:  # a number of too many digits to be printed
+        is_whole = False
+    if not is_whole:
+        raise InputError(
+            f"{file} is damaged, its content differs from its checksum: use another checkpoint, or "
+            "copy it again"
+        )
 
 
 def checksum(tree: Tree) -> str:

@@ -13,12 +13,17 @@ log = logging.getLogger(__name__)
 HARMLESS = (
     *("log", "evaluation", "distributed", "schedule.epoch", "model.gradient_checkpointing"),
     "model.compile",  # another rounding
-    *("data.num_workers", "data.test_batch_size", "data.test_resampling", "data.test_sets"),
+    *("data.num_workers", "data.test_batch_size", "data.test_sets"),
     *("data.batch_size", "data.global_batch_size"),  # the description has the global batches
     *("data.annotation_file", "data.image_root", "data.train_sets", "data.allow_outside"),
-    *("reid.root", "reid.train_sets", "reid.test_sets", "reid.flip"),
+    *("reid.root", "reid.train_sets", "reid.test_sets"),
     *("model.clip_pretrained", "model.altclip_pretrained", "model.init_from"),
-    *("model.tokenizer_cache_dir", "experiment.select_on"),
+    "model.tokenizer_cache_dir",
+)
+# Those by which an epoch's score would be another one, so that it compares with no earlier one.
+SCORING = (
+    *("experiment.select_on", "experiment.selection_weights"),
+    *("data.test_resampling", "reid.flip"),
 )
 # Those by which the checkpoint would no longer fit, or the order of the samples would be another.
 FIXED = (
@@ -38,7 +43,7 @@ DATA_KEYS = {
 
 def check_resumption(
     config: Tree, saved: Tree, data: Tree, saved_data: Tree | None, allow_changes: bool
-) -> None:
+) -> bool:
     """Check that a run goes on with the settings and data that it began with, and log what differs.
 
     Args:
@@ -48,12 +53,16 @@ def check_resumption(
         saved_data: that of the run; None if the run is older than descriptions are.
         allow_changes: whether changes are allowed that the checkpoint fits.
 
+    Returns:
+        Whether the scores of epochs to come compare with those of the run so far.
+
     Raises:
         InputError: something differs that may not; the keys are named.
     """
     changes = dict(_changes(config, saved))
     fixed = [key for key in changes if _is_in(key, FIXED) and not _is_in(key, HARMLESS)]
     others = [key for key in changes if key not in fixed and not _is_in(key, HARMLESS)]
+    same_scores = not any(_is_in(key, SCORING) for key in changes)
     if saved_data is None:
         log.info("The checkpoint is older than descriptions of data: the data is not compared")
     else:
@@ -61,6 +70,10 @@ def check_resumption(
             fixed.append("data.global_batch_size (or data.batch_size times the processes)")
         if any(data[name] != saved_data.get(name) for name in ("samples", "hash")):
             others.append(f"the training data ({DATA_KEYS[config['task']]})")
+        if "selection" in saved_data and data["selection"] != saved_data["selection"]:
+            same_scores = False
+            if "experiment.select_on" not in changes:
+                others.append("the split that selects (experiment.select_on)")
     if fixed:
         raise InputError(
             f"--resume: {_listed(fixed, changes)}; give what the run began with, or begin another "
@@ -73,6 +86,9 @@ def check_resumption(
         )
     for key in (*changes, *(key for key in others if key not in changes)):
         log.info("Changed since the run began: %s", _listed([key], changes))
+    if not same_scores:
+        log.info("The best epoch is chosen among those to come: earlier scores do not compare")
+    return same_scores
 
 
 def _is_in(key: str, names: tuple[str, ...]) -> bool:

@@ -35,6 +35,7 @@ from model.criteria.base import Criterion
 from model.interface import Method
 
 M = TypeVar("M", bound=Method)
+Labelled = tuple[str, tuple[object, ...]]  # the path of a picture, and its labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +166,10 @@ class Task(ABC, Generic[M]):
         one by one are a single one, with the hash of their file for a label.
         """
         return self.training_samples()
+
+    @abstractmethod
+    def evaluated_samples(self, split: str) -> Iterable[Labelled]:
+        """The paths and labels of a split, as a resumption compares them."""
 
     @abstractmethod
     def frozen_names(self, model: M, stage: StageSettings) -> tuple[str, ...]:

@@ -1,16 +1,20 @@
 """Folders and settings that a run may go on with, and those that it may not."""
 
+import itertools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import main
 import options
 from errors import InputError
-from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, open_checkpoint, save_checkpoint
 from misc.runtime.recorder import Recorder
 from misc.synthetic.writing import write_dataset
+from misc.training.engine import Selection
 from tests.command_line import parse
 from tests.conftest import SMALL
 
@@ -68,6 +72,23 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(train, tm
     assert rows(folder)[0]["loss"] != 1
 
 
+def test_a_recipe_in_the_run_s_own_folder_is_not_replaced(train, places, tmp_path):
+    recipe = tmp_path / "own" / "config.yaml"
+    recipe.parent.mkdir()
+    recipe.write_text(f"base: {DEMO}\n# mine\n")
+    words = ["--config", str(recipe), "--output", "own", *SMALL, *places, "schedule.epoch=1"]
+    for way in ([], ["--resume", "auto"], ["--overwrite"]):
+        with pytest.raises(InputError, match=r"--config .* lies in --output, .* move it"):
+            main.run(parse([*words, *way]))
+        assert [*recipe.parent.iterdir()] == [recipe]
+    with pytest.raises(InputError, match=r"already contains a run \(config.yaml\)"):
+        train("--resume", "auto", output="own")  # nobody knows that it is a run's
+    folder = train()
+    again = ["--config", str(folder / "config.yaml"), "--output", "run", "schedule.epoch=2"]
+    main.run(parse([*again, "--resume", "auto"]))
+    assert open_checkpoint(folder / LAST).epoch == 2
+
+
 def test_a_refused_resumption_changes_nothing(train, tmp_path):
     folder = train("schedule.epoch=2", "log.save_period=4")
     before = content(folder)
@@ -96,6 +117,53 @@ def test_a_refused_resumption_changes_nothing(train, tmp_path):
     train("schedule.epoch=3", *harmless, "schedule.lr=1e-5", "--resume", "auto", "--allow-changes")
     assert "schedule.lr was" in (folder / "log.txt").read_text()
     assert open_checkpoint(folder / LAST).epoch == 3
+
+
+@pytest.fixture
+def scores(monkeypatch) -> None:
+    """Each evaluation of the test's trainings has a lower score than the one before."""
+    falling = itertools.count(90, -1)
+    monkeypatch.setattr(Selection, "score", lambda *_: float(next(falling)))
+
+
+def test_scores_of_another_split_do_not_compare(train, scores):
+    """The first epoch that is scored anew is the best so far, whatever the old score was."""
+    folder = train()
+    before = content(folder)
+    other = ("schedule.epoch=3", "experiment.select_on=test", "--resume", "auto")
+    with pytest.raises(InputError, match=r"experiment.select_on was val and is test; .*--allow"):
+        train(*other)
+    assert content(folder) == before
+    train(*other, "--allow-changes")
+    assert open_checkpoint(folder / LAST).training.position.best_epoch == 2
+    assert open_checkpoint(folder / BEST).epoch == 2
+    train("schedule.epoch=4", *other[1:])  # the run goes on with what it has now
+    assert open_checkpoint(folder / LAST).training.position.best_epoch == 2
+
+
+def test_a_split_that_selects_with_other_captions_is_another_one(
+    train, scores, pedestrians, tmp_path
+):
+    folder, processed = train(), tmp_path / "processed"
+    shutil.copytree(pedestrians.processed, processed)
+    records = json.loads((processed / "val_reid.json").read_text())
+    records[0]["captions"][0] += " and a hat"
+    (processed / "val_reid.json").write_text(json.dumps(records))
+    other = (f"data.annotation_file={processed}", "schedule.epoch=2", "--resume", "auto")
+    with pytest.raises(InputError, match=r"the split that selects .* differs from the run's"):
+        train(*other)
+    train(*other, "--allow-changes")
+    assert open_checkpoint(folder / LAST).training.position.best_epoch == 2
+
+
+def test_a_checkpoint_without_a_description_of_that_split_is_resumed(train, scores):
+    folder = train()
+    older = torch.load(folder / LAST, weights_only=True)
+    del older["data"]["selection"], older["checksum"], older["format"]
+    save_checkpoint(older, folder / LAST)
+    train("schedule.epoch=2", "--resume", "auto")
+    position = open_checkpoint(folder / LAST).training.position
+    assert (position.epoch, position.best_epoch, position.best) == (2, 1, 90.0)
 
 
 def test_damaged_rows_are_kept_aside(train):

@@ -5,7 +5,7 @@ The data, losses and evaluations are those of the two tasks.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,10 +21,11 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
-from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
+from misc.tasks.base import Labelled, StagePlan, Task, TrainingSample, share_batch
 from misc.tasks.both.model import describe_joint, new_model, restored_model
 from misc.tasks.both.retrieval import PictureRetrieval, gallery_features, gallery_parts
 from misc.tasks.both.selection import JointSelection
+from misc.tasks.fingerprint import movable
 from misc.tasks.loading import TrainingSet
 from misc.tasks.reid.task import ReIDTask
 from misc.tasks.starting_weights import open_init_from
@@ -102,7 +103,11 @@ class BothTask(Task[JointCLIP]):
     def hashed_samples(self) -> Iterator[TrainingSample]:
         """Samples of either task, by paths from a folder of its own."""
         for name, task in (("pairs", self.text), ("pictures", self.reid)):
-            yield from _below(name, [*task.hashed_samples()])
+            yield from _below(name, task.hashed_samples())
+
+    def evaluated_samples(self, split: str) -> Iterator[TrainingSample]:
+        for name, task in (("pairs", self.text), ("pictures", self.reid)):
+            yield from _below(name, task.evaluated_samples(split))
 
     def frozen_names(self, model: JointCLIP, stage: StageSettings) -> tuple[str, ...]:
         if stage.learns == "prompts":
@@ -204,11 +209,10 @@ def _begin(model: JointCLIP, learns_prompts: bool, then: Callable[[], None]) -> 
     then()
 
 
-def _below(folder: str, samples: Sequence[TrainingSample]) -> Iterator[TrainingSample]:
+def _below(folder: str, samples: Iterable[Labelled]) -> Iterator[TrainingSample]:
     """Samples as if the folder of all their pictures were another one."""
-    root = os.path.commonpath([os.path.dirname(sample.path) for sample in samples])
-    for path, labels in samples:
-        yield TrainingSample(os.path.join(os.sep, folder, os.path.relpath(path, root)), labels)
+    for path, labels in movable(samples):
+        yield TrainingSample(os.path.join(os.sep, folder, path), labels)
 
 
 def _with_cache(config: Config, gib: float) -> Config:

@@ -1,7 +1,7 @@
 """Image re-identification: the data, model, stages and evaluations of a configuration."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
-from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
+from misc.tasks.base import Labelled, StagePlan, Task, TrainingSample, share_batch
 from misc.tasks.loading import TrainingSet
 from misc.tasks.pictures import PictureReader
 from misc.tasks.reid.data import TrainingCounts, read_reid_data
@@ -96,6 +96,12 @@ class ReIDTask(Task[CLIPReID]):
             TrainingSample(picture.path, (picture.identity, picture.camera, picture.view))
             for picture in self.data.training.pictures
         ]
+
+    def evaluated_samples(self, split: str) -> Iterator[Labelled]:
+        dataset, _ = self.data.tests[None]
+        for role, pictures in (("query", dataset.query), ("gallery", dataset.gallery)):
+            for picture in pictures:
+                yield picture.path, (role, picture.identity, picture.camera, picture.view)
 
     def plan_stage(self, stage: StageSettings, model: CLIPReID) -> StagePlan:
         plans = {"prompts": self.plan_prompts, "model": self._plan_images}

@@ -1,6 +1,6 @@
 """Text-to-image retrieval: the data, model, stages and evaluations of a configuration."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, StageSettings
-from misc.tasks.base import StagePlan, Task, TrainingSample, share_batch
+from misc.tasks.base import Labelled, StagePlan, Task, TrainingSample, share_batch
 from misc.tasks.loading import TrainingSet
 from misc.tasks.pictures import PictureReader
 from misc.tasks.starting_weights import build_tokenizer, open_init_from
@@ -109,6 +109,11 @@ class TextTask(Task[TBPSCLIP]):
             for pairs in pictures.pairs
         ]
         return [*samples[: len(samples) - sum(map(len, pictures.pairs))], *files]
+
+    def evaluated_samples(self, split: str) -> Iterator[Labelled]:
+        for language, pictures in self.data.splits[split].items():
+            for picture in pictures:
+                yield picture.path, (picture.identity, language, picture.captions)
 
     @property
     def _mismatched(self) -> NDArray[np.bool_]:
