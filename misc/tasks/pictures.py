@@ -27,11 +27,13 @@ class PictureReader:
     def __init__(self, data: DataSettings, files: Sequence[Path]) -> None:
         least = LEAST * max(data.image_size)
         self.read: Callable[[Path], Image.Image] = partial(read_picture, least=least)
+        # The processes of a machine share a file, but have memory of their own.
+        sharing = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if data.cache == "memory" else 1
         self.cache: PictureCache | None = open_cache(
             data.cache,
             Path(data.cache_folder),
             files,
-            int(data.cache_gib * 2**30 / int(os.environ.get("LOCAL_WORLD_SIZE", 1))),
+            int(data.cache_gib * 2**30 / sharing),
             self.read,
             f"{least}",
         )
