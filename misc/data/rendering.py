@@ -59,7 +59,7 @@ class Fields:
     angle: Tensor
     color: Tensor  # (N, 18): 3 rows of `own` beside `mean`
     blur: Tensor
-    erased: Tensor  # (N, 8): two rectangles, read on the CPU
+    erased: Tensor  # (N, 8): two rectangles
 
 
 def sample_pictures(pictures: Tensor, views: ViewRows) -> Tensor:
@@ -88,10 +88,19 @@ def sample_pictures(pictures: Tensor, views: ViewRows) -> Tensor:
     torch.add(across * crop_x[0] + (2 * left + width - 1), across * crop_x[1], out=places[..., 0])
     torch.add(down * crop_y[0] + (2 * top + height - 1), down * crop_y[1], out=places[..., 1])
     images = F.grid_sample(pictures.float(), places, padding_mode="border", align_corners=False)
-    for row in views.turned():  # what lies outside of the crop becomes black
-        outside = [(part[0][row] + part[1][row]).abs() > 1 for part in (crop_x, crop_y)]
-        images[row].masked_fill_(outside[0] | outside[1], 0)
+    for some in groups(views.turned(), pictures.device):  # outside of the crop they become black
+        outside = [(part[0][some] + part[1][some]).abs() > 1 for part in (crop_x, crop_y)]
+        images[some].masked_fill_((outside[0] | outside[1])[:, None], 0)
     return images
+
+
+def groups(rows: list[int], device: torch.device) -> list[slice]:
+    """Slices of a batch for a step that some rows need and that changes no other: each of them on a
+    CPU, all rows at once on another device, where every call costs the same.
+    """
+    if device.type == "cpu":
+        return [slice(row, row + 1) for row in rows]
+    return [slice(None)] if rows else []
 
 
 def finish_views(images: Tensor, views: ViewRows, mean: Tensor, std: Tensor) -> Tensor:
@@ -112,9 +121,28 @@ def finish_views(images: Tensor, views: ViewRows, mean: Tensor, std: Tensor) -> 
         images[some] = blur_images(images[some], fields.blur[some], reach)
     images = images.sub_(mean[:, None, None]).div_(std[:, None, None])
     black = (-mean / std)[:, None, None]
-    for row, top, left, height, width in views.erased():
+    erased = [*views.erased()]
+    if images.device.type != "cpu" and erased:
+        return erase_rectangles(images, fields.erased, black)
+    for row, top, left, height, width in erased:
         images[row, :, top : top + height, left : left + width] = black
     return images
+
+
+def erase_rectangles(images: Tensor, erased: Tensor, black: Tensor) -> Tensor:
+    """Erase the rectangles of all images at once.
+
+    Args:
+        images: (N, 3, rows, columns).
+        erased: (N, 8), two rectangles each; one without height and width erases nothing.
+        black: (3, 1, 1), the new value of each channel.
+    """
+    top, left, height, width = erased.view(-1, MOST_ERASED, 4, 1).unbind(2)  # (N, 2, 1) each
+    rows, columns = (torch.arange(size, device=images.device) for size in images.shape[-2:])
+    in_rows = (rows >= top) & (rows < top + height)  # (N, 2, rows)
+    in_columns = (columns >= left) & (columns < left + width)
+    inside = (in_rows[..., None] & in_columns[..., None, :]).any(1, keepdim=True)
+    return torch.where(inside, black, images)
 
 
 def change_colors(images: Tensor, color: Tensor) -> Tensor:

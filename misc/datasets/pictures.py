@@ -26,13 +26,20 @@ TURNS = {  # by EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+LYING = {  # turns that make rows of columns
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+}
+Size = tuple[int, int]  # rows, columns
 
 
 class BadPicture(InputError):
     """An image file that is missing or cannot be decoded."""
 
 
-def read_picture(file: Path, least: int | None = None) -> Image.Image:
+def read_picture(file: Path, least: Size | None = None) -> Image.Image:
     """Read an image as RGB, upright.
 
     Args:
@@ -73,13 +80,13 @@ def read_content(file: Path) -> bytes:
         raise BadPicture(f"image {file} cannot be read ({error.strerror}); replace it") from None
 
 
-def decode_picture(content: bytes, file: Path, least: int | None = None) -> Image.Image:
+def decode_picture(content: bytes, file: Path, least: Size | None = None) -> Image.Image:
     """An image as RGB, upright, from the content of its file.
 
     Args:
         file: its name, for messages.
-        least: decode a JPEG at 1/2, 1/4 or 1/8 of its size, which takes less time, where both sides
-            are then at least as long; None: whole.
+        least: decode a JPEG at 1/2, 1/4 or 1/8 of its size, which takes less time, where it then
+            still has as many rows and columns, upright; None: whole.
 
     Raises:
         BadPicture: the content cannot be decoded.
@@ -90,7 +97,7 @@ def decode_picture(content: bytes, file: Path, least: int | None = None) -> Imag
     try:
         with Image.open(io.BytesIO(whole), formats=FORMATS) as picture:
             if least:
-                picture.draft(None, (least, least))
+                picture.draft(None, least if _turn(picture) in LYING else least[::-1])
             return to_rgb(picture)
     except InputError as error:
         raise BadPicture(f"image {file}: {error}") from None

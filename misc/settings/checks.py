@@ -109,8 +109,6 @@ def _check_tuning(config: Config) -> Iterator[ErrorDetails]:
 def _check_both(config: Config) -> Iterator[ErrorDetails]:
     if config.experiment.division != "none":
         yield _problem("needs task text_to_image: set it to none", "experiment", "division")
-    if config.data.augment_on == "device":
-        yield _problem("device needs task text_to_image: set it to cpu", "data", "augment_on")
     if config.experiment.use_altclip_processor:
         fault = "task both prepares the pictures of both datasets alike, by data.normalize"
         yield _problem(f"{fault}: set it to false", "experiment", "use_altclip_processor")

@@ -14,7 +14,7 @@ from misc.settings.sections import DataSettings
 
 log = logging.getLogger(__name__)
 
-LEAST = 2  # a JPEG is decoded at a reduced size if its sides are then this many times the view's
+LEAST = 2  # a JPEG is decoded at a reduced size if both its sides are then this many times a view's
 
 
 class PictureReader:
@@ -25,13 +25,16 @@ class PictureReader:
     """
 
     def __init__(self, data: DataSettings, files: Sequence[Path]) -> None:
-        least = LEAST * max(data.image_size)
+        rows, columns = data.image_size
+        least = LEAST * rows, LEAST * columns
         self.read: Callable[[Path], Image.Image] = partial(read_picture, least=least)
+        # The processes of a machine share a file, but have memory of their own.
+        sharing = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if data.cache == "memory" else 1
         self.cache: PictureCache | None = open_cache(
             data.cache,
             Path(data.cache_folder),
             files,
-            int(data.cache_gib * 2**30 / int(os.environ.get("LOCAL_WORLD_SIZE", 1))),
+            int(data.cache_gib * 2**30 / sharing),
             self.read,
             f"{least}",
         )

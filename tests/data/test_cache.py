@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import options
 from misc.data import cache as caching
 from misc.data.cache import Counts, PictureCache, open_cache
 from misc.datasets.pictures import BadPicture, read_picture
+from misc.tasks.pictures import PictureReader
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux alone")
 ROOM = 2**20
@@ -149,6 +151,75 @@ def test_a_full_disk_stops_the_keeping_alone(tmp_path, files, monkeypatch, caplo
     expected = [read_picture(file).tobytes() for file in files]
     assert read_all(cache, files) == read_all(cache, files) == expected
     assert caplog.text.count("no more pictures are kept (No space left on device)") == 1
+
+
+def test_pixels_that_a_loss_of_power_took_are_read_again(tmp_path, files):
+    """The file has its table, but a hole where pixels were."""
+    cache = opened("disk", tmp_path, files)
+    expected, table = read_all(cache, files), caching.HEADER.size + 6 * caching.ENTRY.size
+    (file,) = (tmp_path / "cache").iterdir()
+    content = bytearray(file.read_bytes())
+    content[table + 100 : table + 200] = bytes(100)  # of the first picture
+    file.write_bytes(content)
+    again = opened("disk", tmp_path, files)
+    for cached in (5, 6):
+        assert read_all(again, files) == expected
+        assert again.take_counts() == Counts(read=6, cached=cached)
+
+
+@pytest.mark.parametrize(("left", "goes_on"), [(0, False), (50, False), (100, True), (5000, True)])
+def test_a_file_that_was_cut_costs_pictures_alone(left, goes_on, tmp_path, files, caplog):
+    """To nothing, within the first entry, after it, and within the pixels; the next picture that is
+    kept makes the table whole again.
+    """
+    cache = opened("disk", tmp_path, files)
+    expected = read_all(cache, files)
+    os.ftruncate(cache.descriptor, left)
+    cache.take_counts()
+    for _ in range(2):
+        assert read_all(cache, files) == expected
+    told = caplog.text.count("data.cache: no more pictures are kept (its file was cut)")
+    assert told == (not goes_on)
+    assert (cache.take_counts().cached > 5) == goes_on
+
+
+def test_a_file_that_cannot_be_read_costs_its_pictures_alone(tmp_path, files, monkeypatch, caplog):
+    cache = opened("disk", tmp_path, files)
+    expected = read_all(cache, files)
+
+    def stale(descriptor, size, place):
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(caching.os, "pread", stale)
+    for _ in range(2):
+        assert read_all(cache, files) == expected
+    assert cache.used() == 0
+    assert caplog.text.count("no more pictures are kept (Stale file handle)") == 1
+
+
+def test_the_files_of_a_folder_share_the_room(tmp_path, files, caplog):
+    first = opened("disk", tmp_path, files)
+    expected = read_all(first, files)
+    for number, more in ((0, -1), (3, 0)):  # three pictures fit, but for a byte
+        size = caching.HEADER.size + 3 * caching.ENTRY.size + sum(map(len, expected[:3]))
+        other = files[:3] if number else files[2::-1]
+        second = opened("disk", tmp_path, other, room=first.used() + size + more)
+        caplog.clear()
+        read_all(second, other)
+        read_all(second, other)
+        assert second.take_counts().cached == (3 if number else 2)
+        assert caplog.text.count("delete those of these files that no run needs") == (not number)
+        assert (str(first.file) in caplog.text) == (not number)
+        second.file.unlink()
+
+
+@pytest.mark.parametrize(("kind", "share"), [("memory", 2), ("disk", 1)])
+def test_processes_divide_the_memory_and_share_the_disk(kind, share, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    words = f"data={{cache: {kind}, cache_folder: {tmp_path}, cache_gib: 3}}"
+    cache = PictureReader(options.parse([words]).configure().data, []).cache
+    assert cache is not None
+    assert cache.room == 3 * 2**30 / share
 
 
 def test_a_part_of_a_picture_is_not_kept(tmp_path, files, monkeypatch):

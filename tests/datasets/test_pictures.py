@@ -90,6 +90,32 @@ def test_each_orientation_is_turned_upright_once(tmp_path, orientation, depth):
     assert np.array_equal(np.asarray(to_rgb(picture)), np.asarray(picture))
 
 
+@pytest.mark.parametrize(
+    ("size", "least", "read"),
+    [
+        ((1200, 400), (300, 100), (300, 100)),
+        ((1200, 400), (301, 100), (600, 200)),
+        ((1200, 400), (300, 101), (600, 200)),
+        ((1200, 400), (1200, 400), (1200, 400)),
+        ((1200, 800), (600, 100), (600, 400)),
+    ],
+)
+def test_a_jpeg_is_read_at_a_reduced_size_that_has_enough_rows_and_columns(size, least, read):
+    content = io.BytesIO()
+    Image.new("RGB", size[::-1]).save(content, "JPEG")
+    assert decode_picture(content.getvalue(), "photo.jpg", least).size == read[::-1]
+    assert decode_picture(content.getvalue(), "photo.jpg").size == size[::-1]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_rows_and_columns_of_a_reduced_size_are_those_of_the_upright_picture(orientation):
+    exif, content = Image.Exif(), io.BytesIO()
+    exif[ORIENTATION] = orientation
+    lying = orientation > 4
+    Image.new("RGB", (1200, 400) if lying else (400, 1200)).save(content, "JPEG", exif=exif)
+    assert decode_picture(content.getvalue(), "photo.jpg", (600, 100)).size == (200, 600)
+
+
 def little(*entries: bytes) -> bytes:
     """An EXIF block of little-endian entries: tag, type, count, value."""
     return b"Exif\0\0II*\0\x08\0\0\0" + bytes([len(entries), 0]) + b"".join(entries) + b"\0" * 4

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import options
 from errors import InputError
+from misc.data.drawn import DrawnBatch
 from misc.data.text import PictureDataset
 from misc.data.transforms import EvaluationTransform
 from misc.retrieval.base import Loading, encode_items
@@ -363,7 +364,9 @@ def test_a_split_smaller_than_the_number_of_processes_is_encoded(tmp_path, pedes
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_step_waits_for_the_gpu_at_no_point(small_config):
-    config = small_config("schedule.clip_grad=1.0", "experiment.itc=true")
+    """Nor do the images of a batch that the device augments."""
+    losses = ("schedule.clip_grad=1.0", "experiment={itc: true, ss: true}")
+    config = small_config(*losses, "data.augment_on=device")
     with processes("cuda") as own:
         model = new_model(config, None).to(own.device)
         auto = Precision("auto", own.device)
@@ -372,10 +375,11 @@ def test_a_step_waits_for_the_gpu_at_no_point(small_config):
         trainer = Trainer(
             stage, model, own, auto, gather=Alone(), settings=TrainingSettings(1, chunk)
         )
-        batch = next(iter(stage.loader)).to(own.device)
-        trainer.step(batch, 0)  # the first allocates
+        drawn = next(iter(stage.loader))
+        assert isinstance(drawn, DrawnBatch)
+        trainer.step(drawn.to(own.device), 0)  # the first allocates
         torch.cuda.set_sync_debug_mode("error")
         try:
-            trainer.step(batch, 1)
+            trainer.step(drawn.to(own.device), 1)
         finally:
             torch.cuda.set_sync_debug_mode("default")

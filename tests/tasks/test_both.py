@@ -222,22 +222,30 @@ def test_two_processes_and_parts_train_as_one(places, tmp_path):
         assert torch.equal(gradient, second[1][1][name]), f"{name} differs over ranks"
 
 
-def test_the_seed_alone_decides_the_batches(places):
-    def batches(*words: str) -> list[JointBatch]:
-        config = parse(["--config", DEMO, *SMALL, *FEW, *places, *words]).configure()
-        own = Processes(0, 1, torch.device("cpu"))
-        task = BothTask(config, own, Precision("fp32", own.device))
-        (stage,) = task.build_stages(task.build_model(None, for_training=True))
-        stage.loader.start(1)
-        return [batch.to(own.device) for batch in stage.loader]
+def batches(*words: str) -> list[JointBatch]:
+    config = parse(["--config", DEMO, *SMALL, *FEW, *words]).configure()
+    own = Processes(0, 1, torch.device("cpu"))
+    task = BothTask(config, own, Precision("fp32", own.device))
+    (stage,) = task.build_stages(task.build_model(None, for_training=True))
+    stage.loader.start(1)
+    return [batch.to(own.device) for batch in stage.loader]
 
-    once, workers = batches(), batches("data.num_workers=2")
+
+def test_the_seed_alone_decides_the_batches(places):
+    once, workers = batches(*places), batches(*places, "data.num_workers=2")
     assert len(once) == len(workers) == 6
     for first, second in zip(once, workers, strict=True):
         assert len(first) == 16
         assert all(map(torch.equal, first.present().values(), second.present().values()))
-    other = batches("misc.seed=2")
+    other = batches(*places, "misc.seed=2")
     assert not torch.equal(once[0].pictures.images, other[0].pictures.images)
+
+
+def test_the_cpu_augments_for_both_tasks(places, caplog):
+    asked = batches(*places, "data.augment_on=device")
+    assert "data.augment_on=device needs task text_to_image: the CPU augments" in caplog.text
+    for first, second in zip(asked, batches(*places), strict=True):
+        assert all(map(torch.equal, first.present().values(), second.present().values()))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +280,6 @@ def test_the_seed_alone_decides_the_batches(places):
             ("experiment.use_altclip_processor=true",),
             r"use_altclip_processor: task both prepares .* alike, .*: set it to false",
         ),
-        (("data.augment_on=device",), r"data\.augment_on: device needs task text_to_image"),
         (("experiment.division=sdm",), r"experiment\.division: needs task text_to_image"),
         (("reid.i2t=true",), r"reid\.i2t: needs prompts, but no stage learns them"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,14 @@ def test_workers_and_caches_change_no_bit_and_a_resumed_run_neither(train, inter
 
 
 def test_two_processes_augment_as_one_does(train, places, tmp_path):
-    """The losses but those that the gather of SimCLR's pairs sums in another order."""
+    """With workers, one with a cache in memory and two that share one on the disk. The losses but
+    those that the gather of SimCLR's pairs sums in another order.
+    """
     words = ("data.augment_on=device", "experiment.mixgen=false", "experiment.dropout=0")
-    train(*words, "log.print_period=1", output="one")
-    few = ("schedule.epoch=2", EVERYTHING, *words, "log.print_period=1", "data.batch_size=4")
+    words = (*words, "log.print_period=1", "data.num_workers=1")
+    train(*words, "data.cache=memory", output="one")
+    shared = f"data={{cache: disk, cache_folder: {tmp_path / 'cache'}, batch_size: 4}}"
+    few = ("schedule.epoch=2", EVERYTHING, *words, shared)
     small = [word for word in SMALL if not word.startswith("data.batch_size")]
     arguments = ["--config", DEMO, "--output", str(tmp_path / "two"), *small, *places, *few]
     run_main_on_ranks(2, tmp_path, [*latest(arguments), "--device", "cpu"])
@@ -72,6 +77,10 @@ def test_two_processes_augment_as_one_does(train, places, tmp_path):
         return [row["loss"] for row in rows if "loss" in row]
 
     assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=2e-4)
+    log = (tmp_path / "two" / "log.txt").read_text()
+    shares = [float(share) for share in re.findall(r"data\.cache: (\S+) % of the images", log)]
+    assert len(shares) == 2
+    assert shares[1] > 80
 
 
 def test_workers_live_from_epoch_to_epoch(train, monkeypatch, tmp_path):
@@ -104,7 +113,9 @@ def test_the_log_tells_how_often_the_cache_had_an_image(train, capsys):
 def test_a_cache_that_fails_is_told_and_the_training_goes_on(train, tmp_path, capsys):
     (tmp_path / "cache").write_text("a file")
     assert train("data.cache=disk", "schedule.epoch=1")
-    assert "cache" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(r"data\.cache: cache/pictures-\w+\.cache cannot be written", told)
+    assert "(File exists): nothing is cached" in told
 
 
 def test_an_augmentation_that_the_device_lacks_is_told(train, capsys):
@@ -139,6 +150,16 @@ def test_the_device_makes_a_batch_like_the_cpus(small_config):
             assert (tensor - other).abs().mean() < 0.25, name  # standard deviations
         else:
             assert torch.equal(tensor, other), name
+
+
+def test_images_are_made_without_asking_the_device_for_a_value(small_config):
+    """A GPU would be waited for; tensors on the meta device have no values."""
+    drawn = batch_of(small_config, "data.augment_on=device")
+    assert drawn.mixed
+    made, expected = drawn.to(torch.device("meta")), drawn.to(torch.device("cpu"))
+    assert made.images.is_meta
+    assert made.simclr_images.shape == expected.simclr_images.shape
+    assert made.images.shape == expected.images.shape
 
 
 def test_without_augmentation_both_ways_are_one(small_config):

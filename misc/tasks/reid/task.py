@@ -184,7 +184,7 @@ class ReIDTask(Task[CLIPReID]):
                 f"reid.images_per_identity={each}: give one"
             )
         if data.augment_on == "device":
-            log.warning("data.augment_on=device has no noise to erase with: the CPU augments")
+            log.warning("data.augment_on=device needs task text_to_image: the CPU augments")
         pictures = self.data.training.pictures
         reader = PictureReader(data, [Path(picture.path) for picture in pictures])
         sampler = IdentitySampler(

@@ -120,7 +120,7 @@ def build_training_set(config: Config, data: TextData, read: ReadNumbered) -> Ca
         InputError: there is no train split.
     """
     experiment = config.experiment
-    augmentation, on_device = _build_augmentation(config), config.data.augment_on == "device"
+    augmentation, on_device = _build_augmentation(config), _on_device(config)
     if on_device and not isinstance(augmentation, ViewTransform):
         log.warning(
             "data.augment_on=device lacks experiment.image_augment=%s: the CPU augments",
@@ -146,6 +146,11 @@ def build_training_set(config: Config, data: TextData, read: ReadNumbered) -> Ca
     )
 
 
+def _on_device(config: Config) -> bool:
+    """Whether the device may augment: in task both, the CPU augments the pictures of both tasks."""
+    return config.data.augment_on == "device" and config.task == "text_to_image"
+
+
 def _mismatches(config: Config) -> Callable[[int], NDArray[np.int64]] | None:
     """The noise that the configuration injects into so many pairs, if any."""
     noise = config.data.noise
@@ -162,7 +167,7 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
     Args:
         room: tokens of the longest caption that the model reads whole.
     """
-    experiment, on_device = config.experiment, config.data.augment_on == "device"
+    experiment, on_device = config.experiment, _on_device(config)
     mixing = Mixing(
         kind=experiment.mixgen_type,
         p=experiment.mixgen_p,
