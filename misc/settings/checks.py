@@ -54,6 +54,10 @@ def _check_backbone(config: Config) -> Iterator[ErrorDetails]:
     if length > kind.longest_text:
         fault = f"{length} is more than the {kind.longest_text} tokens that {kind.name} can read"
         yield _problem(fault, "experiment", "text_length")
+    if config.model.token_selection is not None and not kind.shows_attention:
+        having = " or ".join(name for name, other in KINDS.items() if other.shows_attention)
+        fault = f"needs the attention of model.backbone {having}, but that is {kind.name}: set it "
+        yield _problem(f"{fault}to null", "model", "token_selection")
     if config.experiment.use_altclip_processor and not kind.processor:
         having = " or ".join(name for name, other in KINDS.items() if other.processor)
         fault = f"needs model.backbone {having}, but that is {kind.name}: set it to false"
