@@ -16,6 +16,7 @@ from misc.settings.recipes import (
     RECIPES,
     chosen_backbone,
     dump,
+    find_recipe,
     read_recipe,
     recognise_backbone,
     resolve,
@@ -141,6 +142,7 @@ section.key=value sets any key of config/config.yaml (the value is YAML):
   python main.py data.annotation_file=CUHK-PEDES/reid_raw.json data.image_root=CUHK-PEDES/imgs \\
                  model.clip_pretrained=ViT-B-16.pt
   torchrun --nproc_per_node=4 main.py --simplified schedule.lr=5e-5 'data.image_size=[384, 128]'
+  python main.py --config rde --backbone siglip data.annotation_file=... data.image_root=...
   python main.py --config config/demo.yaml --output runs/demo
   python main.py --evaluate runs/demo
   python main.py --sweep lr.yaml --output runs/lr
@@ -163,7 +165,8 @@ def parse(argv: Sequence[str] | None = None) -> Command:
             f"{COMMAND_LINE}: --config is given several times ({given}): give one recipe, which "
             "may name several bases by `base: [A, B]`"
         )
-    arguments["config"] = next(iter(arguments["config"]), None)
+    recipe = next(iter(arguments["config"]), None)
+    arguments["config"] = None if recipe is None else find_recipe(recipe, "--config")
     if arguments["sweep"]:
         for name in ("evaluate", "resume", "save_features", "overwrite", "profile"):
             if arguments[name]:
@@ -214,8 +217,11 @@ def _build_parser() -> _Parser:
     )
     add = parser.add_argument
     several: dict[str, Any] = {"action": "append", "default": []}
-    known = "recipe (default: config/config.yaml)"
-    add("--config", **several, type=_path, metavar="FILE", help=known)
+    known = (
+        "recipe: a YAML file, or the name of one in config/, such as irra or veri776/clipreid_vit "
+        "(default: tbps_clip, which is config/config.yaml)"
+    )
+    add("--config", **several, type=_path, metavar="RECIPE", help=known)
     add("--simplified", action="store_true", help="apply the simplified TBPS-CLIP to the recipe")
     add("--backbone", metavar="NAME", help=f"change the recipe's backbone: {' or '.join(KINDS)}")
     known = (

@@ -35,6 +35,8 @@ class BackboneKind:
         tasks: that it can be trained for.
         random_init: whether it starts from random weights where no others are named.
         masks_words: whether its vocabulary is CLIP's, which masked-word prediction needs.
+        shows_attention: whether its towers give the attention that `model.token_selection` needs;
+            a ResNet gives none.
         processor: whether it has a processor of its own (`experiment.use_altclip_processor`).
         resizes_text: whether its text positions are interpolated to `experiment.text_length`.
         longest_text: the most that they are interpolated to, in tokens.
@@ -51,6 +53,7 @@ class BackboneKind:
     tasks: tuple[TaskName, ...] = ("text_to_image",)
     random_init: bool = False
     masks_words: bool = False
+    shows_attention: bool = False
     processor: bool = False
     resizes_text: bool = False
     longest_text: int = 512
@@ -110,6 +113,7 @@ register(
         tasks=("text_to_image", "image_to_image", "both"),
         random_init=True,
         masks_words=True,
+        shows_attention=True,
         resizes_text=True,
         longest_text=248,  # as Long-CLIP (Zhang et al., 2024)
         has_resnets=True,

@@ -309,6 +309,7 @@ def sigmoid(
     *,
     gathered: Pairs | None = None,
     own: Tensor | None = None,
+    reduce: Reduction = torch.mean,
 ) -> Tensor:
     """Pairwise sigmoid loss (Zhai et al. 2023, arXiv 2303.15343, eq. 1).
 
@@ -319,13 +320,14 @@ def sigmoid(
         gathered: the pairs of all processes.
         own: int64 (B,), row of `gathered` of each own pair, which then alone has z = 1, as
             published.
+        reduce: of the terms of the images (B,), each with all texts.
     """
     pairs = gathered or Pairs(image, text, ids)
     same = ids[:, None] == pairs.ids[None, :]
     if own is not None:
         same = own[:, None] == torch.arange(len(pairs.ids), device=own.device)
     logits = scale * image @ pairs.text.T + bias
-    return -F.logsigmoid(torch.where(same, logits, -logits)).sum() / len(image)
+    return reduce(-F.logsigmoid(torch.where(same, logits, -logits)).sum(dim=1))
 
 
 def masked_lm(logits: Tensor, labels: Tensor, masked: Tensor | None = None) -> Tensor:

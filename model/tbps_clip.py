@@ -50,8 +50,8 @@ def build_selectors(clip: DualEncoder, shape: SelectionShape | None) -> Selector
         return None
     if not clip.shows_attention:
         raise InputError(
-            "model.token_selection chooses tokens by the attention in CLIP's last blocks, which "
-            "neither a ResNet nor AltCLIP shows: leave it null, or give weights of CLIP with a ViT"
+            "model.token_selection chooses tokens by the attention in CLIP's last blocks, which a "
+            "ResNet does not have: set it to null, or give weights of CLIP with a ViT"
         )
     text = clip.text.shape
     return Selectors(

@@ -1,13 +1,31 @@
 """The table of docs/backbones.md against the registry, the recipes and open_clip."""
 
+from functools import partial
+
 import open_clip
 import pytest
 import torch
+from PIL.Image import Resampling
 
 import options
-from model.backbones import KINDS, recognise
+from errors import InputError
+from misc.data.transforms import statistics
+from misc.tasks.text.data import RESAMPLING
+from misc.tasks.text.task import without_masked_words
+from model.backbone_loader import Preprocessing
+from model.backbones import KINDS, load_backbone, recognise
+from model.clip import PIXEL_MEAN, PIXEL_STD, DualEncoder
 from model.recognition import is_plain_clip, split_open_clip_name
+from model.tuning.bidirectional_prompts import BidirectionalPrompts
+from model.tuning.description import AdapterTuning, LoraTuning, PromptTuning, Tuning
+from model.tuning.tune import tune
 from tests import ROOT
+from tests.altclip_folders import write_altclip_folder
+from tests.backbone_folders import (
+    write_chinese_clip_folder,
+    write_open_clip_folder,
+    write_siglip_folder,
+)
 
 PAGE = (ROOT / "docs" / "backbones.md").read_text(encoding="utf-8")
 
@@ -26,6 +44,14 @@ def rows(first: str) -> list[dict[str, str]]:
 
 
 SOURCES = rows("source")
+FOLDERS = {
+    "clip": partial(write_open_clip_folder, family="bigg"),
+    "altclip": write_altclip_folder,
+    "chinese-clip": write_chinese_clip_folder,
+    "siglip": write_siglip_folder,
+    "siglip2-naflex": partial(write_siglip_folder, kind="naflex"),
+    "open_clip": partial(write_open_clip_folder, family="pooled"),
+}
 
 
 def test_every_kind_is_in_both_tables():
@@ -33,8 +59,87 @@ def test_every_kind_is_in_both_tables():
     assert [row["`model.backbone`"] for row in rows("`model.backbone`")] == [
         *("clip", "altclip", "chinese-clip", "siglip", "siglip2-naflex", "open_clip")
     ]
-    for row in rows("`model.backbone`"):
-        assert (row["masked words"] == "yes") is KINDS[row["`model.backbone`"]].masks_words
+
+
+@pytest.mark.parametrize("row", rows("`model.backbone`"), ids=lambda row: row["`model.backbone`"])
+def test_a_kind_can_do_what_the_table_says(row, tmp_path):
+    """Tried on a small model of the kind."""
+    kind = KINDS[row["`model.backbone`"]]
+    FOLDERS[kind.name](tmp_path)
+
+    def load() -> DualEncoder:
+        return load_backbone(tmp_path).model
+
+    assert recognise(str(tmp_path)) in (kind, None if kind.name == "clip" else kind)
+    assert (row["masked words, changed tokens"] == "yes") is kind.masks_words
+    assert (row["second embedding"] != "no") is load().shows_attention is kind.shows_attention
+    assert (row["sigmoid"] != "no") is (load().logit_bias is not None)
+    assert row["prompts"] == _prompts(load())
+    adapters = AdapterTuning(reduction=2)
+    each = {"image_adapters": adapters}, {"text_adapters": adapters}, {"lora": LoraTuning(rank=2)}
+    can = [_tunes(load(), Tuning(**words)) for words in each]
+    assert can == [row["adapters"] == "yes"] * 2 + [row["LoRA"] == "yes"]
+    length = f"up to {kind.longest_text}, interpolated" if kind.resizes_text else "its own"
+    assert row["tokens"] == length
+
+
+def _tunes(clip: DualEncoder, tuning: Tuning) -> bool:
+    try:
+        tune(clip, tuning)
+    except InputError:
+        return False
+    return True
+
+
+def _prompts(clip: DualEncoder) -> str:
+    """What the table says of its prompts."""
+    if not _tunes(clip, Tuning(prompts=PromptTuning(2, 1, "independent"))):
+        return "no"
+    assert isinstance(clip.prompts, BidirectionalPrompts)
+    return "image tower" if clip.prompts.text is None else "yes"
+
+
+# config.yaml has the statistics of TBPS-CLIP's code, not of CLIP.
+DELTAS = [row for row in SOURCES if row["recipe"] not in ("", "config.yaml")]
+
+
+@pytest.mark.parametrize("row", DELTAS, ids=lambda row: row["source"])
+def test_a_recipe_prepares_pictures_as_its_weights_were(row):
+    kind = recognise(row["source"]) or KINDS["clip"]
+    if row["source"].startswith("open_clip:"):
+        expected = kind.loader().read_preprocessing(row["source"], None)
+    elif kind.name in ("clip", "altclip"):  # AltCLIP's image tower began as CLIP's
+        expected = Preprocessing(PIXEL_MEAN, PIXEL_STD, Resampling.BICUBIC)
+    else:
+        expected = kind.loader().published
+    words = ["--config", str(options.RECIPES / row["recipe"])]
+    data = options.parse(words).configure().data
+    assert statistics(data.normalize) == (expected.mean, expected.std)
+    assert RESAMPLING[data.test_resampling] == expected.resampling
+
+
+METHODS = ("config.yaml", "s.config.yaml", "irra.yaml", "rde.yaml")
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_every_backbone(method, name):
+    words = ["--config", str(options.RECIPES / method), "--backbone", name]
+    sources = ["model.clip_pretrained=x", "model.altclip_pretrained=x"]
+    config = options.parse([*words, *sources]).configure()
+    alone = options.parse(words[:2]).configure()
+    assert config.model.backbone == name
+    losses = config.experiment.loss_weights()
+    assert losses == alone.experiment.loss_weights()
+    second = method == "rde.yaml" and name == "clip"
+    assert (config.model.token_selection is not None) is second
+    assert config.experiment.token_change == (0.2 if second else 0)
+    config, warning = without_masked_words(config)
+    assert ("mlm" in config.experiment.loss_weights()) is ("mlm" in losses and not warning)
+    if method == "rde.yaml" and name != "clip":
+        asked = "model.token_selection={embed_dim: 8, ratio: 0.3}"
+        with pytest.raises(InputError, match=f"clip, but that is {name}"):
+            options.parse([*words, *sources, asked]).configure()
 
 
 @pytest.mark.parametrize("row", SOURCES, ids=lambda row: row["source"])

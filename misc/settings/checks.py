@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from misc.settings.loss_sections import OF_EMBEDDINGS, WEIGHTED
 from misc.settings.sections import Config
 from model.backbones import KINDS
 
@@ -53,6 +54,10 @@ def _check_backbone(config: Config) -> Iterator[ErrorDetails]:
     if length > kind.longest_text:
         fault = f"{length} is more than the {kind.longest_text} tokens that {kind.name} can read"
         yield _problem(fault, "experiment", "text_length")
+    if config.model.token_selection is not None and not kind.shows_attention:
+        having = " or ".join(name for name, other in KINDS.items() if other.shows_attention)
+        fault = f"needs the attention of model.backbone {having}, but that is {kind.name}: set it "
+        yield _problem(f"{fault}to null", "model", "token_selection")
     if config.experiment.use_altclip_processor and not kind.processor:
         having = " or ".join(name for name, other in KINDS.items() if other.processor)
         fault = f"needs model.backbone {having}, but that is {kind.name}: set it to false"
@@ -82,9 +87,25 @@ def _check_text(config: Config) -> Iterator[ErrorDetails]:
     if config.experiment.token_change and not config.model.kind.masks_words:
         fault = f"needs CLIP's vocabulary, and model.backbone {config.model.backbone} has another"
         yield _problem(f"{fault}: set it to 0", "experiment", "token_change")
+    yield from _check_unread(config)
     if config.experiment.division != "none" and config.experiment.mixgen:
         fault = "labels pairs, which experiment.mixgen mixes with others: use one of them"
         yield _problem(fault, "experiment", "division")
+
+
+def _check_unread(config: Config) -> Iterator[ErrorDetails]:
+    """Refuse what no loss would read; a loss of one's own may read anything."""
+    experiment = config.experiment
+    trained = {name for name, weight in experiment.loss_weights().items() if weight}
+    if trained & experiment.losses.keys():
+        return
+    if experiment.division != "none" and not trained.intersection(WEIGHTED):
+        fault = f"labels pairs for a loss that weights them: switch on one of {', '.join(WEIGHTED)}"
+        yield _problem(f"{fault}, or set it to none", "experiment", "division")
+    if config.model.token_selection is not None and not trained.intersection(OF_EMBEDDINGS):
+        fault = "adds a second embedding, which no loss trains: switch on one of "
+        fault += f"{', '.join(OF_EMBEDDINGS)} (experiment.tal), or leave it null"
+        yield _problem(fault, "model", "token_selection")
 
 
 def _check_text_alone(config: Config) -> Iterator[ErrorDetails]:

@@ -18,6 +18,11 @@ def switched_on(section: Section, losses: type[Section]) -> dict[str, float]:
     return {name: getattr(section, f"{name}_ratio") for name in names}
 
 
+# Losses that experiment.division weights, and those of every embedding that the model has.
+WEIGHTED = ("nitc", "ritc", "itc", "sdm", "cmpm", "tal", "trl", "sigmoid")
+OF_EMBEDDINGS = ("itc", "sdm", "tal", "trl")
+
+
 class TextLossSwitches(Section):
     """Switch and weight of each loss between images and captions, and nothing else."""
 

@@ -4,13 +4,14 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from errors import InputError
-from misc.settings.base import Section
+from misc.settings.base import LONGEST_WORD, Section, shorten
 from misc.settings.checks import disagreements
 from misc.settings.keys import content_at
 from misc.settings.merging import Layer, Merging
@@ -32,6 +33,35 @@ def to_tree(config: Section) -> Tree:
 def dump(config: Config) -> str:
     """The configuration as YAML that `--config` reads back to an equal one."""
     return write_yaml(to_tree(config))
+
+
+def known_recipes() -> dict[str, Path]:
+    """The files in `config/` by the names that `--config` takes, such as veri776/clipreid_vit."""
+    files = sorted(RECIPES.rglob("*.yaml"))
+    return {file.relative_to(RECIPES).with_suffix("").as_posix(): file for file in files} | {
+        "tbps_clip": RECIPES / "config.yaml"
+    }
+
+
+def find_recipe(path: Path, named_by: str) -> Path:
+    """The file of a recipe: the one at `path`, or else the one in `config/` of this name.
+
+    Args:
+        named_by: the option or file that names it, for error messages.
+
+    Raises:
+        InputError: it is a mere name, and no recipe has it; the nearest ones are told.
+    """
+    known, name = known_recipes(), path.as_posix()
+    if os.path.isfile(path):
+        return path
+    if name in known:
+        return known[name]
+    if path.suffix or len(path.parts) != 1 or os.path.exists(path):
+        return path  # which `read_recipe` refuses
+    near = get_close_matches(name[:LONGEST_WORD], known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the names are {', '.join(known)}"
+    raise InputError(f"{named_by}: there is no file or recipe {shorten(name)}: {hint}")
 
 
 def read_recipe(path: Path, named_by: str) -> list[Layer]:

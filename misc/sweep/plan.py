@@ -9,6 +9,7 @@ import options
 from errors import InputError
 from misc.runtime.atomic import atomic_write
 from misc.runtime.lock import LOCK
+from misc.settings.recipes import find_recipe
 from misc.settings.yaml12 import write_yaml
 from misc.sweep.settings import SweepSettings, read_sweep
 from misc.sweep.space import Settings, Space, to_words
@@ -105,7 +106,9 @@ def plan_sweep(command: options.Command) -> Plan:
             f"{file}: recipe is {settings.recipe}, and --config {command.config} is "
             "given, too: give one of them"
         )
-    recipe = Path(settings.recipe) if settings.recipe else command.config
+    recipe = command.config
+    if settings.recipe:
+        recipe = find_recipe(Path(settings.recipe), f"{file}: recipe")
     command = replace(command, config=recipe)
     config = command.configure()
     space = Space(options.to_tree(config), settings.keys, f"{file}, keys")

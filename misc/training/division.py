@@ -26,7 +26,8 @@ class Division:
 
     Before an epoch each of its pairs has a loss within its global batch, in evaluation mode. A
     mixture on the losses of each embedding finds clean pairs; where the two embeddings disagree, a
-    coin decides. The labels are the same whatever the number of processes.
+    coin decides. Pairs whose pictures are bad and skipped take no part, and are labelled clean. The
+    labels are the same whatever the number of processes.
 
     Args:
         criterion: is given the labels as its `clean`.
@@ -79,7 +80,7 @@ class Division:
         Raises:
             InputError: a loss is not finite.
         """
-        losses = self._losses(model, epoch)  # (embeddings, N)
+        losses = self._losses(model, epoch)
         clean = self.processes.share(self._label(losses, epoch) if self.processes.is_main else None)
         assert clean is not None
         self._use(torch.from_numpy(clean))
@@ -90,6 +91,7 @@ class Division:
 
     @torch.no_grad()
     def _losses(self, model: Method, epoch: int) -> Tensor:
+        """Losses (embeddings, N); NaN for a pair whose picture is bad and was skipped."""
         model.eval()
         self.loader.deal(epoch)
         indices, losses = [], []
@@ -107,26 +109,33 @@ class Division:
                 outputs = TextOutputs.join([model(part) for part in batch.split(self.chunk)])
             indices.append(batch.indices)
             losses.append(pair_terms(self.loss, outputs, batch, self.criterion.settings).T)
-        found = torch.zeros(self.size, losses[0].shape[1])
-        everywhere = self.processes.collect(torch.cat(indices))
-        for rows, values in zip(everywhere, self.processes.collect(torch.cat(losses)), strict=True):
-            found[rows] = values
-        if not found.isfinite().all():
+        rows = torch.cat(self.processes.collect(torch.cat(indices)))
+        values = torch.cat(self.processes.collect(torch.cat(losses)))
+        if not values.isfinite().all():
             raise InputError(
                 f"experiment.division: losses are not finite before epoch {epoch + 1}: the "
                 "training has diverged; lower schedule.lr, or set experiment.precision to fp32"
             )
+        found = torch.full((self.size, values.shape[1]), torch.nan)
+        # A pair that stands for one whose picture is bad has a loss in several batches.
+        found.scatter_reduce_(
+            0, rows[:, None].expand_as(values), values, "amin", include_self=False
+        )
         return found.T
 
     def _label(self, losses: Tensor, epoch: int) -> NDArray[np.bool_]:
-        parted = [part_by_loss(row.numpy(), self.mixture, self.seed) for row in losses]
+        seen = losses[0].isfinite().numpy()
+        parted = [part_by_loss(row.numpy()[seen], self.mixture, self.seed) for row in losses]
         for remark in dict.fromkeys(part.remark for part in parted):
             if remark and remark not in self.remarks:
                 self.remarks.add(remark)
                 log.warning("Division, epoch %d: %s; this is said once", epoch + 1, remark)
         coins = generator(self.seed, Purpose.DIVISION, epoch).random(self.size) < 0.5
-        clean = consent([part.clean for part in parted], coins)
-        log.info("Division, epoch %d: %s", epoch + 1, describe(clean, self.mismatched))
+        found = consent([part.clean for part in parted], coins[seen])
+        mismatched = None if self.mismatched is None else self.mismatched[seen]
+        log.info("Division, epoch %d: %s", epoch + 1, describe(found, mismatched))
+        clean = np.ones(self.size, bool)
+        clean[seen] = found
         return clean
 
 

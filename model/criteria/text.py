@@ -123,8 +123,9 @@ register_text_loss = LOSSES.register  # @register_text_loss(name) over a (contra
 class TextCriterion(Criterion[TextOutputs, TextBatch]):
     """A weighted sum of registered losses between images and captions.
 
-    If `clean` is set, N-ITC, R-ITC, ITC, SDM, CMPM, TAL and TRL multiply the terms of each pair by
-    its weight there. All but the last two are then divided by the mean weight of the global batch.
+    If `clean` is set, N-ITC, R-ITC, ITC, SDM, CMPM, the sigmoid loss, TAL and TRL multiply the
+    terms of each pair by its weight there. All but the last two are then divided by the mean weight
+    of the global batch.
     ITC, SDM, TAL and TRL are the sum over the embeddings, if the model has two.
 
     Attributes:
@@ -297,6 +298,7 @@ def _sigmoid(contrast: Contrast) -> Tensor:
         bias,
         gathered=contrast.gathered[0],
         own=own if by_pair else None,
+        reduce=contrast.reduce,
     )
 
 

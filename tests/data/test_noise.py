@@ -7,7 +7,7 @@ from errors import InputError
 from misc.data.noise import draw_mismatches, read_mismatches
 from misc.datasets.pictures import read_numbered
 from misc.tasks.text.data import build_training_set, read_text_data
-from tests.command_line import refusal
+from tests.command_line import configure, refusal
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.5, 1.0])
@@ -63,3 +63,12 @@ def test_settings_that_disagree_are_refused():
     assert "experiment.division: labels pairs, which experiment.mixgen mixes" in text
     words = ("--backbone", "altclip", "model.altclip_pretrained=x", "experiment.token_change=0.2")
     assert "experiment.token_change: needs CLIP's vocabulary" in refusal(*words)
+    text = refusal("experiment={nitc: false, ritc: false, citc: true, division: sdm}")
+    assert "experiment.division: labels pairs for a loss that weights them" in text
+    selects = "model.token_selection={embed_dim: 24, ratio: 0.3}"
+    text = refusal("--simplified", selects)
+    assert "model.token_selection: adds a second embedding, which no loss trains" in text
+    text = refusal("--simplified", selects, "experiment={sdm: true, sdm_ratio: 0}")
+    assert "model.token_selection: adds a second embedding" in text
+    configure("--simplified", selects, "experiment.division=itc", "experiment.sdm=true")
+    configure("--simplified", selects, "experiment.losses={own: 1}")

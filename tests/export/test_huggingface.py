@@ -157,7 +157,7 @@ REFUSED = {
         "has a ResNet, which transformers has no CLIP of",
     ),
     "two embeddings": (
-        ("model.token_selection={embed_dim: 24, ratio: 0.3}",),
+        ("model.token_selection={embed_dim: 24, ratio: 0.3}", "experiment.sdm=true"),
         "has a second embedding, which transformers does not know",
     ),
 }

@@ -174,7 +174,7 @@ def test_a_reidentification_model_is_one_program(tmp_path):
 
 
 def test_a_second_embedding_is_part_of_the_program(places, tmp_path):
-    words = ["model.token_selection={embed_dim: 24, ratio: 0.3}"]
+    words = ["model.token_selection={embed_dim: 24, ratio: 0.3}", "experiment.sdm=true"]
     config = parse(["--config", DEMO, *SMALL, *places, *words]).configure()
     trained = TrainedModel.open(write_run(tmp_path / "run", config))
     _, text = build_towers(trained)

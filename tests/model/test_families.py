@@ -1,9 +1,13 @@
 """Families of backbones against the libraries that their weights come from."""
 
+import json
+from dataclasses import astuple
+
 import open_clip
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from PIL.Image import Resampling
 from transformers import AutoTokenizer
 
 from errors import InputError
@@ -11,7 +15,7 @@ from misc.optim import freeze, layer_factors
 from model.backbone_loader import TowerOptions
 from model.backbones import find_kind, load_backbone, recognise
 from model.batch_norm import BatchNorm
-from model.clip import CLIP
+from model.clip import CLIP, PIXEL_MEAN
 from model.open_clip import OpenCLIP
 from tests.backbone_folders import (
     OPEN_CLIP,
@@ -181,10 +185,28 @@ def test_open_clip_has_its_own_features(tmp_path, family):
     assert_allclose(clip.encode_text(backbone.tokenizer.trim(tokens)), expected, atol=1e-5)
     assert clip.logit_scale.item() == reference.logit_scale.item()
     assert (clip.logit_bias is None) == (family != "pooled")
+    assert (backbone.mean, backbone.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     if not plain:
-        assert (backbone.mean, backbone.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         with pytest.raises(InputError, match=r"gives no tokens, which experiment\.mlm"):
             clip.encode_image(images(*size), dense=True)
+
+
+def test_statistics_of_pictures_are_those_of_the_source(tmp_path):
+    """Of CLIP in open_clip's lists, in a folder of open_clip, in a cache of the hub, in a file."""
+    read = find_kind("clip").loader().read_preprocessing
+    inception = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), Resampling.BICUBIC)
+    assert astuple(read("open_clip:ViT-L-14/laion2b_s32b_b82k", None)) == inception
+    assert read("open_clip:ViT-B-16/openai", None).mean == PIXEL_MEAN
+    snapshot = tmp_path / "models--org--name" / "snapshots" / "0"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text('{"model_type": "clip"}')
+    (snapshot / "model.safetensors").touch()
+    settings = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1]}
+    (snapshot / "preprocessor_config.json").write_text(json.dumps(settings))
+    for root in (snapshot, tmp_path):
+        assert read(str(root), None).mean == (0.1, 0.2, 0.3)
+    assert read(f"hf:{snapshot}", None).mean == (0.1, 0.2, 0.3)
+    assert read(str(tmp_path / "ViT-B-16.pt"), None).mean == PIXEL_MEAN
 
 
 @torch.no_grad()

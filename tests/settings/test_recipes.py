@@ -54,6 +54,22 @@ def test_recipe_that_cannot_be_read(write, tmp_path):
     assert "not a text file in UTF-8" in refusal("--config", str(tmp_path / "latin.yaml"))
 
 
+def test_a_recipe_is_found_by_its_name(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("irra", "veri776/clipreid_vit"):
+        file = str(options.RECIPES / f"{name}.yaml")
+        assert configure("--config", name) == configure("--config", file)
+    assert configure("--config", "tbps_clip") == configure()
+    (tmp_path / "rde").mkdir()  # as a clone of its code
+    assert options.parse(["--config", "rde"]).config == options.RECIPES / "rde.yaml"
+    (tmp_path / "irra").write_text(f"base: {options.RECIPES / 'irra.yaml'}\nmisc: {{seed: 6}}")
+    assert configure("--config", "irra").misc.seed == 6
+    assert "no file or recipe irrra: did you mean irra?" in refusal("--config", "irrra")
+    assert "no file or recipe xyz: the names are altclip, " in refusal("--config", "xyz")
+    assert "no file or recipe aaa" in refusal("--config", "a" * 5000)
+    assert "cannot read other/irra" in refusal("--config", "other/irra")
+
+
 def test_bases_that_go_round_are_refused(write):
     one = write("one.yaml", "base: two.yaml")
     write("two.yaml", "base: one.yaml")

@@ -45,7 +45,8 @@ def train(places, tmp_path, monkeypatch):
 
     def train(source: object, *words: str, output: str = "run") -> Path:
         own = [*SMALL, *places, f"model.clip_pretrained={source}", "model.embed_dim=32", *FEW]
-        main.run(parse(["--config", DEMO, "--output", output, *own, *words]))
+        recipe = [] if "--config" in words else ["--config", DEMO]
+        main.run(parse([*recipe, "--output", output, *own, *words]))
         return tmp_path / output
 
     return train
@@ -119,6 +120,21 @@ def test_a_larger_picture_than_the_run_that_is_started_from(train, tmp_path):
     )
     positions = open_checkpoint(second / BEST).state["clip.visual.positional_embedding"]
     assert positions.shape == (24, 32)
+
+
+@pytest.mark.parametrize("recipe", ["irra.yaml", "rde.yaml"])
+def test_a_published_method_trains_another_backbone(recipe, train, tmp_path):
+    """IRRA without masked words, RDE with one embedding."""
+    write_siglip_folder(tmp_path / "weights")
+    own = ("--config", str(options.RECIPES / recipe), "schedule={epoch: 1, epoch_warmup: 0}")
+    folder = train("weights", *own, "data.global_batch_size=null")
+    losses = {"irra.yaml": {"sdm", "id"}, "rde.yaml": {"tal"}}[recipe]
+    (row,) = [row for row in rows(folder) if "lr" in row]
+    assert {"sdm", "id", "mlm", "tal"} & row.keys() == losses
+    assert "global alone" not in (folder / "results.md").read_text()
+    log = (folder / "log.txt").read_text()
+    assert ("experiment.mlm is switched off" in log) is (recipe == "irra.yaml")
+    assert ("Division, epoch 1: " in log) is (recipe == "rde.yaml")
 
 
 def test_losses_and_prompts_that_a_backbone_lacks_are_refused(train, tmp_path):

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from misc.settings.loss_sections import OF_EMBEDDINGS, WEIGHTED, TextLossSwitches, switches
 from model import objectives
-from model.criteria.text import LOSSES, TextCriterion, TextLossSettings
+from model.criteria.text import LOSSES, PAIR_LOSSES, TextCriterion, TextLossSettings
 from model.interface import TextBatch, TextOutputs
 from model.pairs import Pairs
 
@@ -136,7 +137,7 @@ def test_each_loss_is_its_objective_with_its_settings():
         torch.testing.assert_close(found[name], loss, msg=name)
 
 
-@pytest.mark.parametrize("name", ["nitc", "ritc", "itc", "sdm", "cmpm", "tal", "trl"])
+@pytest.mark.parametrize("name", WEIGHTED)
 def test_pairs_are_weighted_by_their_terms(name):
     """A pair of weight 0 has no term of its own, but is still a negative of the others."""
     outputs, batch = make(1, soft=False)
@@ -157,6 +158,20 @@ def test_pairs_are_weighted_by_their_terms(name):
     whole = criterion(outputs, batch)[name]
     criterion.clean = torch.ones(10)
     torch.testing.assert_close(criterion(outputs, batch)[name], whole)
+
+
+def test_no_other_loss_weights_pairs():
+    outputs, batch = make(1, soft=False)
+    others = dict.fromkeys({*switches(TextLossSwitches)} - {*WEIGHTED}, 1.0)
+    assert others.keys() >= {"citc", "ss", "id", "mlm"}
+    criterion = TextCriterion(others, SETTINGS)
+    whole = criterion(outputs, batch)
+    criterion.clean = CLEAN
+    assert criterion(outputs, batch) == whole
+
+
+def test_losses_of_pairs_are_those_of_all_embeddings():
+    assert PAIR_LOSSES.keys() == {*OF_EMBEDDINGS}
 
 
 def test_positives_of_the_sigmoid_loss_may_be_the_pairs_alone():
