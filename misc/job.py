@@ -144,6 +144,8 @@ class Job:
                 log.info("Resuming from %s: epoch %d, step %d", file, done.epoch, done.step)
                 if done.step >= sum(stage.steps for stage in stages):
                     log.warning("Nothing is left to train: the run has all of its epochs")
+                else:
+                    recorder.remove_results()
             if mode := self.config.model.compile:
                 compile_blocks(self.model, mode, self.processes.device)
             engine = self._engine(recorder, selection, data)

@@ -12,7 +12,7 @@ from transformers import AutoModel
 from errors import InputError
 from misc.export.huggingface import check_model, find_hub_model, write_model
 from misc.export.messages import quiet
-from misc.export.preparation import write_preparation
+from misc.export.preparation import public_source, write_preparation
 from misc.export.trained_model import TrainedModel
 from misc.tasks.encoder import build_encoder
 from model.architecture import TextArchitecture
@@ -51,7 +51,7 @@ def write_adapter(trained: TrainedModel, folder: Path) -> None:
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # it divides it by the rank
         lora_dropout=lora.dropout,
         target_modules=names,
-        base_model_name_or_path=str(trained.config.model.source).removeprefix("hf:"),
+        base_model_name_or_path=public_source(str(trained.config.model.source)).removeprefix("hf:"),
         inference_mode=True,
     ).save_pretrained(str(folder))
     write_preparation(trained, folder)

@@ -44,8 +44,9 @@ def build_parser() -> Parser:
     add("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help=known)
     known = "print R1 on the run's test split, in PyTorch and in ONNX, also of fp32"
     add("--measure", action="store_true", help=known)
-    known = "upload the folder to the Hugging Face hub as this repository"
+    known = "upload the folder to the Hugging Face hub as this repository; a new one is private"
     add("--push", metavar="ORG/NAME", help=known)
+    add("--public", action="store_true", help="of --push: a new repository is public")
     add(
         "overrides",
         nargs="*",
@@ -76,7 +77,7 @@ def export(asked: argparse.Namespace) -> None:
             write_card(trained, folder, asked.format, title)
     print(f"{trained.file} -> {asked.output}")
     if asked.push:
-        print(f"{asked.output} -> {push(asked.output, asked.push)}")
+        print(f"{asked.output} -> {push(asked.output, asked.push, asked.public)}")
 
 
 def _check_options(asked: argparse.Namespace) -> None:
@@ -86,5 +87,7 @@ def _check_options(asked: argparse.Namespace) -> None:
         raise InputError("--measure goes with --format onnx alone")
     if asked.push and asked.format in FILES:
         raise InputError(f"--push uploads a folder: give --format {' or '.join(FOLDERS)}")
+    if asked.public and not asked.push:
+        raise InputError("--public goes with --push alone")
     if asked.push:
         check_repository(asked.push)

@@ -16,8 +16,11 @@ def check_repository(name: str) -> None:
         raise InputError(f"--push {name}: give a repository on the hub as ORG/NAME")
 
 
-def push(folder: Path, repository: str) -> str:
-    """Upload a folder, as a new repository unless there is one; its address.
+def push(folder: Path, repository: str, is_public: bool = False) -> str:
+    """Upload a folder, as a new repository unless there is one; its address and who can read it.
+
+    Args:
+        is_public: whether everybody can read a new repository; one that exists stays as it is.
 
     Raises:
         InputError: there is no token, no network, or no right to write there.
@@ -26,16 +29,17 @@ def push(folder: Path, repository: str) -> str:
 
     try:
         api = HfApi()
-        api.create_repo(repository, exist_ok=True)
+        api.create_repo(repository, exist_ok=True, private=not is_public)
         api.upload_folder(
             repo_id=repository, folder_path=folder, commit_message="Export a trained model"
         )
+        readers = "private" if api.model_info(repository).private else "public"
     except Exception as error:  # of the hub, of its client, of the network
         raise InputError(
             f"{folder} is whole, but was not uploaded to {repository}: {_reason(error)}; upload it "
             f"by `hf upload {repository} {folder}`"
         ) from error
-    return f"https://huggingface.co/{repository}"
+    return f"https://huggingface.co/{repository} ({readers})"
 
 
 def _reason(error: Exception) -> str:

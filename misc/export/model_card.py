@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from misc.export.preparation import describe_texts, public_config
+from misc.export.preparation import describe_texts, public_config, public_source
 from misc.export.trained_model import TrainedModel
 from misc.runtime.checkpoint import BEST, LAST
 from model.architecture import ImageShape, TextArchitecture
@@ -155,12 +155,11 @@ def _use(trained: TrainedModel, format_name: str) -> str:
 
 def _licence(trained: TrainedModel) -> str:
     model = trained.config.model
-    source = model.init_from or model.source
+    source = Path(model.init_from).name if model.init_from else model.source
     if source is None:
         origin = "The training started from random weights, so that no licence is inherited from"
         return f"{origin} others' weights; the terms of the training data hold."
-    name = Path(source).name if source.startswith(("/", "~")) else source
     return (
-        f"The weights inherit the licence of those that the training started from (`{name}`); the "
-        "terms of the training data hold, too."
+        "The weights inherit the licence of those that the training started from "
+        f"(`{public_source(source)}`); the terms of the training data hold, too."
     )

@@ -16,6 +16,13 @@ from misc.settings.recipes import to_tree
 from misc.settings.yaml12 import write_yaml
 from misc.tasks.starting_weights import build_tokenizer
 from model.trees import Tree
+from text_utils.hub import is_repository
+
+PATHS = (  # keys, of whatever section
+    *("annotation_file", "image_root", "root", "file", "cache_folder"),
+    *("tokenizer_cache_dir", "init_from"),
+)
+SOURCES = ("clip_pretrained", "altclip_pretrained")  # paths, or names on the hub
 
 
 def describe_images(transform: Callable[[Image.Image], Tensor]) -> ImageInput:
@@ -69,21 +76,31 @@ def _image_processor(image: ImageInput) -> Tree:
 
 
 def public_config(trained: TrainedModel) -> str:
-    """The configuration as YAML; of absolute paths the last part alone, the rest is nobody's
-    business.
-    """
+    """The configuration as YAML; of paths the last part alone, the rest is nobody's business."""
     return write_yaml(_without_folders(to_tree(trained.config)))
 
 
-def _without_folders(value: Tree) -> Tree:
-    def shorten(item: object) -> object:
-        if isinstance(item, dict):
-            return _without_folders(item)
-        if isinstance(item, list | tuple):
-            return [shorten(each) for each in item]
-        return Path(item).name if isinstance(item, str) and item.startswith(("/", "~")) else item
+def _without_folders(tree: Tree) -> Tree:
+    return {key: _without_folder(key, value) for key, value in tree.items()}
 
-    return {key: shorten(item) for key, item in value.items()}
+
+def _without_folder(key: str, value: object) -> object:
+    if isinstance(value, dict):
+        return _without_folders(value)
+    if isinstance(value, list):
+        return [_without_folder(key, item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if key in PATHS or value.startswith(("/", "~")):
+        return Path(value).name
+    return public_source(value) if key in SOURCES else value
+
+
+def public_source(source: str) -> str:
+    """A source of weights: its name on the hub or in open_clip, or the last part of its path."""
+    scheme, colon, name = source.rpartition(":")
+    is_local = Path(name).exists() or not is_repository(name)
+    return f"{scheme}{colon}{Path(name).name}" if is_local else source
 
 
 def _write_json(content: Tree, file: Path) -> None:

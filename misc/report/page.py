@@ -9,7 +9,7 @@ from misc.report.configuration import draw_configuration, draw_differences, grou
 from misc.report.curves import draw_curves
 from misc.report.identities import draw_map
 from misc.report.markup import folded, paragraph, section, table
-from misc.report.measured import Measured, Outcomes
+from misc.report.measured import EncodedSet, Measured, Outcomes
 from misc.report.queries import draw_queries
 from misc.report.relevance import draw_relevance
 from misc.report.results import PUBLISHED_NOTE, TITLES, WORDS, result_rows
@@ -53,15 +53,20 @@ def draw_run(run: Run, measured: Measured | None) -> str:
         section("Configuration", draw_configuration(run)),
         section("Curves", draw_curves([run]) or paragraph("The run has recorded no steps.")),
     ]
-    if measured is None or not measured.tests:
-        return "".join(parts)
-    test = measured.tests[0]
-    parts.append(section("Worst and best queries", draw_queries(test)))
-    if relevance := draw_relevance(measured, test):
-        parts.append(section("Words on pictures", relevance))
-    if drawn := draw_map(measured, test):
-        parts.append(section("Map of identities", drawn))
+    if measured is not None:
+        parts += [_draw_test(measured, test) for test in measured.tests]
     return "".join(parts)
+
+
+def _draw_test(measured: Measured, test: EncodedSet) -> str:
+    """The parts about one test set; of several their titles have its name."""
+    of = f": {test.name}" if len(measured.tests) > 1 else ""
+    parts = {
+        "Worst and best queries": draw_queries(test),
+        "Words on pictures": draw_relevance(measured, test),
+        "Map of identities": draw_map(measured, test),
+    }
+    return "".join(section(f"{title}{of}", part) for title, part in parts.items() if part)
 
 
 def draw_results(runs: Sequence[Run]) -> str:

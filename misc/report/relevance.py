@@ -114,7 +114,7 @@ def explain(
 
 def draw_relevance(measured: Measured, test: EncodedSet) -> str:
     """Captions drawn evenly over the test set, each on the nearest picture of its person; nothing
-    where queries are pictures.
+    where queries are pictures, or no caption has words.
     """
     model, retrieval = measured.job.model, test.retrieval
     if not isinstance(retrieval, TextRetrieval) or not isinstance(model, TBPSCLIP):
@@ -126,7 +126,11 @@ def draw_relevance(measured: Measured, test: EncodedSet) -> str:
             "open_clip or SigLIP, or one with prompts)."
         )
     matched = (test.ranking.matches > 0).nonzero().flatten().tolist()
-    rows = [matched[int(n)] for n in np.linspace(0, len(matched) - 1, CAPTIONS + 2)[1:-1]]
+    captions, _ = retrieval.queries
+    usable = [row for row in matched if split_words(captions[row])[0]]
+    if not usable:
+        return ""
+    rows = [usable[int(n)] for n in np.linspace(0, len(usable) - 1, CAPTIONS + 2)[1:-1]]
     parts = [paragraph(ABOUT)]
     for ranked in test.lists(sorted({*rows})):
         picture = ranked.matches[0].path

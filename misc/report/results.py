@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from misc.report.run import Run
+from misc.report.configuration import differences
+from misc.report.run import Run, recipe_setting
 from misc.retrieval.base import METRICS
 from misc.retrieval.report import summarise
+from misc.settings.loss_sections import ReIDLossSwitches, TextLossSwitches
 from misc.settings.yaml12 import read_yaml
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
@@ -16,6 +18,12 @@ PUBLISHED_NOTE = (
     "measured by these runs, on the data that their configuration names."
 )
 TITLES = ("Run", "Test set", "Direction", *METRICS, "Published", "Source")
+METHOD = (  # the keys, and sections of keys, that make a recipe the published method
+    *("task", "model.backbone", "model.stride", "model.token_selection", "model.class_tokens"),
+    *("prompts", "adapters", "lora", "tuning", "reid.sie", "experiment.losses"),
+    *(f"experiment.{name}" for name in TextLossSwitches.model_fields),
+    *(f"reid.{name}" for name in ReIDLossSwitches.model_fields),
+)
 WORDS = 3  # columns, from the left
 LATEX = str.maketrans(
     {char: f"\\{char}" for char in "&%$#_{}"}
@@ -68,11 +76,10 @@ def result_rows(groups: Mapping[str, Sequence[Run]]) -> list[Row]:
     Args:
         groups: runs that differ in the seed alone, by name; those that have not ended are left out.
     """
-    publications = {entry.recipe: entry for entry in read_publications()}
     rows = []
     for name, group in groups.items():
         ended = [run for run in group if run.results]
-        publication = publications.get(ended[0].recipe or "") if ended else None
+        publication = find_publication(ended[0]) if ended else None
         tables = ended[0].results if ended else {}
         for dataset, directions in tables.items():
             own = dataset == next(
@@ -85,6 +92,17 @@ def result_rows(groups: Mapping[str, Sequence[Run]]) -> list[Row]:
                 printed = _published(publication if own else None, dataset, direction)
                 rows.append(Row(name, dataset, direction, cells, *printed))
     return rows
+
+
+def find_publication(run: Run) -> Publication | None:
+    """The publication of a run's recipe; None if the run has another backbone, tuning or losses."""
+    entries = (entry for entry in read_publications() if entry.recipe == run.recipe)
+    if (publication := next(entries, None)) is None:
+        return None
+    _, recipe = recipe_setting(run.recipe)
+    changed = differences([recipe, run.setting])
+    is_other = any(key == name or key.startswith(f"{name}.") for key in changed for name in METHOD)
+    return None if is_other else publication
 
 
 def _published(publication: Publication | None, dataset: str, direction: str) -> tuple[str, str]:

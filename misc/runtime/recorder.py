@@ -221,6 +221,13 @@ class Recorder:
             with self._writing(), atomic_write(self.folder / name) as partial:
                 partial.write_text(text, encoding="utf-8")
 
+    def remove_results(self) -> None:
+        """Remove the closing tables, as the training goes on: they are of an earlier model."""
+        if self.active:
+            with self._writing():
+                for file in self.folder.glob("results.*"):
+                    file.unlink()
+
     def show(self, group: str, pictures: Iterable[Path], step: int) -> None:
         """Show picture files in the trackers, named by a group and their own names."""
         if self.active:

@@ -14,8 +14,10 @@ from misc.export import main as export
 from misc.export.command import FOLDERS
 from misc.export.hub import push
 from misc.export.output_folder import whole_folder
+from misc.export.preparation import public_config
 from misc.export.trained_model import TrainedModel
 from misc.runtime.checkpoint import BEST, open_checkpoint
+from misc.settings.yaml12 import read_yaml
 from misc.tasks.reid.data import TrainingCounts
 from model.weights.published.format import Geometry
 from tests.command_line import parse
@@ -50,6 +52,7 @@ REFUSED = {
     "--measure --format torch": "--measure goes with --format onnx alone",
     "--push somebody/model": "--push uploads a folder: give --format huggingface or",
     "--push somebody --format torch": "give a repository on the hub as ORG/NAME",
+    "--public": "--public goes with --push alone",
     "--format tflite": "invalid choice",
 }
 
@@ -85,15 +88,20 @@ class FakeHub:
 
     fault: Exception | None = None
     calls: ClassVar[list[tuple]] = []
+    private = False
 
-    def create_repo(self, repo_id, exist_ok):
-        self.calls.append(("create", repo_id, exist_ok))
+    def create_repo(self, repo_id, exist_ok, private):
+        self.calls.append(("create", repo_id, exist_ok, private))
+        FakeHub.private = private
         if self.fault:
             raise self.fault
 
     def upload_folder(self, repo_id, folder_path, commit_message):
         files = sorted(file.name for file in folder_path.iterdir())
         self.calls.append(("upload", repo_id, files))
+
+    def model_info(self, repo_id):
+        return huggingface_hub.ModelInfo(id=repo_id, private=self.private)
 
 
 def answer(status: int) -> HfHubHTTPError:
@@ -116,15 +124,45 @@ def write_little(trained: TrainedModel, folder: Path) -> None:
     (folder / "weights").write_text(trained.file.name)
 
 
-def test_an_export_is_pushed(hub, text_run, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("option", "readers"), [([], "private"), (["--public"], "public")])
+def test_an_export_is_pushed(hub, option, readers, text_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(FOLDERS, "torch", "tests.export.test_command:write_little")
-    words = ["--format", "torch", "--push", "somebody/model"]
+    words = ["--format", "torch", "--push", "somebody/model", *option]
     assert export([str(text_run), str(tmp_path / "little"), *words]) == 0
     create, upload = hub.calls
-    assert create == ("create", "somebody/model", True)
+    assert create == ("create", "somebody/model", True, readers == "private")
     assert upload == ("upload", "somebody/model", ["README.md", "weights"])
-    assert "https://huggingface.co/somebody/model" in capsys.readouterr().out
+    assert f"https://huggingface.co/somebody/model ({readers})" in capsys.readouterr().out
     assert "# somebody/model" in (tmp_path / "little" / "README.md").read_text()
+
+
+def test_a_published_configuration_names_no_folders(text_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret" / "clip").mkdir(parents=True)
+    words = [
+        "data.annotation_file=../secret/data.json",
+        "data.image_root=secret/pictures",
+        "data.train_sets=[{name: more, annotation_file: secret/a.json, image_root: ~/secret/b}]",
+        "data.noise={file: secret/noise.npy}",
+        "data.cache_folder=secret/cache",
+        "model.init_from=secret/run.pt",
+        "model.tokenizer_cache_dir=secret/hub",
+        "model.altclip_pretrained=BAAI/AltCLIP",
+    ]
+    sources = {
+        "secret/clip": "clip",
+        "/secret/a/clip.pt": "clip.pt",
+        "local-dir:secret/clip": "local-dir:clip",
+        "hf:openai/clip": "hf:openai/clip",
+        "open_clip:RN50-quickgelu/openai": "open_clip:RN50-quickgelu/openai",
+    }
+    for source, public in sources.items():
+        trained = TrainedModel.open(text_run, [*words, f"model.clip_pretrained={source}"])
+        written = read_yaml(public_config(trained), "it")
+        assert "secret" not in str(written)
+        assert written["model"]["clip_pretrained"] == public
+        assert written["model"]["altclip_pretrained"] == "BAAI/AltCLIP"
+        assert written["data"]["train_sets"][0]["annotation_file"] == "a.json"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import options
 from misc.job import Job
 from misc.report.__main__ import main
 from misc.runtime.distributed import Processes
+from misc.synthetic.__main__ import main as draw
 from misc.synthetic.writing import write_reid_dataset
 from tests.command_line import parse
 from tests.conftest import SMALL
@@ -61,6 +62,24 @@ def reid_folder(tmp_path_factory) -> Path:
         "stages.images.schedule={epoch: 1, epoch_warmup: 0, milestones: [], lr: 1e-3}",
     )
     return train(folder / "run", "clipreid_vit.yaml", *words)
+
+
+@pytest.fixture(scope="session")
+def both_folder(tmp_path_factory) -> Path:
+    """A run of both tasks on drawn people."""
+    folder = tmp_path_factory.mktemp("both")
+    people = ["--train", "4", "--val", "0", "--test", "3", "--images", "4", "4"]
+    layouts = ["--layout", "cuhk-pedes", "market1501", "--output", str(folder)]
+    assert draw([*layouts, *people, "--height", "32", "48"]) == 0
+    words = (
+        "model.clip_pretrained=null",
+        "data.global_batch_size=8",
+        f"data.annotation_file={folder}/CUHK-PEDES/processed",
+        f"data.image_root={folder}/CUHK-PEDES/imgs",
+        f"reid.root={folder}",
+        "schedule.epoch=1",
+    )
+    return train(folder / "run", "demo_both.yaml", *words)
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,20 @@ def test_a_tower_with_prompts_is_left_out(opened: Measured):
     assert draw_relevance(opened, test) == ""
 
 
+def test_a_caption_without_words_is_left_out(opened: Measured):
+    (test,) = opened.tests
+    own = test.retrieval.texts.captions
+    first, *others = range(len(own))
+    own[first] = "a man"
+    for row in others:
+        own[row] = " "
+    drawn = draw_relevance(opened, test)
+    assert drawn.count('<article class="words">') == 1
+    assert ">man</button>" in drawn
+    own[first] = ""
+    assert draw_relevance(opened, test) == ""
+
+
 def test_pictures_of_the_map_are_of_people_with_several():
     people = torch.tensor([4, 4, 9, 7, 7, 7, 4, *[2] * 9])
     assert choose_pictures(people) == [7, 8, 9, 10, 11, 12, 0, 1, 6, 3, 4, 5]

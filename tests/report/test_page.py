@@ -71,6 +71,25 @@ def test_a_run_of_re_identification_has_pictures_for_queries(reid_folder, tmp_pa
     assert 3 <= text.count('class="asked"') <= 6  # three people, at best and at worst
 
 
+def test_a_run_of_both_tasks_has_the_parts_of_each_test_set(both_folder, tmp_path):
+    file = tmp_path / "both.html"
+    assert main([str(both_folder), "--output", str(file), "--device", "cpu"]) == 0
+    text = file.read_text(encoding="utf-8")
+    headings = [title for title in References(text).headings if ": " in title]
+    assert headings == [
+        "Worst and best queries: CUHK-PEDES test",
+        "Words on pictures: CUHK-PEDES test",
+        "Map of identities: CUHK-PEDES test",
+        "Worst and best queries: Market-1501 test",
+        "Map of identities: Market-1501 test",
+    ]
+    words, pictures = text.split("Worst and best queries: Market-1501 test")
+    assert "<blockquote>" in words
+    assert 'class="asked"' not in words
+    assert "<blockquote>" not in pictures
+    assert 3 <= pictures.count('class="asked"') <= 6
+
+
 def test_a_page_of_the_record_alone_needs_no_data(run_folder, tmp_path):
     folder = shutil.copytree(run_folder, tmp_path / "run")
     for file in folder.glob("*.pt"):

@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+import options
 from misc.report.__main__ import main
-from misc.report.results import read_publications, result_rows, to_latex, to_markdown
+from misc.report.results import (
+    find_publication,
+    read_publications,
+    result_rows,
+    to_latex,
+    to_markdown,
+)
 from misc.report.run import read_runs
 from tests import ROOT
+from tests.command_line import configure
 
 RESULTS = {
     "CUHK-PEDES test": {
@@ -24,22 +32,51 @@ RESULTS = {
 
 @pytest.fixture
 def irra(run_folder):
-    """A run that is said to be of IRRA's recipe."""
+    """A run of IRRA's recipe."""
     (run,) = read_runs([run_folder])
-    return replace(run, name="mine", recipe="irra", results=RESULTS)
+    config = configure("--config", f"{ROOT}/config/irra.yaml", "schedule.epoch=30")
+    return replace(run, name="mine", recipe="irra", config=config, results=RESULTS)
 
 
 def test_published_numbers_have_a_column_and_a_source(irra):
     rows = result_rows({"mine": [irra]})
-    assert [row.published for row in rows] == ["R1 73.38", "", ""]
-    assert rows[0].source == "IRRA: Jiang & Ye, CVPR 2023, arXiv 2303.12501"
+    assert [row.published for row in rows] == ["R1 73.38, mAP 66.13, mINP 50.24", "", ""]
+    source = "IRRA: Jiang & Ye, CVPR 2023, arXiv 2303.12501, and the authors' README"
+    assert rows[0].source == source
     assert all("73.38" not in cell for row in rows for cell in row.measured)
     lines = to_markdown(rows).splitlines()
     assert lines[2] == (
         "| mine | CUHK-PEDES test | text to image | 70.00 | 85.00 | 90.00 | 60.00 | 40.00 "
-        "| R1 73.38 | IRRA: Jiang & Ye, CVPR 2023, arXiv 2303.12501 |"
+        f"| R1 73.38, mAP 66.13, mINP 50.24 | {source} |"
     )
     assert len({line.count("|") for line in lines[:5]}) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["lora.rank=8"],
+        ["--backbone", "altclip"],
+        ["experiment.sdm=false", "experiment.nitc=true"],
+        ["experiment.sdm_ratio=0.5"],
+    ],
+)
+def test_published_numbers_are_those_of_the_same_method_only(irra, words):
+    """Whatever the name of the file that it was trained with."""
+    config = configure("--config", f"{ROOT}/config/irra.yaml", *words)
+    (row, *_) = result_rows({"mine": [replace(irra, config=config)]})
+    assert (row.published, row.source) == ("", "")
+
+
+@pytest.mark.parametrize("entry", read_publications(), ids=lambda entry: entry.recipe)
+def test_every_publication_is_found_by_a_run_of_its_recipe(irra, entry):
+    (file,) = (
+        file
+        for file in (ROOT / "config").rglob("*.yaml")
+        if options.parse(["--config", str(file)]).recipe == entry.recipe
+    )
+    run = replace(irra, recipe=entry.recipe, config=configure("--config", str(file)))
+    assert find_publication(run) == entry
 
 
 def test_runs_of_a_group_are_a_mean_and_a_sample_deviation(irra):
@@ -63,6 +100,57 @@ def test_latex_is_escaped(irra):
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {9}
 
 
+TEXT, PICTURES, VEHICLES = "Text to image, R1", "mAP / R1, percent", "VeRi-776, mAP / R1, percent"
+PRINTED = {  # of each recipe the page, the first cell of a table and of a row
+    "tbps_clip": ("tbps-clip", TEXT, "TBPS-CLIP"),
+    "tbps_clip-simplified": ("tbps-clip", TEXT, "simplified"),
+    "rde": ("rde", TEXT, "RDE, without added noise"),
+    "cskt": ("cskt", TEXT, "CSKT"),
+    "clipreid_cnn": ("clip-reid", PICTURES, "CLIP-ReID, RN50"),
+    "clipreid_vit": ("clip-reid", PICTURES, "CLIP-ReID, ViT"),
+    "clipreid_vit_sie_olp": ("clip-reid", PICTURES, "CLIP-ReID, ViT, SIE, OLP"),
+    "veri776-clipreid_cnn": ("clip-reid", VEHICLES, "CLIP-ReID, RN50"),
+    "veri776-clipreid_vit": ("clip-reid", VEHICLES, "CLIP-ReID, ViT"),
+    "veri776-clipreid_vit_sie_olp": ("clip-reid", VEHICLES, "CLIP-ReID, ViT, SIE, OLP"),
+}
+
+
+def read_tables(page: str) -> dict[str, list[list[str]]]:
+    """The tables of a method's page, each a list of rows, by the first cell."""
+    text = (ROOT / "docs" / "methods" / f"{page}.md").read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    cells = [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+        for table in tables
+    ]
+    return {rows[0][0]: rows for rows in cells}
+
+
+def printed_results(page: str, table: str, row: str) -> dict[str, dict[str, str]]:
+    """The published numbers in a row of a page: dataset -> metric -> value."""
+    titles, *rows = read_tables(page)[table]
+    (found,) = (cells for cells in rows if cells[0] == row)
+    metrics = re.findall("mAP|R1", table)
+    return {
+        dataset or table.split(",")[0]: dict(zip(metrics, value.split(" / "), strict=True))
+        for dataset, value in zip(titles[1:-1], found[1:-1], strict=True)
+        if value
+    }
+
+
+def test_publications_agree_with_the_pages_of_the_methods():
+    titles, _, *rows = read_tables("irra")["Text to image"]
+    assert titles[1:-1] == ["R1", "mAP", "mINP"]
+    irra = {
+        name: dict(zip(titles[1:-1], values, strict=True))
+        for name, *values, source in rows
+        if source
+    }
+    printed = {recipe: printed_results(*where) for recipe, where in PRINTED.items()}
+    known = {entry.recipe: entry.results for entry in read_publications()}
+    assert known == printed | {"irra": irra}
+
+
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
 def test_publications_agree_with_the_readme(name):
     by_recipe = {entry.recipe: entry.results for entry in read_publications()}
@@ -78,13 +166,6 @@ def test_publications_agree_with_the_readme(name):
         assert numbers == [
             by_recipe[recipe][name]["R1"] for name in ("CUHK-PEDES", "ICFG-PEDES", "RSTPReid")
         ]
-    assert by_recipe["clipreid_vit"]["MSMT17"] == {"mAP": "73.4", "R1": "88.7"}
-
-
-def test_every_publication_is_of_a_recipe():
-    known = {file.stem for file in (ROOT / "config").glob("*.yaml")}
-    names = {entry.recipe for entry in read_publications()}
-    assert names - known == {"tbps_clip", "tbps_clip-simplified"}  # config.yaml and s.config.yaml
 
 
 def test_the_command_prints_tables(run_folder, capsys):

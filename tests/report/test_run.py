@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+import main
 from errors import InputError
+from misc.export.model_card import write_card
+from misc.export.trained_model import TrainedModel
+from misc.job import Chosen, Job
 from misc.report.configuration import differences, group_by_seed
 from misc.report.run import read_runs, recipe_setting
+from misc.runtime.checkpoint import BEST
+from misc.runtime.recorder import Recorder
+from tests.command_line import parse
 
 
 @pytest.fixture
@@ -103,3 +110,27 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group(run_folder, reseeded_fol
     same_seed = replace(runs[0], name="again")  # no second draw of chance
     repeated = group_by_seed([runs[0], same_seed])
     assert [len(own) for own in repeated.values()] == [1, 1]
+
+
+def test_a_run_that_goes_on_has_no_results_of_the_model_before(copied, interrupt):
+    again = ["--resume", "auto", "--output", str(copied)]
+    files = [copied / "results.md", copied / "results.json"]
+    was = [file.read_text() for file in files]
+
+    def closing_fails(job: Job, recorder: Recorder, chosen: Chosen) -> None:
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:  # evaluated again, and killed meanwhile
+        patch.setattr(Job, "_conclude", closing_fails)
+        with pytest.raises(InterruptedError):
+            main.run(parse(again))
+    assert [file.read_text() for file in files] == was
+    interrupt(lambda: main.run(parse([*again, "schedule.epoch=4"])), saves=1)
+    assert not any(file.exists() for file in files)
+    (run,) = read_runs([copied])
+    assert run.results == {}
+    assert run.checkpoint.file.name == BEST
+    card = copied / "card"
+    card.mkdir()
+    write_card(TrainedModel.open(copied), card, "torch", "a model")
+    assert "None are recorded beside the checkpoint." in (card / "README.md").read_text()
