@@ -130,9 +130,6 @@ def _check_tuning(config: Config) -> Iterator[ErrorDetails]:
 def _check_both(config: Config) -> Iterator[ErrorDetails]:
     if config.experiment.division != "none":
         yield _problem("needs task text_to_image: set it to none", "experiment", "division")
-    if config.experiment.use_altclip_processor:
-        fault = "task both prepares the pictures of both datasets alike, by data.normalize"
-        yield _problem(f"{fault}: set it to false", "experiment", "use_altclip_processor")
     if config.reid.i2t and config.model.init_from and not config.learns_prompts:
         fault = "needs a stage that learns prompts, as model.init_from gives none to task both"
         yield _problem(f"{fault}: do not skip it, or set it to false", "reid", "i2t")

@@ -7,6 +7,7 @@ python -m misc.synthetic --layout cuhk-pedes market1501 --val 0 --images 4 6 --o
 python -m misc.synthetic --contact-sheet pedestrians.jpg
 
 With the same seed and difficulty, the pedestrian of a number is the same person in every layout.
+Layouts of one command search for the same people, also where only one of them has a val split.
 """
 
 import argparse
@@ -96,12 +97,20 @@ def _write_composed(layout: str, options: argparse.Namespace) -> None:
 
 def _write(layout: str, options: argparse.Namespace) -> None:
     shared = _shared(layout, options, (2, 4))
-    _report(write_dataset(layout, options.output, languages=options.languages, **shared))
+    skipped = _skipped(layout, options)
+    written = write_dataset(
+        layout, options.output, languages=options.languages, skipped=skipped, **shared
+    )
+    _report(written)
 
 
 def _write_reid(layout: str, options: argparse.Namespace) -> None:
     shared, viewpoints = _shared(layout, options, (4, 8)), not options.no_viewpoints
-    _report_reid(write_reid_dataset(layout, options.output, viewpoints=viewpoints, **shared))
+    skipped = _skipped(layout, options)
+    written = write_reid_dataset(
+        layout, options.output, viewpoints=viewpoints, skipped=skipped, **shared
+    )
+    _report_reid(written)
 
 
 def _shared(layout: str, options: argparse.Namespace, images: tuple[int, int]) -> dict[str, Any]:
@@ -128,6 +137,12 @@ def _identities(name: str, options: argparse.Namespace) -> dict[str, int]:
         for split, default in IDENTITIES.items()
         if split in KNOWN[name].splits or (given[split] is not None and split not in known)
     }
+
+
+def _skipped(name: str, options: argparse.Namespace) -> int:
+    """Ids that a layout leaves out before those of test, for the val split of another one."""
+    val = {layout: _identities(layout, options).get("val", 0) for layout in options.layout}
+    return max(val.values()) - val[name]
 
 
 def _report(written: WrittenDataset) -> None:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from errors import InputError
@@ -27,6 +27,7 @@ class DrawingPlan:
         images: per identity, an inclusive range.
         height: of images in pixels, an inclusive range.
         difficulty: from 0 to 1.
+        skipped: ids left out before those of test: a val split that only other layouts have.
 
     Raises:
         InputError: a value is out of range.
@@ -41,6 +42,7 @@ class DrawingPlan:
     seed: int
     height: tuple[int, int]
     difficulty: float
+    skipped: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         check_layout(self.layout, self.layouts)
@@ -72,10 +74,14 @@ class DrawingPlan:
         return self.layouts[self.layout]
 
     def owners(self) -> list[tuple[str, int]]:
-        """(split, id) of every identity; ids count on from split to split."""
-        layout = self.published
-        splits = [split for split in layout.splits for _ in range(self.identities.get(split, 0))]
-        return [(split, layout.first_id + number) for number, split in enumerate(splits)]
+        """(split, id) of every identity; ids count on from split to split, after those skipped."""
+        owners, first = [], self.published.first_id
+        for split in self.published.splits:
+            first += self.skipped if split == "test" else 0
+            number = self.identities.get(split, 0)
+            owners += [(split, identity) for identity in range(first, first + number)]
+            first += number
+        return owners
 
 
 def check_layout(layout: str, layouts: Iterable[str]) -> None:

@@ -54,7 +54,7 @@ def write_reid_samples(folder: Path, plan: ReIDPlan, split: str, identity: int) 
     layout = plan.published
     written = identity
     if layout.numbered_apart and split == "test":
-        written -= plan.identities["train"]
+        written -= plan.identities["train"] + plan.skipped
     visits = generator(plan.seed, Stream.VISITS, identity)
     number = int(visits.integers(plan.images[0], plan.images[1] + 1))
     cameras = [int(camera) for camera in visits.permutation(layout.cameras)[: number // 2]]

@@ -74,6 +74,7 @@ def write_dataset(
     height: tuple[int, int] = (96, 256),
     difficulty: float = 0.5,
     languages: Sequence[str] = ("en",),
+    skipped: int = 0,
     workers: int = 1,
     progress: bool = False,
 ) -> WrittenDataset:
@@ -88,6 +89,7 @@ def write_dataset(
         height: range of image heights in pixels.
         difficulty: 0 to 1: look-alikes, short and vague captions, camera differences, occlusion.
         languages: of the captions, `en` and `ch`; the content is the same in all of them.
+        skipped: ids left out before those of `test`.
         workers: processes that draw.
         progress: show a progress bar, on a terminal only.
 
@@ -95,7 +97,8 @@ def write_dataset(
         InputError: an argument is out of range, or the folder has other contents or cannot be
             written.
     """
-    plan = Plan(layout, dict(identities), images, seed, height, difficulty, tuple(languages))
+    sizes = dict(identities), images, seed, height, difficulty
+    plan = Plan(layout, *sizes, tuple(languages), skipped=skipped)
     root, counts = write_once(plan, output, _write, workers, progress)
     return _written(root, plan, counts)
 
@@ -110,6 +113,7 @@ def write_reid_dataset(
     height: tuple[int, int] = (96, 256),
     difficulty: float = 0.5,
     viewpoints: bool = True,
+    skipped: int = 0,
     workers: int = 1,
     progress: bool = False,
 ) -> WrittenReIDDataset:
@@ -122,11 +126,14 @@ def write_reid_dataset(
             cameras.
         difficulty: 0 to 1: look-alikes, camera differences, occlusion.
         viewpoints: whether `veri776` gets its keypoint files.
+        skipped: ids left out before those of `test`, as many as the `val` split of another dataset
+            has, so that both search for the same people.
 
     Raises:
         InputError: as `write_dataset` does.
     """
-    plan = ReIDPlan(layout, dict(identities), images, seed, height, difficulty, viewpoints)
+    sizes = dict(identities), images, seed, height, difficulty
+    plan = ReIDPlan(layout, *sizes, viewpoints, skipped=skipped)
     return WrittenReIDDataset(*write_once(plan, output, _write_reid, workers, progress))
 
 
@@ -210,13 +217,15 @@ def _read_receipt(root: Path, plan: DrawingPlan) -> dict[str, Count]:
 
 
 def _arguments(plan: DrawingPlan) -> dict[str, object]:
-    """The plan as JSON reads it back, without empty splits, and without the default language,
-    which receipts from before there were several do not have.
+    """The plan as JSON reads it back, without empty splits, and without the defaults that older
+    receipts do not have.
     """
     asked = {split: number for split, number in plan.identities.items() if number}
     arguments: dict[str, object] = json.loads(json.dumps(asdict(plan) | {"identities": asked}))
     if arguments.get("languages") == ["en"]:
         del arguments["languages"]
+    if not plan.skipped:
+        del arguments["skipped"]
     return arguments
 
 

@@ -56,6 +56,9 @@ def _no_class_token(source: str) -> str:
 def fit_class_tokens(config: Config, towers: State, vision: ImageShape) -> ImageShape:
     """Give the weights of a checkpoint's image tower the class tokens of the configuration.
 
+    Of two, the first is kept, or the second, without the first's position embedding, for a model
+    that compares pictures alone.
+
     Returns:
         The tower's shape with them.
 
@@ -67,7 +70,10 @@ def fit_class_tokens(config: Config, towers: State, vision: ImageShape) -> Image
             raise InputError(_no_class_token(str(config.model.init_from)))
         return vision
     if config.class_tokens < vision.class_tokens:
-        del towers["visual.second_class"]
+        second = towers.pop("visual.second_class")
+        if config.task == "image_to_image":
+            position = towers["visual.positional_embedding"][0]
+            towers["visual.class_embedding"] = second - position
     elif config.class_tokens > vision.class_tokens:
         first = towers["visual.class_embedding"] + towers["visual.positional_embedding"][0]
         towers["visual.second_class"] = first

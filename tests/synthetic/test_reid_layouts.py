@@ -109,6 +109,9 @@ def test_msmt17_counts_test_identities_from_zero(tmp_path):
     assert {int(line.split()[1]) for line in query if line} == {0, 1, 2, 3}
     assert len(train) > 3 * len(val) > 0
     assert not set(query) & set(gallery) - {""}
+    after = write("msmt17", tmp_path / "after", skipped=5).root
+    lines = (after / "list_query.txt").read_text().splitlines()
+    assert {int(line.split()[1]) for line in lines} == {0, 1, 2, 3}
 
 
 def test_veri_labels_most_pictures_with_the_side_they_show(tmp_path):
@@ -194,6 +197,24 @@ def test_command_line(tmp_path, capsys):
     assert not list(tmp_path.glob("VeRi/keypoint*"))
     assert main(["--layout", "veri", "--output", str(tmp_path)]) == 2
     assert "did you mean veri776" in capsys.readouterr().err
+
+
+def test_layouts_of_one_command_search_for_the_same_people(tmp_path):
+    """Also with a val split, which CUHK-PEDES has and Market-1501 has not."""
+    words = ["--layout", "cuhk-pedes", "market1501", "--output", str(tmp_path)]
+    people = ["--train", "2", "--val", "3", "--test", "2", "--images", "4", "4"]
+    assert main([*words, *people, "--height", "32", "40"]) == 0
+    records = json.loads((tmp_path / "CUHK-PEDES" / "reid_raw.json").read_text())
+    described = defaultdict(set)
+    for record in records:
+        described[record["split"]].add(record["id"])
+    assert described == {"train": {1, 2}, "val": {3, 4, 5}, "test": {6, 7}}
+    root = tmp_path / REID_LAYOUTS["market1501"].folder
+    queries = {int(file.name[:4]) for file in (root / "query").iterdir()}
+    trained = {int(file.name[:4]) for file in (root / "bounding_box_train").iterdir()}
+    assert (trained, queries) == (described["train"], described["test"])
+    with pytest.raises(InputError, match=r"different arguments \(skipped\)"):
+        write("market1501", tmp_path, identities={"train": 2, "test": 2}, images=(4, 4), seed=0)
 
 
 def stripes(picture: ReIDPicture) -> np.ndarray:

@@ -1,7 +1,6 @@
 """One model for sentences and pictures, from the command line to its record."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,45 +20,14 @@ from misc.training.trainer import Trainer, TrainingSettings
 from model.architecture import JointArchitecture
 from model.gather import Alone
 from model.interface import JointBatch
+from tests.altclip_folders import write_altclip_folder
 from tests.command_line import configure, parse
 from tests.conftest import SMALL
 from tests.ranks import run_ranks
+from tests.tasks.conftest import DEMO_BOTH, FEW
 
-DEMO = str(options.RECIPES / "demo_both.yaml")
+BOTH = str(options.RECIPES / "both.yaml")
 PROMPTS = str(options.RECIPES / "both_prompts.yaml")
-FEW = (
-    "model.clip_pretrained=null",
-    "data.global_batch_size=8",
-    "schedule.epoch=1",
-    "log.print_period=1",
-    "evaluation.ranked_lists=1",
-)
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory) -> tuple[str, ...]:
-    """6 people to train on and 4 to test with, in both layouts."""
-    folder = tmp_path_factory.mktemp("both")
-    people = ["--train", "6", "--val", "0", "--test", "4", "--images", "4", "4"]
-    layouts = ["--layout", "cuhk-pedes", "market1501", "--output", str(folder)]
-    assert draw([*layouts, *people, "--height", "32", "48"]) == 0
-    return (
-        f"data.annotation_file={folder}/CUHK-PEDES/processed",
-        f"data.image_root={folder}/CUHK-PEDES/imgs",
-        f"reid.root={folder}",
-    )
-
-
-@pytest.fixture
-def run(places, tmp_path, monkeypatch) -> Callable[..., Path]:
-    """Run main.py in a folder of its own, which is the result."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str, recipe: str = DEMO, output: str = "run") -> Path:
-        main.run(parse(["--config", recipe, "--output", output, *SMALL, *FEW, *places, *words]))
-        return tmp_path / output
-
-    return run
 
 
 def rows(folder: Path) -> list[dict]:
@@ -72,8 +40,8 @@ def closing(folder: Path) -> dict[tuple[str, str], dict]:
     return {(r["dataset"], r["direction"]): {m: r[m] for m in metrics} for r in found}
 
 
-def test_a_run_trains_and_evaluates_both_tasks(run, capsys):
-    folder = run("experiment.select_on=test", "experiment.selection_weights.reid=3")
+def test_a_run_trains_and_evaluates_both_tasks(run_joint, capsys):
+    folder = run_joint("experiment.select_on=test", "experiment.selection_weights.reid=3")
     told = capsys.readouterr().out
     assert "People are told apart by dataset: 6 of CUHK-PEDES for sentences, 6 of Market" in told
     first = rows(folder)[0]
@@ -98,8 +66,8 @@ def test_a_run_trains_and_evaluates_both_tasks(run, capsys):
     assert closing(Path("again")) == found
 
 
-def test_a_checkpoint_has_the_image_tower_once(run):
-    state = open_checkpoint(run() / LAST).state
+def test_a_checkpoint_has_the_image_tower_once(run_joint):
+    state = open_checkpoint(run_joint() / LAST).state
     assert "clip.visual.second_class" in state
     assert not any(name.startswith("reid.visual.") for name in state)
     copy = state["clip.visual.class_embedding"] + state["clip.visual.positional_embedding"][0]
@@ -107,16 +75,31 @@ def test_a_checkpoint_has_the_image_tower_once(run):
     assert isinstance(open_checkpoint(Path("run") / LAST).architecture, JointArchitecture)
 
 
-def test_a_shared_token_is_the_first_for_both(run):
-    state = open_checkpoint(run("model.class_tokens=shared") / LAST).state
+def test_a_shared_token_is_the_first_for_both(run_joint):
+    state = open_checkpoint(run_joint("model.class_tokens=shared") / LAST).state
     assert "clip.visual.second_class" not in state
     with pytest.raises(InputError, match=r"model\.class_tokens is shared in it and routed in"):
         main.run(parse(["--evaluate", "run", "model.class_tokens=routed", "--output", "other"]))
 
 
-def test_cameras_are_added_to_the_second_token(run, tmp_path, capsys):
+def test_altclip_learns_both_tasks(run_joint, tmp_path, capsys):
+    """By the recipe and the backbone as they are documented; its processor is left out."""
+    folder = write_altclip_folder(tmp_path / "altclip")
+    altclip = ("--backbone", "altclip", f"model.altclip_pretrained={folder}")
+    widths = ("model={embed_dim: 48, projection_dim: 48}", "experiment.simclr_mlp=[48, 16, 48]")
+    trained = run_joint(*altclip, *widths, "schedule.epoch_warmup=0", recipe=BOTH)
+    assert "experiment.use_altclip_processor is switched off: task both" in capsys.readouterr().out
+    state = open_checkpoint(trained / LAST).state
+    copy = state["clip.visual.class_embedding"] + state["clip.visual.positional_embedding"][0]
+    assert not torch.equal(state["clip.visual.second_class"], copy)
+    found = closing(trained)
+    main.run(parse(["--evaluate", "run", "--output", "again"]))
+    assert closing(Path("again")) == found
+
+
+def test_cameras_are_added_to_the_second_token(run_joint, tmp_path, capsys):
     """And left out where they are not those of the training."""
-    trained = closing(run("reid.sie=camera"))
+    trained = closing(run_joint("reid.sie=camera"))
     main.run(parse(["--evaluate", "run", "--output", "again"]))
     assert closing(Path("again")) == trained
     architecture = open_checkpoint(Path("run") / LAST).architecture
@@ -128,21 +111,21 @@ def test_cameras_are_added_to_the_second_token(run, tmp_path, capsys):
     assert "was trained with 6 cameras and 1 views, which are not those" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_ends_in_the_same_weights(run, interrupt):
+def test_an_interrupted_run_ends_in_the_same_weights(run_joint, interrupt):
     """Also where the pictures' epochs end within those of the pairs."""
     words = ("schedule.epoch=2", "log.save_period=2", "experiment.token_change=0.1")
-    whole = open_checkpoint(run(*words, output="whole") / LAST)
-    interrupt(lambda: run(*words, output="parts"), 3)
+    whole = open_checkpoint(run_joint(*words, output="whole") / LAST)
+    interrupt(lambda: run_joint(*words, output="parts"), 3)
     assert 0 < open_checkpoint(Path("parts") / LAST).training.position.step < 12
-    parts = open_checkpoint(run(*words, "--resume", "auto", output="parts") / LAST)
+    parts = open_checkpoint(run_joint(*words, "--resume", "auto", output="parts") / LAST)
     assert parts.training.position == whole.training.position
     assert all(torch.equal(parts.state[name], tensor) for name, tensor in whole.state.items())
 
 
-def test_words_of_people_are_learned_first(run):
+def test_words_of_people_are_learned_first(run_joint):
     """Then the pictures are classified among them, by a text tower that stays as it was."""
     short = ("stages.prompts.schedule={epoch: 1, epoch_warmup: 0}", "schedule.epoch_warmup=0")
-    folder = run(*short, recipe=PROMPTS)
+    folder = run_joint(*short, recipe=PROMPTS)
     losses = [row for row in rows(folder) if "loss" in row]
     assert {row["stage"] for row in losses} == {"prompts", "both"}
     assert losses[0].keys() >= {"sup_con"}
@@ -152,28 +135,12 @@ def test_words_of_people_are_learned_first(run):
     assert not torch.equal(state[f"reid.prompts.text.{name}"], state[f"clip.text.{name}"])
 
 
-def test_a_text_training_goes_on_with_both_and_back(run, places):
-    text = [*SMALL, *FEW[:4], *places[:2], "experiment.text_length=64"]
-    demo = str(options.RECIPES / "demo.yaml")
-    main.run(parse(["--config", demo, *text, "--output", "text"]))
-    frozen = ("model.freeze=[visual.transformer]",)
-    begun = open_checkpoint(run("model.init_from=text", *frozen) / LAST).state
-    before = open_checkpoint(Path("text") / LAST).state
-    name = "clip.visual.transformer.blocks.0.mlp.c_fc.weight"
-    assert torch.equal(begun[name], before[name])
-    back = ["model.init_from=run", "model.freeze=[visual.transformer]", "--output", "back"]
-    main.run(parse(["--config", demo, *text, *back]))
-    after = open_checkpoint(Path("back") / LAST).state
-    assert torch.equal(after[name], before[name])
-    assert "clip.visual.second_class" not in after
-
-
 Steps = tuple[list[dict[str, float]], list[dict[str, Tensor]]]
 
 
 def train_steps(own: Processes, words: tuple[str, ...], steps: int = 4) -> Steps:
     """Losses and gradients of some steps on this process's part of the global batches."""
-    config = parse(["--config", DEMO, *SMALL, *FEW, *words]).configure()
+    config = parse(["--config", DEMO_BOTH, *SMALL, *FEW, *words]).configure()
     precision = Precision("fp32", own.device)
     task = BothTask(config, own, precision)
     seed_torch(config.misc.seed, Purpose.INITIALISATION)
@@ -207,14 +174,14 @@ def check_same(found: Steps, expected: Steps) -> None:
             torch.testing.assert_close(ours[name], tensor, rtol=0, atol=close, msg=name)
 
 
-def test_two_processes_and_parts_train_as_one(places, tmp_path):
+def test_two_processes_and_parts_train_as_one(joint_places, tmp_path):
     """Also two processes that encode their batches in parts; the batch norms are of the whole."""
-    whole, parts = (*places, "data.batch_size=8"), (*places, "data.batch_size=3")
+    whole, parts = (*joint_places, "data.batch_size=8"), (*joint_places, "data.batch_size=3")
     with processes("cpu") as own:
         alone = train_steps(own, whole)
         check_same(train_steps(own, parts), alone)
         few = (*parts, "reid.global_batch_size=16")
-        many = (*places, "data.batch_size=16", "reid.global_batch_size=16")
+        many = (*joint_places, "data.batch_size=16", "reid.global_batch_size=16")
         check_same(train_steps(own, few, 2), train_steps(own, many, 2))
     first, second = run_ranks(train_steps, 2, tmp_path, parts)
     check_same(first, alone)
@@ -223,7 +190,7 @@ def test_two_processes_and_parts_train_as_one(places, tmp_path):
 
 
 def batches(*words: str) -> list[JointBatch]:
-    config = parse(["--config", DEMO, *SMALL, *FEW, *words]).configure()
+    config = parse(["--config", DEMO_BOTH, *SMALL, *FEW, *words]).configure()
     own = Processes(0, 1, torch.device("cpu"))
     task = BothTask(config, own, Precision("fp32", own.device))
     (stage,) = task.build_stages(task.build_model(None, for_training=True))
@@ -231,20 +198,20 @@ def batches(*words: str) -> list[JointBatch]:
     return [batch.to(own.device) for batch in stage.loader]
 
 
-def test_the_seed_alone_decides_the_batches(places):
-    once, workers = batches(*places), batches(*places, "data.num_workers=2")
+def test_the_seed_alone_decides_the_batches(joint_places):
+    once, workers = batches(*joint_places), batches(*joint_places, "data.num_workers=2")
     assert len(once) == len(workers) == 6
     for first, second in zip(once, workers, strict=True):
         assert len(first) == 16
         assert all(map(torch.equal, first.present().values(), second.present().values()))
-    other = batches(*places, "misc.seed=2")
+    other = batches(*joint_places, "misc.seed=2")
     assert not torch.equal(once[0].pictures.images, other[0].pictures.images)
 
 
-def test_the_cpu_augments_for_both_tasks(places, caplog):
-    asked = batches(*places, "data.augment_on=device")
+def test_the_cpu_augments_for_both_tasks(joint_places, caplog):
+    asked = batches(*joint_places, "data.augment_on=device")
     assert "data.augment_on=device needs task text_to_image: the CPU augments" in caplog.text
-    for first, second in zip(asked, batches(*places), strict=True):
+    for first, second in zip(asked, batches(*joint_places), strict=True):
         assert all(map(torch.equal, first.present().values(), second.present().values()))
 
 
@@ -276,27 +243,23 @@ def test_the_cpu_augments_for_both_tasks(places, caplog):
             r"siglip cannot be trained for task both, only for text_to_i",
         ),
         (("lora.rank=4",), r"lora: needs task text_to_image"),
-        (
-            ("experiment.use_altclip_processor=true",),
-            r"use_altclip_processor: task both prepares .* alike, .*: set it to false",
-        ),
         (("experiment.division=sdm",), r"experiment\.division: needs task text_to_image"),
         (("reid.i2t=true",), r"reid\.i2t: needs prompts, but no stage learns them"),
     ],
 )
-def test_a_mistake_is_one_sentence(run, tmp_path, words, sentence):
+def test_a_mistake_is_one_sentence(run_joint, tmp_path, words, sentence):
     with pytest.raises(InputError, match=sentence):
-        run(*words)
+        run_joint(*words)
     assert not (tmp_path / "run").exists()
 
 
-def test_both_tasks_select_on_a_split_that_both_have(run, pedestrians):
+def test_both_tasks_select_on_a_split_that_both_have(run_joint, pedestrians):
     own = (
         f"data.annotation_file={pedestrians.processed}",
         f"data.image_root={pedestrians.image_root}",
     )
     with pytest.raises(InputError, match=r"Market-1501 has no val split, and both tasks select"):
-        run(*own, "experiment.select_on=val")
+        run_joint(*own, "experiment.select_on=val")
 
 
 def test_pictures_of_a_step_are_of_task_both_alone():

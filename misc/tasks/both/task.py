@@ -54,11 +54,13 @@ class BothTask(Task[JointCLIP]):
     freezable = TextTask.freezable
 
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
+        config, told = _without_processor(config)
         gib = config.data.cache_gib
         self.text = TextTask(_with_cache(config, gib / 2), processes, precision)
         self.reid = ReIDTask(self.text.config, processes, precision)
         super().__init__(_with_cache(self.text.config, gib), processes, precision)
-        self.warning, self.name, self.splits = self.text.warning, self.text.name, self.text.splits
+        self.warning = "; ".join(filter(None, (told, self.text.warning)))
+        self.name, self.splits = self.text.name, self.text.splits
         self.test_sets = [*self.text.test_sets, self.reid.name, *self.reid.test_sets]
         names = [self.name, *self.test_sets]
         if twice := next((name for name in names if names.count(name) > 1), None):
@@ -213,6 +215,20 @@ def _below(folder: str, samples: Iterable[Labelled]) -> Iterator[TrainingSample]
     """Samples as if the folder of all their pictures were another one."""
     for path, labels in movable(samples):
         yield TrainingSample(os.path.join(os.sep, folder, path), labels)
+
+
+def _without_processor(config: Config) -> tuple[Config, str]:
+    """The configuration without AltCLIP's processor, which its recipe asks for, and a sentence that
+    says so, or none.
+    """
+    if not config.experiment.use_altclip_processor:
+        return config, ""
+    experiment = config.experiment.model_copy(update={"use_altclip_processor": False})
+    return (
+        config.model_copy(update={"experiment": experiment}),
+        "experiment.use_altclip_processor is switched off: task both prepares the pictures of both "
+        "datasets alike, by data.normalize",
+    )
 
 
 def _with_cache(config: Config, gib: float) -> Config:
