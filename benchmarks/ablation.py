@@ -92,12 +92,12 @@ def plan(asked: argparse.Namespace) -> Plan:
     easy, few = draw_easy(output / "data", 3000), draw_few(output / "data", 300)
     start = pretraining(output / "start", easy, asked.device, "schedule.epoch=5")
     common = ("--config", SMALL, "--device", asked.device, *data_settings(few))
-    common = (*common, f"model.init_from={start.folder}", "schedule.lr=3e-4")
+    tuning = (*common, f"model.init_from={start.folder}", "schedule.lr=3e-4")
     rows = {
         name: of_seeds(
             output / str(number),
             asked.seeds,
-            (*common, f"schedule.epoch={row.epochs}", *experiment_settings(row.experiment)),
+            (*tuning, f"schedule.epoch={row.epochs}", *experiment_settings(row.experiment)),
         )
         for number, (name, row) in enumerate(ROWS.items())
         if name in asked.rows

@@ -4,7 +4,6 @@ or evaluation alone.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,6 @@ from misc.retrieval.report import Evaluation
 from misc.runtime.checkpoint import (
     BEST,
     Checkpoint,
-    Position,
     RunIdentity,
     TrainingState,
     load_weights,
@@ -171,8 +169,7 @@ class Job:
         folder, resume = folder_of_resumed_run(output, self.checkpoint)
         saved = self.checkpoint.config or {}
         if not check_resumption(to_tree(self.config), saved, data, resume.data, allow_changes):
-            done = resume.position  # without the best so far
-            resume = replace(resume, position=Position(done.epoch, done.step))
+            resume = resume.without_best()
         return folder, resume
 
     def _selection(self) -> Selection | None:

@@ -58,6 +58,10 @@ class TrainingState:
     data: Tree | None = None
     clean: Tensor | None = None
 
+    def without_best(self) -> "TrainingState":
+        """The state as if no epoch had been the best so far."""
+        return replace(self, position=Position(self.position.epoch, self.position.step))
+
 
 @dataclass(frozen=True)
 class Checkpoint:
