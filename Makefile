@@ -51,7 +51,9 @@ docs-check: $(DEVELOP)  ## the documented commands: the short ones run, on drawn
 bench: $(DEVELOP)  ## the figures of docs/performance.md that a CPU can give, against their bars: 15 minutes
 	$(BIN)/python -m benchmarks.loader --output benchmarks/results/loader.json
 	$(BIN)/python -m benchmarks.metrics --output benchmarks/results/metrics.json
+	$(BIN)/python -m benchmarks.start --output benchmarks/results/start.json
 	$(BIN)/python -m benchmarks.step --output benchmarks/results/step.json
+	$(BIN)/python -m benchmarks.tables
 
 fuzz: $(DEVELOP)  ## hostile input in bulk: 20 minutes, of which `make test` tries a sample
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ)

@@ -1,9 +1,10 @@
-"""Plots of how cost grows: time against gallery and batch, memory against batch.
+"""Plots of how cost grows: time against gallery, batch and processes, memory against batch.
 
-python -m benchmarks.growth --output docs/growth.png
+python -m benchmarks.growth
 
 On a CPU, with the demo's towers. The kept memory is what a step's forward keeps for its backward,
-the largest at any time.
+the largest at any time. Processes have a thread each, and what is told is the CPU time of one, in
+which other programs of the machine do not show, and neither does the wait for the other process.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.metrics import in_processes
 from benchmarks.records import Record
 from benchmarks.steps import Recipe, Step, build_step
 from misc.evaluation import rank_features
@@ -34,6 +36,7 @@ from misc.settings.recipes import RECIPES
 GALLERIES = (10_000, 30_000, 100_000, 300_000)
 RERANKED = (1000, 2000, 4000, 8000)
 BATCHES = (16, 32, 64, 128)
+PAIRS = 64  # of a step of one or two processes
 DEMO = Recipe(("--config", str(RECIPES / "demo.yaml")))
 WAYS: Mapping[str, Sequence[str]] = {
     "plain": (),
@@ -50,7 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m benchmarks.growth", description="Plots of how cost grows.")
     add = parser.add_argument
-    add("--output", type=Path, required=True, metavar="FILE", help="PNG; its figures go beside it")
+    file = Path("benchmarks/results/growth.json")
+    add("--output", type=Path, default=file, metavar="FILE", help=f"JSON (default: {file})")
+    plot = Path("docs/growth.png")
+    add("--plot", type=Path, default=plot, metavar="FILE", help=f"PNG (default: {plot})")
     add("--small", action="store_true", help="a hundredth of the sizes, to try the command itself")
     return parser
 
@@ -59,7 +65,9 @@ def _run(asked: argparse.Namespace) -> None:
     share = 100 if asked.small else 1
     galleries, reranked = ([size // share for size in sizes] for sizes in (GALLERIES, RERANKED))
     batches = BATCHES[:2] if asked.small else BATCHES
-    record = Record(asked.output.with_suffix(".json"), torch.device("cpu"), seconds=math.inf)
+    pairs = PAIRS // 4 if asked.small else PAIRS
+    alone = cpu_seconds(1, pairs)
+    record = Record(asked.output, torch.device("cpu"), seconds=math.inf)
     curves = {
         "seconds of ranking 500 queries": {"": {n: rank_seconds(n) for n in _bar(galleries)}},
         "seconds of re-ranking": {"": {n: rerank_seconds(n) for n in _bar(reranked)}},
@@ -70,11 +78,15 @@ def _run(asked: argparse.Namespace) -> None:
         "MiB kept for the backward": {
             way: {n: kept_mib(n, words) for n in _bar(batches)} for way, words in WAYS.items()
         },
+        "CPU seconds of a step in a process": {
+            f"{pairs} pairs in all": {1: alone, 2: cpu_seconds(2, pairs)},
+            f"{pairs} pairs each": {1: alone, 2: cpu_seconds(2, 2 * pairs)},
+        },
     }
     for name, lines in curves.items():
         for way, points in lines.items():
             record.measure(f"{name}, {way}" if way else name, partial(_strings, points))
-    draw(asked.output, curves)
+    draw(asked.plot, curves)
 
 
 def _bar(sizes: Sequence[int]) -> "tqdm[int]":
@@ -99,9 +111,21 @@ def rerank_seconds(size: int) -> float:
     return _seconds(lambda: partial(k_reciprocal, query, gallery, chunk=256))
 
 
-def _step(batch: int, words: Sequence[str]) -> Step:
-    sizes = f"data={{batch_size: {batch}, global_batch_size: {batch}, num_workers: 0}}"
-    return build_step(DEMO, (sizes, *words), Processes(0, 1, choose_device("cpu")))
+def _step(batch: int, words: Sequence[str], own: Processes | None = None) -> Step:
+    """The step of a batch of all processes together; a process encodes its share at once."""
+    own = own or Processes(0, 1, choose_device("cpu"))
+    share = batch // own.world_size
+    sizes = f"data={{batch_size: {share}, global_batch_size: {batch}, num_workers: 0}}"
+    return build_step(DEMO, (sizes, *words), own)
+
+
+def cpu_seconds(world_size: int, batch: int) -> float:
+    """The CPU time of a step in one of some processes, which share a batch; the most of them."""
+    return max(in_processes(partial(_cpu_seconds, batch), world_size))
+
+
+def _cpu_seconds(batch: int, own: Processes) -> float:
+    return _least(_step(batch, (), own), time.process_time)
 
 
 def kept_mib(batch: int, words: Sequence[str]) -> float:
@@ -135,28 +159,38 @@ def kept_mib(batch: int, words: Sequence[str]) -> float:
 
 
 def _seconds(build: Callable[[], Callable[[], object]]) -> float:
-    """The least of three times of what is built, after one more of it."""
-    call, times = build(), []
+    return _least(build(), time.perf_counter)
+
+
+def _least(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """The least of three times of a call, after one more of it."""
+    times = []
     for _ in range(4):
-        start = time.perf_counter()
+        start = clock()
         call()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times[1:])
 
 
 def draw(file: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]]) -> None:
     """Write a PNG with an area for each kind of cost."""
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(9, 9), layout="constrained")
     FigureCanvasAgg(figure)
-    for area, (title, lines) in zip(figure.subplots(2, 2).flat, curves.items(), strict=True):
+    *areas, empty = figure.subplots(3, 2).flat
+    empty.set_axis_off()
+    for area, (title, lines) in zip(areas, curves.items(), strict=True):
         for way, points in lines.items():
             area.plot([*points], [*points.values()], marker="o", label=way or None)
-        area.set(xscale="log", yscale="log", title=title)
+        area.set_title(title)
+        if 2 in points:  # processes
+            area.set_ylim(bottom=0)
+        else:
+            area.set(xscale="log", yscale="log")
+            area.yaxis.set_major_formatter(ScalarFormatter())
+            area.yaxis.set_minor_formatter(NullFormatter())
         area.set_xticks([*points], [f"{size:,}" for size in points], minor=False)
         area.xaxis.set_minor_locator(NullLocator())
-        area.yaxis.set_major_formatter(ScalarFormatter())
-        area.yaxis.set_minor_formatter(NullFormatter())
-        area.set_xlabel("pairs in a batch" if len(lines) > 1 else "images")
+        area.set_xlabel({1: "images", 2: "processes", 3: "pairs in a batch"}[len(lines)])
         if len(lines) > 1:
             area.legend(frameon=False, fontsize=8)
         area.grid(alpha=0.3)

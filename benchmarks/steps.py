@@ -11,7 +11,7 @@ import torch
 import options
 from benchmarks.drawn_tasks import DrawnAltCLIPTask, DrawnReIDTask, DrawnTextTask
 from errors import InputError
-from misc.runtime.distributed import Processes
+from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
 from misc.tasks.base import training_settings
@@ -97,7 +97,8 @@ def build_step(recipe: Recipe, words: tuple[str, ...], own: Processes, steps: in
     check_chunk(stage, model, shared.chunk)
     if (mode := config.model.compile) and not compile_blocks(model, mode, own.device):
         raise InputError(find_fault(own.device) or "the model has no transformers")
-    trainer = Trainer(stage, model, own, precision, gather=Alone(), settings=shared)
+    gather = AllGather() if own.world_size > 1 else Alone()
+    trainer = Trainer(stage, model, own, precision, gather=gather, settings=shared)
     model.train()
     batch = task.draw_batch(model, settings)  # type: ignore[arg-type]
     return Step(trainer, batch.to(own.device), task)

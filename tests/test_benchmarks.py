@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import options
-from benchmarks import index_scale, loader, metrics, transfer, tuning_cost
+from benchmarks import index_scale, loader, metrics, tables, transfer, tuning_cost
 from benchmarks.ablation import ROWS, to_table
 from benchmarks.records import against_bar
 from benchmarks.sweep import Plan, make_all
@@ -113,6 +113,36 @@ def test_metrics_are_measured_against_their_bars(monkeypatch, tmp_path, capsys):
     }
     assert all(row["value"] > 0 for name, row in rows.items() if "memory" not in name)
     assert len(capsys.readouterr().out.splitlines()) == len(rows)
+
+
+def test_re_ranking_is_measured_at_a_share_of_msmt17(monkeypatch, tmp_path):
+    monkeypatch.setattr(metrics, "alone", lambda function, *args: function(*args))
+    file = tmp_path / "msmt17.json"
+    assert metrics.main(["--msmt17", "--share", "500", "--output", str(file)]) == 0
+    ((name, row),) = json.loads(file.read_text())["rows"].items()
+    assert name == "re-ranking 187 images"
+    assert row["CPU time / product of all pairs"] > 0
+
+
+def test_the_page_has_the_last_results():
+    """`python -m benchmarks.tables` writes them."""
+    page = tables.README.read_text(encoding="utf-8")
+    assert tables.with_tables(page) == page
+
+
+def test_a_table_marks_what_was_held_and_missed():
+    machine = {"device": "CPU", "CPU cores": 2, "threads": 1, "torch": "2"}
+    rows = {
+        "first": {**against_bar(0.5, "<=", 0.6), "seconds taken": 1.0},
+        "second": {**against_bar(0.12345, ">=", 2.0), "ratio": 0.12345, "seconds": 3.0},
+        "third": {"not measured": "no GPU", "seconds taken": 0.1},
+    }
+    table = tables.to_table("name", {"machine": machine, "rows": rows})
+    assert table.splitlines()[-3:] == [
+        "| first | 0.5 | <= 0.6 | held |",
+        "| second | 0.123; seconds: 3 | >= 2.0 | missed |",
+        "| third | not measured: no GPU |  |  |",
+    ]
 
 
 def test_the_loader_is_measured_against_its_bars(tmp_path, capsys):

@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import gpu, growth, step
+from benchmarks import gpu, growth, start, step
 from benchmarks.records import NOT_MEASURED, Record
 from benchmarks.steps import RECIPES, SMALL, build_step, tower_operations
 from misc.runtime.distributed import Processes
 from tests import ROOT
+from tests.ranks import run_ranks
 
 CPU = torch.device("cpu")
 ALONE = Processes(0, 1, CPU)
@@ -130,13 +131,28 @@ def test_the_output_is_a_file(tmp_path, capsys, main):
     assert "is a folder, give a file" in capsys.readouterr().err
 
 
-def test_growth_is_measured_and_drawn(tmp_path):
-    file = tmp_path / "growth.png"
-    assert growth.main(["--small", "--output", str(file)]) == 0
-    rows = json.loads(file.with_suffix(".json").read_text())["rows"]
+def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
+    def on_ranks(function, world_size):  # which are there already
+        return run_ranks(function, world_size, tmp_path)
+
+    monkeypatch.setattr(growth, "in_processes", on_ranks)
+    file, plot = tmp_path / "growth.json", tmp_path / "growth.png"
+    assert growth.main(["--small", "--output", str(file), "--plot", str(plot)]) == 0
+    rows = json.loads(file.read_text())["rows"]
     kept = {name: row["32"] for name, row in rows.items() if name.startswith("MiB kept")}
     whole, checkpointed, parts = kept.values()
     assert checkpointed < whole / 5
     assert whole / 2.1 < parts < whole / 1.9
-    with Image.open(file) as picture:
+    in_all, each = (row for name, row in rows.items() if name.startswith("CPU seconds"))
+    assert in_all["2"] < 0.9 * each["2"]
+    with Image.open(plot) as picture:
         assert min(picture.size) > 500
+
+
+def test_answers_of_the_command_line_are_timed(tmp_path):
+    file = tmp_path / "start.json"
+    assert start.main(["--output", str(file), "--rounds", "1"]) == 0
+    for row in json.loads(file.read_text())["rows"].values():
+        assert row["held"] == (0.05 < row["value"] <= 0.5)
+    with pytest.raises(RuntimeError, match="--help left with status 0, not 2"):
+        start.measure("--help", 2, 1)
