@@ -1,7 +1,7 @@
 """The cost of retrieval metrics and of re-ranking, against bars.
 
 python -m benchmarks.metrics --output metrics.json
-python -m benchmarks.metrics --msmt17 --share 10 --output benchmarks/results/msmt17.json
+python -m benchmarks.metrics --msmt17 --share 10 --output msmt17.json
 
 Times are ratios to a peer that is measured in turn with it, so that the machine matters little; the
 fastest of a few rounds counts. Memory is what a process of its own needs beyond its features. The
