@@ -12,8 +12,9 @@ import main
 import options
 import search
 from errors import InputError
+from misc.data.text import count_cut
 from misc.runtime.checkpoint import BEST, open_checkpoint
-from misc.tasks.text.data import count_cut
+from misc.search.person_search import PersonSearch
 from model.tuning.tune import is_added
 from tests.backbone_folders import (
     OPEN_CLIP,
@@ -147,7 +148,7 @@ def test_losses_and_prompts_that_a_backbone_lacks_are_refused(train, tmp_path):
         train("weights", *("experiment={nitc: false, ritc: false, mlm: true}",), output="words")
 
 
-def test_long_captions_are_read_or_cut_and_counted(train, tmp_path):
+def test_long_captions_are_read_or_cut_and_counted(train, tmp_path, capsys):
     write_open_clip_folder(tmp_path / "weights", "bigg")
     words = ("schedule.epoch=1", "model.clip_pretrained=weights")
     long = train("weights", "experiment.text_length=248", *words, output="long")
@@ -156,7 +157,16 @@ def test_long_captions_are_read_or_cut_and_counted(train, tmp_path):
     assert "are cut" not in (long / "log.txt").read_text()
     short = train("weights", "experiment.text_length=12", *words, output="short")
     found = (short / "log.txt").read_text()
-    assert len(re.findall(r"\d+ of \d+ training captions have more than 12 tokens and", found)) == 1
+    for name, splits in (("training captions", 1), ("captions to evaluate", 2)):  # val and test
+        sentence = rf"\d+ of \d+ {name} have more than 12 tokens and are cut; the end token stays"
+        assert len(re.findall(sentence, found)) == splits
+    people = PersonSearch(short, "cpu")
+    for words, told in ((["a man"], 0), (["a man", "a man in a coat " * 5], 1), (["a " * 20], 0)):
+        capsys.readouterr()
+        people.encode_texts(words)
+        found = "".join(capsys.readouterr())
+        assert found.count("1 of 2 descriptions have more than 12 tokens and are cut") == told
+        assert ("are cut" in found) is bool(told)
     with pytest.raises(InputError, match="249 is more than the 248 tokens that clip can read"):
         train("weights", "experiment.text_length=249", output="longer")
 
