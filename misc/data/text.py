@@ -218,22 +218,22 @@ class TokenDataset(Items[Tensor, Tensor]):
         words = max(MOST_WORDS, self.text_length)
         return clean_caption(caption, words) if self.clean else caption
 
-    def log_cut(self, name: str, room: int | None = None, most: int | None = None) -> bool:
-        """Log how many captions have more tokens than the model reads; False if none has.
+    def log_cut(self, name: str, most: int | None = None) -> bool:
+        """Log how many captions have more than `text_length` tokens; False if none has.
 
         Args:
             name: of the captions, in the plural.
-            room: the most tokens of a caption, where fewer than `text_length`.
             most: captions that are counted, evenly chosen; None: all.
         """
-        length = min(self.text_length, room or self.text_length)
         chosen = self.captions[:: max(1, -(-len(self) // (most or len(self) or 1)))]
-        count = count_cut(self.tokenizer, [self._prepare(each) for each in chosen], length)
+        count = count_cut(
+            self.tokenizer, [self._prepare(each) for each in chosen], self.text_length
+        )
         if count:
             log.warning(
                 "%d of %d %s have more than %d tokens and are cut; the end token stays",
                 *(count, len(chosen), name + " that were counted" * (len(chosen) < len(self))),
-                length,
+                self.text_length,
             )
         return count > 0
 

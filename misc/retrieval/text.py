@@ -82,7 +82,7 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         model.eval()
         if processes.is_main and not self.is_counted:
             self.is_counted = True
-            self.texts.log_cut("captions to evaluate", model.clip.text.room, MOST_COUNTED)
+            self.texts.log_cut("captions to evaluate", MOST_COUNTED)
         encode = partial(
             encode_items, processes=processes, precision=precision, loading=self.loading
         )
