@@ -95,6 +95,10 @@ def train(places, tmp_path, monkeypatch):
     return train
 
 
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+
+
 def labels_of(own: Processes, words: tuple[str, ...]) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Labels of the first two epochs, without a step between them, and the losses behind them."""
     config = parse([*RDE, *words]).configure()
@@ -161,6 +165,8 @@ def test_a_run_is_resumed_bit_by_bit(train, interrupt, saves):
     for name, tensor in first.state.items():
         assert torch.equal(tensor, second.state[name]), name
     assert torch.equal(first.training.clean, second.training.clean)
+    epochs = [row["epoch"] for row in metrics(resumed) if row.get("division_seconds", 0) > 0]
+    assert epochs == [1, 2]
     divided = (resumed / "log.txt").read_text().count("Division, epoch")
     assert divided == 2  # not again within the epoch, and that of a whole epoch only once
 
