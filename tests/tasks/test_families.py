@@ -16,9 +16,11 @@ from misc.data.text import count_cut
 from misc.runtime.checkpoint import BEST, open_checkpoint
 from misc.search.person_search import PersonSearch
 from model.tuning.tune import is_added
+from tests.altclip_folders import write_altclip_folder
 from tests.backbone_folders import (
     OPEN_CLIP,
     write_chinese_clip_folder,
+    write_clip_folder,
     write_open_clip_folder,
     write_siglip_folder,
 )
@@ -33,9 +35,17 @@ FAMILIES = {
     "siglip2": lambda folder: write_siglip_folder(folder, "siglip2"),
     "naflex": lambda folder: write_siglip_folder(folder, "naflex"),
     "chinese": write_chinese_clip_folder,
+    "altclip": lambda folder: write_altclip_folder(
+        folder, embed_dim=32, text_width=32, mlp_ratio=3, context_length=80
+    ),
+    "clip": write_clip_folder,  # its MLPs are not four times as wide as its blocks
     **{name: partial(write_open_clip_folder, family=name) for name in OPEN_CLIP if name != "pe"},
 }
-SIZES = {"eva02": "data.image_size=28", "mobileclip2": "data.image_size=32"}
+OWN = {  # settings of a family
+    "eva02": "data.image_size=28",
+    "mobileclip2": "data.image_size=32",
+    "altclip": "model.projection_dim=32",
+}
 LORA = "lora={rank: 2, targets: [attention, mlp]}"
 
 
@@ -72,7 +82,7 @@ def test_a_family_trains_resumes_evaluates_and_is_searched(
     family, train, interrupt, tmp_path, pedestrians
 ):
     FAMILIES[family](tmp_path / "weights")
-    own = [SIZES[family]] if family in SIZES else []
+    own = [OWN[family]] if family in OWN else []
     whole = train("weights", *own, output="whole")
     interrupt(lambda: train("weights", *own), 1)
     without_weights(tmp_path / "weights")
@@ -90,7 +100,7 @@ def test_a_family_trains_resumes_evaluates_and_is_searched(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_tuned_by_lora(family, train, tmp_path):
     FAMILIES[family](tmp_path / "weights")
-    own = [SIZES[family]] if family in SIZES else []
+    own = [OWN[family]] if family in OWN else []
     folder = train("weights", *own, LORA, "schedule.epoch=1", "schedule.layer_decay=0.5")
     state = open_checkpoint(folder / BEST).state
     lora = [name for name in state if is_added(name)]
