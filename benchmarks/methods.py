@@ -123,15 +123,19 @@ def to_table(planned: Plan) -> str:
 
 
 def seconds(run: Run) -> float:
-    """The time of all training steps, from the run's record; a resumption does not count twice."""
+    """The time of all training steps and of the divisions before the epochs, from the run's record;
+    a resumption does not count twice. Older records have no divisions.
+    """
     rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").open(encoding="utf-8")]
     steps = [row for row in rows if "samples_per_second" in row]
     batch = options.parse(run.arguments).configure().data.batch_size
     done = [0, *(row["step"] for row in steps)]
-    return sum(
+    trained = sum(
         (last - first) * batch / row["samples_per_second"]
         for (first, last), row in zip(pairwise(done), steps, strict=True)
     )
+    divided = {row["epoch"]: row["division_seconds"] for row in rows if "division_seconds" in row}
+    return trained + sum(divided.values())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from transformers import (
     BertTokenizer,
     ChineseCLIPConfig,
     ChineseCLIPModel,
+    CLIPConfig,
+    CLIPModel,
     PreTrainedTokenizerFast,
     Siglip2Config,
     Siglip2Model,
@@ -65,6 +67,17 @@ def write_siglip_folder(folder: Path, kind: str = "siglip") -> nn.Module:
         model.logit_bias.data.fill_(-12.9)
     model.save_pretrained(folder)
     transformers.SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return model
+
+
+def write_clip_folder(folder: Path) -> nn.Module:
+    """CLIP in transformers' layout; the model of transformers."""
+    vision = {**SIZE, "intermediate_size": 72, "image_size": 32, "patch_size": 8}
+    config = CLIPConfig(text_config=SIZE, vision_config=vision, projection_dim=32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = shake(CLIPModel(config))
+    model.save_pretrained(folder)
     return model
 
 

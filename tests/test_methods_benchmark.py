@@ -93,7 +93,7 @@ def test_the_smallest_table_is_made_in_parts(tmp_path, capsys):
     assert made.stat().st_mtime_ns == time
 
 
-def test_the_seconds_of_a_run_are_those_of_its_steps(tmp_path):
+def test_the_seconds_of_a_run_are_those_of_its_steps_and_divisions(tmp_path):
     run = methods.Run(tmp_path, ("--config", str(methods.RECIPES / "itc.yaml")))
     rows = [
         '{"step": 50, "loss": 1, "samples_per_second": 160}',
@@ -101,4 +101,12 @@ def test_the_seconds_of_a_run_are_those_of_its_steps(tmp_path):
         '{"step": 60, "loss": 1, "samples_per_second": 32}',
     ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(rows))
-    assert methods.seconds(run) == 50 * 32 / 160 + 10 * 32 / 32
+    trained = 50 * 32 / 160 + 10 * 32 / 32
+    assert methods.seconds(run) == trained
+    rows[0:0] = ['{"step": 0, "epoch": 1, "division_seconds": 2.5}']
+    rows[3:3] = [
+        '{"step": 50, "epoch": 2, "division_seconds": 9}',
+        '{"step": 50, "epoch": 2, "division_seconds": 1.5}',
+    ]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows))
+    assert methods.seconds(run) == trained + 4

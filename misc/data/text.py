@@ -1,5 +1,6 @@
 """Datasets of captions and pictures: for training, and the gallery and queries of evaluation."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -31,6 +32,10 @@ from misc.runtime.seeding import Purpose, generator
 from text_utils.captions import MOST_WORDS, clean_caption
 from text_utils.tokenizer import Tokenizer
 from text_utils.words import split_words
+
+log = logging.getLogger(__name__)
+
+MOST_COUNTED = 1000  # captions that tell how many of a set are cut: tokens take half a ms each
 
 
 @dataclass(frozen=True)
@@ -207,11 +212,42 @@ class TokenDataset(Items[Tensor, Tensor]):
         return len(self.captions)
 
     def __getitem__(self, index: int) -> Tensor:
-        caption = self.captions[index]
+        return self.tokenizer([self._prepare(self.captions[index])], self.text_length)[0]
+
+    def _prepare(self, caption: str) -> str:
         words = max(MOST_WORDS, self.text_length)
-        text = clean_caption(caption, words) if self.clean else caption
-        return self.tokenizer([text], self.text_length)[0]
+        return clean_caption(caption, words) if self.clean else caption
+
+    def log_cut(self, name: str, most: int | None = None) -> bool:
+        """Log how many captions have more than `text_length` tokens; False if none has.
+
+        Args:
+            name: of the captions, in the plural.
+            most: captions that are counted, evenly chosen; None: all.
+        """
+        chosen = self.captions[:: max(1, -(-len(self) // (most or len(self) or 1)))]
+        count = count_cut(
+            self.tokenizer, [self._prepare(each) for each in chosen], self.text_length
+        )
+        if count:
+            log.warning(
+                "%d of %d %s have more than %d tokens and are cut; the end token stays",
+                *(count, len(chosen), name + " that were counted" * (len(chosen) < len(self))),
+                self.text_length,
+            )
+        return count > 0
 
     def collate(self, items: Sequence[Tensor]) -> Tensor:
         """(N, L), cut to the longest caption."""
         return self.tokenizer.trim(torch.stack(tuple(items)))
+
+
+def count_cut(
+    tokenizer: Tokenizer, captions: Sequence[str], length: int, at_once: int = 1024
+) -> int:
+    """Captions of more than `length` tokens, start and end included."""
+    count = 0
+    for first in range(0, len(captions), at_once):
+        tokens = tokenizer(list(captions[first : first + at_once]), length + 1)
+        count += int((tokenizer.lengths(tokens) > length).sum())
+    return count

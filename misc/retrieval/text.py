@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from misc.data.text import PictureDataset, TokenDataset
+from misc.data.text import MOST_COUNTED, PictureDataset, TokenDataset
 from misc.datasets.text_annotations import TextPicture
 from misc.retrieval.base import (
     Encoded,
@@ -73,12 +73,16 @@ class TextRetrieval(Retrieval[TBPSCLIP]):
         }
         self.languages = tuple(self.num_captions)
         self.loading, self.embeddings = loading, embeddings
+        self.is_counted = False  # the captions that are cut
 
     def encode(self, model: TBPSCLIP, processes: Processes, precision: Precision) -> Encoded:
         """Normalised features of the pictures (N, D) and of the captions (M, D), the languages one
         after another, on the CPU.
         """
         model.eval()
+        if processes.is_main and not self.is_counted:
+            self.is_counted = True
+            self.texts.log_cut("captions to evaluate", MOST_COUNTED)
         encode = partial(
             encode_items, processes=processes, precision=precision, loading=self.loading
         )

@@ -90,8 +90,9 @@ class Recorder:
     """The record of a run in its folder; only the main process writes.
 
     `metrics.jsonl` has one JSON object a line: rows with `loss` for training steps, rows with
-    `skipped`, the pictures of a step that was left out, rows with `split` for evaluations. Each has
-    `seconds`, the time since the run began; a resumed run counts on from the last row it keeps.
+    `skipped`, the pictures of a step that was left out, rows with `division_seconds`, the time that
+    a division of the pairs took, rows with `split` for evaluations. Each has `seconds`, the time
+    since the run began; a resumed run counts on from the last row it keeps.
 
     Used as a context manager: its end flushes what is buffered. If the run fails before anything is
     recorded, a folder that it created is removed.

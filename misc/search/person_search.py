@@ -74,6 +74,7 @@ class PersonSearch:
         model_hash = self.encoder.model_hash
         self.fusion = None if fusion is None else Fusion.load(Path(fusion), model_hash)
         self.precision = Precision(self.config.experiment.precision, self.processes.device)
+        self.cut_is_told = False  # that a description is too long
         self.loading = Loading(batch_size=BATCH, num_workers=0, chunk=self.config.evaluation.chunk)
 
     @property
@@ -130,7 +131,9 @@ class PersonSearch:
         for sentence in sentences:
             if not sentence.strip():
                 raise InputError("the description is empty; describe the person in a sentence")
-        features = self._encode(reading.tokenize(sentences), reading.encode)
+        items = reading.tokenize(sentences)
+        self.cut_is_told = self.cut_is_told or items.log_cut("descriptions")
+        features = self._encode(items, reading.encode)
         return features[:, : self.encoder.words]
 
     def _encode(self, items: Items[Tensor, Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:

@@ -94,16 +94,20 @@ def build_transform(config: Config) -> Callable[[Image.Image], Tensor]:
     return build_evaluation_transform(config)
 
 
-def build_sentences(config: Config, encode: Callable[[Tensor], Tensor]) -> Sentences:
+def build_sentences(
+    config: Config, encode: Callable[[Tensor], Tensor], room: int | None = None
+) -> Sentences:
     """The reading of sentences for a trained model.
 
     Args:
         encode: tokens (B, L) -> features (B, D).
+        room: the most tokens of a sentence, where prompts leave fewer than experiment.text_length.
     """
     tokenizer, experiment = build_tokenizer(config), config.experiment
+    length = min(experiment.text_length, room or experiment.text_length)
 
     def tokenize(sentences: Sequence[str]) -> TokenDataset:
-        return TokenDataset(sentences, tokenizer, experiment.text_length, experiment.clean_captions)
+        return TokenDataset(sentences, tokenizer, length, experiment.clean_captions)
 
     return Sentences(tokenize, encode)
 
@@ -138,7 +142,7 @@ def _sentences_of(model: TBPSCLIP, config: Config) -> Sentences:
     def encode(tokens: Tensor) -> Tensor:
         return F.normalize(model.encode_text(tokens).float(), dim=-1)
 
-    return build_sentences(config, encode)
+    return build_sentences(config, encode, model.clip.text.room)
 
 
 def _text_keys(config: Config) -> list[str]:

@@ -1,6 +1,7 @@
 """The division of a training set into pairs that fit and pairs that do not."""
 
 import logging
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,16 +75,21 @@ class Division:
             )
         self._use(labels)
 
-    def divide(self, model: Method, epoch: int) -> None:
+    def divide(self, model: Method, epoch: int) -> float:
         """Label the pairs for an epoch; the model is left in evaluation mode.
+
+        Returns:
+            The seconds that it took.
 
         Raises:
             InputError: a loss is not finite.
         """
+        began = time.perf_counter()
         losses = self._losses(model, epoch)
         clean = self.processes.share(self._label(losses, epoch) if self.processes.is_main else None)
         assert clean is not None
         self._use(torch.from_numpy(clean))
+        return time.perf_counter() - began
 
     def _use(self, labels: Tensor) -> None:
         self.labels = labels.bool()

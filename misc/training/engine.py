@@ -223,7 +223,9 @@ class Engine:
         The division belongs to the weights that the epoch began with: within it, it is restored.
         """
         if stage.division and (first == 0 or stage.division.labels is None):
-            stage.division.divide(self.model, epoch)
+            seconds = stage.division.divide(self.model, epoch)
+            row = {"step": self.position.step, "epoch": epoch + 1, "stage": stage.name}
+            self.recorder.write({**row, "division_seconds": seconds})
         self.model.train()
         stage.loader.start(epoch, first)
 

@@ -17,6 +17,11 @@ class MixtureSettings:
     reg: float = 5e-4
 
 
+# Of two components that are told apart (Ashman et al. 1994, Detecting Bimodality in Astronomical
+# Datasets, AJ 108).
+SEPARATED = 2.0
+
+
 class Parted(NamedTuple):
     """The pairs that are clean (N,), and a remark on the fit, if there is one."""
 
@@ -28,7 +33,8 @@ def part_by_loss(losses: NDArray[np.float32], settings: MixtureSettings, seed: i
     """Part pairs by a Gaussian mixture on their losses (Qin et al. 2024, arXiv 2308.09911, eq. 9).
 
     Clean are those that more likely belong to the component of the lower mean. If all do, the 1 %
-    that are least likely to are noisy; if there is one component only, none is.
+    that are least likely to are noisy; if there is one component only, none is. Losses of one
+    kind are parted nevertheless, as published: components that overlap are only remarked on.
 
     Args:
         losses: (N,), finite.
@@ -51,6 +57,16 @@ def part_by_loss(losses: NDArray[np.float32], settings: MixtureSettings, seed: i
     p = mixture.predict_proba(scaled)[:, mixture.means_.argmin()]
     threshold = 0.5 if p.min() <= 0.5 else np.sort(p)[len(p) // 100]
     remark = None
+    if _separation(mixture.means_.ravel(), mixture.covariances_.ravel()) < SEPARATED:
+        remark = (
+            "the two components of the losses overlap: if there is no noise, pairs that fit are "
+            "left out (experiment.division=none keeps them)"
+        )
     if not mixture.converged_:
         remark = f"the mixture has not converged in experiment.mixture.max_iter={settings.max_iter}"
     return Parted(p > threshold, remark)
+
+
+def _separation(means: NDArray[np.float64], variances: NDArray[np.float64]) -> float:
+    """Ashman's D of two components: the distance of their means in their mean deviation."""
+    return float(abs(means[0] - means[1]) / np.sqrt(variances.mean()))

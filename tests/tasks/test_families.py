@@ -12,12 +12,15 @@ import main
 import options
 import search
 from errors import InputError
+from misc.data.text import count_cut
 from misc.runtime.checkpoint import BEST, open_checkpoint
-from misc.tasks.text.data import count_cut
+from misc.search.person_search import PersonSearch
 from model.tuning.tune import is_added
+from tests.altclip_folders import write_altclip_folder
 from tests.backbone_folders import (
     OPEN_CLIP,
     write_chinese_clip_folder,
+    write_clip_folder,
     write_open_clip_folder,
     write_siglip_folder,
 )
@@ -32,9 +35,17 @@ FAMILIES = {
     "siglip2": lambda folder: write_siglip_folder(folder, "siglip2"),
     "naflex": lambda folder: write_siglip_folder(folder, "naflex"),
     "chinese": write_chinese_clip_folder,
+    "altclip": lambda folder: write_altclip_folder(
+        folder, embed_dim=32, text_width=32, mlp_ratio=3, context_length=80
+    ),
+    "clip": write_clip_folder,  # its MLPs are not four times as wide as its blocks
     **{name: partial(write_open_clip_folder, family=name) for name in OPEN_CLIP if name != "pe"},
 }
-SIZES = {"eva02": "data.image_size=28", "mobileclip2": "data.image_size=32"}
+OWN = {  # settings of a family
+    "eva02": "data.image_size=28",
+    "mobileclip2": "data.image_size=32",
+    "altclip": "model.projection_dim=32",
+}
 LORA = "lora={rank: 2, targets: [attention, mlp]}"
 
 
@@ -71,7 +82,7 @@ def test_a_family_trains_resumes_evaluates_and_is_searched(
     family, train, interrupt, tmp_path, pedestrians
 ):
     FAMILIES[family](tmp_path / "weights")
-    own = [SIZES[family]] if family in SIZES else []
+    own = [OWN[family]] if family in OWN else []
     whole = train("weights", *own, output="whole")
     interrupt(lambda: train("weights", *own), 1)
     without_weights(tmp_path / "weights")
@@ -89,7 +100,7 @@ def test_a_family_trains_resumes_evaluates_and_is_searched(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_tuned_by_lora(family, train, tmp_path):
     FAMILIES[family](tmp_path / "weights")
-    own = [SIZES[family]] if family in SIZES else []
+    own = [OWN[family]] if family in OWN else []
     folder = train("weights", *own, LORA, "schedule.epoch=1", "schedule.layer_decay=0.5")
     state = open_checkpoint(folder / BEST).state
     lora = [name for name in state if is_added(name)]
@@ -147,7 +158,7 @@ def test_losses_and_prompts_that_a_backbone_lacks_are_refused(train, tmp_path):
         train("weights", *("experiment={nitc: false, ritc: false, mlm: true}",), output="words")
 
 
-def test_long_captions_are_read_or_cut_and_counted(train, tmp_path):
+def test_long_captions_are_read_or_cut_and_counted(train, tmp_path, capsys):
     write_open_clip_folder(tmp_path / "weights", "bigg")
     words = ("schedule.epoch=1", "model.clip_pretrained=weights")
     long = train("weights", "experiment.text_length=248", *words, output="long")
@@ -156,7 +167,16 @@ def test_long_captions_are_read_or_cut_and_counted(train, tmp_path):
     assert "are cut" not in (long / "log.txt").read_text()
     short = train("weights", "experiment.text_length=12", *words, output="short")
     found = (short / "log.txt").read_text()
-    assert len(re.findall(r"\d+ of \d+ training captions have more than 12 tokens and", found)) == 1
+    for name, splits in (("training captions", 1), ("captions to evaluate", 2)):  # val and test
+        sentence = rf"\d+ of \d+ {name} have more than 12 tokens and are cut; the end token stays"
+        assert len(re.findall(sentence, found)) == splits
+    people = PersonSearch(short, "cpu")
+    for words, told in ((["a man"], 0), (["a man", "a man in a coat " * 5], 1), (["a " * 20], 0)):
+        capsys.readouterr()
+        people.encode_texts(words)
+        found = "".join(capsys.readouterr())
+        assert found.count("1 of 2 descriptions have more than 12 tokens and are cut") == told
+        assert ("are cut" in found) is bool(told)
     with pytest.raises(InputError, match="249 is more than the 248 tokens that clip can read"):
         train("weights", "experiment.text_length=249", output="longer")
 

@@ -54,6 +54,45 @@ def test_a_fit_that_does_not_converge_is_remarked_and_used(recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("kind", ["normal", "lognormal", "gamma"])
+def test_losses_of_one_kind_lose_clean_pairs_with_a_remark(kind):
+    """As published: the labels stay what the mixture says."""
+    rng = np.random.default_rng(0)
+    drawn = {
+        "normal": rng.normal(size=2000),
+        "lognormal": rng.lognormal(0, 0.5, 2000),
+        "gamma": rng.gamma(2, size=2000),
+    }[kind]
+    for settings in (MixtureSettings(), MixtureSettings(100, 1e-4, 1e-6)):
+        clean, remark = part_by_loss(drawn.astype(np.float32), settings)
+        assert 0.4 < clean.mean() < 0.9
+        assert "the two components of the losses overlap" in remark
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_losses_of_two_kinds_are_parted_without_a_remark(share):
+    rng, noisy = np.random.default_rng(0), np.arange(2000) < 2000 * share
+    losses = np.where(noisy, rng.normal(4, 1, 2000), rng.normal(0, 1, 2000)).astype(np.float32)
+    clean, remark = part_by_loss(losses, MixtureSettings(100, 1e-4, 1e-6))
+    assert (clean != noisy).mean() > 0.95
+    assert remark is None
+
+
+def test_a_component_without_a_pair_leaves_all_clean(monkeypatch):
+    fit = sklearn.mixture.GaussianMixture.fit
+
+    def fit_one(mixture, scaled):
+        fit(mixture, scaled)
+        mixture.weights_ = np.array([0.999, 0.001])  # of 0.2 pairs
+        return mixture
+
+    monkeypatch.setattr(sklearn.mixture.GaussianMixture, "fit", fit_one)
+    losses = np.random.default_rng(0).random(200).astype(np.float32)
+    clean, remark = part_by_loss(losses, MixtureSettings())
+    assert clean.all()
+    assert "one component was found" in remark
+
+
 def test_a_hundredth_is_noisy_where_none_seems_to_be(monkeypatch):
     p = np.random.default_rng(0).permutation(np.linspace(0.6, 1.0, 300))
     certain = np.stack([p, p], axis=1)  # whichever component has the lower mean
@@ -93,6 +132,10 @@ def train(places, tmp_path, monkeypatch):
         return tmp_path / output
 
     return train
+
+
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").open()]
 
 
 def labels_of(own: Processes, words: tuple[str, ...]) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -161,6 +204,8 @@ def test_a_run_is_resumed_bit_by_bit(train, interrupt, saves):
     for name, tensor in first.state.items():
         assert torch.equal(tensor, second.state[name]), name
     assert torch.equal(first.training.clean, second.training.clean)
+    epochs = [row["epoch"] for row in metrics(resumed) if row.get("division_seconds", 0) > 0]
+    assert epochs == [1, 2]
     divided = (resumed / "log.txt").read_text().count("Division, epoch")
     assert divided == 2  # not again within the epoch, and that of a whole epoch only once
 

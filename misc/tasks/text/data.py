@@ -1,7 +1,7 @@
 """The datasets of a text-to-image task, with their transforms and augmentations."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pkgutil import resolve_name
@@ -15,7 +15,7 @@ from torch import Tensor
 from errors import InputError
 from misc.data.augmentations import TEXT_OPERATIONS, find_image_augmentation
 from misc.data.noise import draw_mismatches, read_mismatches
-from misc.data.text import CaptionDataset, TextAugmentation
+from misc.data.text import MOST_COUNTED, CaptionDataset, TextAugmentation, TokenDataset
 from misc.data.text_collate import Mixing, TextCollate
 from misc.data.transforms import (
     RESAMPLING,
@@ -32,13 +32,11 @@ from misc.datasets.pictures import ReadNumbered
 from misc.datasets.text_person import PicturesByLanguage, join_training, read_text_person
 from misc.settings.sections import Config
 from model.backbone_loader import Preprocessing
-from text_utils.captions import MOST_WORDS, clean_caption
+from text_utils.captions import MOST_WORDS
 from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
-
-MOST_COUNTED = 1000  # captions whose pictures tell how many are cut: tokens take half a ms each
 
 
 @dataclass(frozen=True)
@@ -201,28 +199,9 @@ def log_cut_captions(
         for language, picture in enumerate(dataset.described(index))
     }
     captions = [caption for picture in pictures.values() for caption in picture.captions]
-    if config.experiment.clean_captions:
-        words = max(MOST_WORDS, config.experiment.text_length)
-        captions = [clean_caption(caption, words) for caption in captions]
-    count = count_cut(tokenizer, captions, length)
-    if count:
-        counted = "" if len(chosen) == len(dataset) else " that were counted"
-        log.info(
-            "%d of %d training captions%s have more than %d tokens and are cut; the end token "
-            "stays",
-            *(count, len(captions), counted, length),
-        )
-
-
-def count_cut(
-    tokenizer: Tokenizer, captions: Sequence[str], length: int, at_once: int = 1024
-) -> int:
-    """Captions of more than `length` tokens, start and end included."""
-    count = 0
-    for first in range(0, len(captions), at_once):
-        tokens = tokenizer(list(captions[first : first + at_once]), length + 1)
-        count += int((tokenizer.lengths(tokens) > length).sum())
-    return count
+    counted = "" if len(chosen) == len(dataset) else " that were counted"
+    clean = config.experiment.clean_captions
+    TokenDataset(captions, tokenizer, length, clean).log_cut(f"training captions{counted}")
 
 
 def build_evaluation_transform(config: Config) -> Callable[[Image.Image], Tensor]:
