@@ -19,6 +19,7 @@ from tqdm import tqdm
 from benchmarks.sweep import format_markdown
 from errors import InputError
 from misc.datasets.composed import read_composed
+from misc.retrieval.calibration import WEIGHT
 from misc.retrieval.composed import (
     Compose,
     ComposedFeatures,
@@ -32,7 +33,6 @@ from misc.retrieval.report import summarise
 from misc.runtime.atomic import atomic_write
 from misc.runtime.script import Parser, run_script
 from misc.search.person_search import PersonSearch
-from misc.search.query import WEIGHT
 
 METRICS = ("R1", "R5", "R10", "mAP")
 FUSION, TABLE = "fusion.safetensors", "composed.md"

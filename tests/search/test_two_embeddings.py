@@ -131,6 +131,28 @@ def test_the_run_is_calibrated_for_each_kind_of_query(run, index, people, pictur
         assert again.threshold(kind) == pytest.approx(threshold, abs=1e-4)
 
 
+def test_a_sum_is_judged_at_calibrated_weights(run, data, people, pictures, tmp_path, capsys):
+    index = people.index(tmp_path / "people.index")
+    index.add(data / "CUHK-PEDES/imgs", workers=0)
+    ask = ["query", "--index", index.table.location, WORDS, "--image", pictures[0], "--weight"]
+    before = index.threshold("both")
+    assert search.main([*ask, "0.3"]) == 0
+    assert "do so with `search.py calibrate --weight 0.3`" in capsys.readouterr().out
+    assert search.main(["calibrate", *calibration_words(index, run), "--weight", "0.3"]) == 0
+    assert "words and a picture, weight 0.3" in capsys.readouterr().out
+    again = open_index(index.table.location, device="cpu")
+    at_weight = again.threshold(Query(WORDS, pictures[0], 0.3).kind)
+    assert again.threshold("both") == before
+    assert None not in (before, at_weight)
+    assert at_weight != before
+    for hit in again.search(WORDS, pictures[0], weight=0.3):
+        assert hit.matched == (hit.score >= at_weight)
+    assert search.main([*ask, "0.3"]) == 0
+    assert f"{at_weight:.3f}" in capsys.readouterr().out
+    assert search.main([*ask, "0.7"]) == 0
+    assert "Not judged" in capsys.readouterr().out
+
+
 def calibration_words(index: Index, run: Path) -> list[str]:
     """Options that calibrate an index on the val split of its model's run."""
     config = parse(["--config", str(run / "config.yaml")]).configure()
