@@ -5,14 +5,13 @@ python -m benchmarks.composed --checkpoint runs/demo --data data/composed --outp
 
 The rules are the picture alone, the words alone, the normalised sum of both, with the weight that
 is best on val and in equal parts, and a fusion learned on train, all on the features of a trained
-text-to-image model, which stay as they are. Written are composed.md, the table, and
-fusion.safetensors, which search.py reads: the fusion of the seed that is best on val.
+text-to-image model or one of both tasks, which stay as they are. Written are composed.md, the
+table, and fusion.safetensors, which search.py reads: the fusion of the seed that is best on val.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,19 +19,20 @@ from tqdm import tqdm
 from benchmarks.sweep import format_markdown
 from errors import InputError
 from misc.datasets.composed import read_composed
+from misc.retrieval.calibration import WEIGHT
 from misc.retrieval.composed import (
     Compose,
     ComposedFeatures,
+    by_fusion,
+    by_sum,
     choose_weight,
     encode_composed,
-    weighted_sum,
 )
 from misc.retrieval.fusion import Fusion, train_fusion
 from misc.retrieval.report import summarise
 from misc.runtime.atomic import atomic_write
 from misc.runtime.script import Parser, run_script
 from misc.search.person_search import PersonSearch
-from misc.search.query import WEIGHT
 
 METRICS = ("R1", "R5", "R10", "mAP")
 FUSION, TABLE = "fusion.safetensors", "composed.md"
@@ -70,7 +70,7 @@ def _run(asked: argparse.Namespace) -> None:
     model_hash = people.encoder.model_hash
     given = [] if asked.fusion is None else [Fusion.load(asked.fusion, model_hash)]
     features = {
-        name: encode_composed(split, people.encode_images, people.encode_texts)
+        name: encode_composed(split, people.encode_gallery, people.encode_texts, people.parts)
         for name, split in splits.items()
     }
     val, train = features.get("val"), features.get("train")
@@ -84,7 +84,7 @@ def _run(asked: argparse.Namespace) -> None:
     print(table, end="")
     _write(asked.output, table)
     if trained:
-        best = max(trained, key=lambda seed: val.evaluate(trained[seed])["mAP"] if val else -seed)
+        best = max(trained, key=lambda seed: _score(val, trained[seed]) if val else -seed)
         trained[best].save(asked.output / FUSION)
         print(f"{asked.output / FUSION} is the fusion of seed {best}")
 
@@ -95,16 +95,18 @@ def _train(train: ComposedFeatures, model_hash: str, seeds: Sequence[int]) -> di
     return {seed: train_fusion(train, model_hash, seed=seed) for seed in bar}
 
 
+def _score(val: ComposedFeatures, fusion: Fusion) -> float:
+    return val.evaluate(by_fusion(val.parts, fusion))["mAP"]
+
+
 def to_table(test: ComposedFeatures, weight: float, fusions: Sequence[Fusion]) -> str:
     """A markdown table with a row for each rule; of several fusions mean ± deviation."""
+    parts = test.parts
     rules: Mapping[str, Sequence[Compose]] = {
-        "picture alone": [lambda image, text: image],
-        "words alone": [lambda image, text: text],
-        **{
-            f"sum, {share:g} of the words": [partial(weighted_sum, weight=share)]
-            for share in (weight, WEIGHT)
-        },
-        "learned fusion": fusions,
+        "picture alone": [by_sum(parts, 0)],
+        "words alone": [by_sum(parts, 1)],
+        **{f"sum, {share:g} of the words": [by_sum(parts, share)] for share in (weight, WEIGHT)},
+        "learned fusion": [by_fusion(parts, fusion) for fusion in fusions],
     }
     rows = []
     for name, composes in rules.items():

@@ -21,6 +21,8 @@ from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import StageSettings
 from misc.tasks.base import StagePlan, Task, TrainingSample
+from misc.tasks.both.model import new_model as new_joint_model
+from misc.tasks.both.task import BothTask
 from misc.tasks.pictures import PictureReader
 from misc.tasks.reid.data import ReIDData, TrainingCounts
 from misc.tasks.reid.task import ReIDTask
@@ -29,7 +31,8 @@ from misc.tasks.text.model import build_tbps_clip, new_model
 from misc.tasks.text.task import TextTask
 from model.altclip import AltCLIP, AltTextShape
 from model.clip_reid import CLIPReID
-from model.interface import Batch, PromptBatch, ReIDBatch
+from model.interface import Batch, JointBatch, PromptBatch, ReIDBatch, TextBatch
+from model.joint_clip import JointCLIP
 from model.tbps_clip import TBPSCLIP
 from model.vit import VisionShape
 from text_utils.tokenizer import Tokenizer
@@ -167,3 +170,28 @@ class DrawnReIDTask(ReIDTask):
         if stage.learns == "prompts":
             return PromptBatch(torch.randn(size, self.config.model.embed_dim), ids)
         return ReIDBatch(torch.randn(size, 3, *self.config.data.image_size), ids, zeros, zeros)
+
+
+class DrawnBothTask(BothTask):
+    """Both tasks on drawn pairs and on noise in place of pictures, as many as pairs."""
+
+    text: DrawnTextTask
+    reid: DrawnReIDTask
+
+    def __init__(self, config: options.Config, processes: Processes, precision: Precision) -> None:
+        Task.__init__(self, config, processes, precision)
+        self.text = DrawnTextTask(config, processes, precision)
+        self.reid = DrawnReIDTask(config, processes, precision)
+
+    def build_model(
+        self, checkpoint: Checkpoint | None = None, for_training: bool = True
+    ) -> JointCLIP:
+        return new_joint_model(self.config, None, self.reid.counts, self.text.samples)
+
+    def draw_batch(self, model: JointCLIP, stage: StageSettings) -> Batch:
+        """A batch of a stage, on the CPU."""
+        pairs = self.text.draw_batch(model, stage)
+        pictures = self.reid.draw_batch(model.reid, stage)
+        assert isinstance(pairs, TextBatch)
+        assert isinstance(pictures, ReIDBatch)
+        return JointBatch(pairs, pictures)

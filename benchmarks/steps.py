@@ -9,7 +9,12 @@ from statistics import median
 import torch
 
 import options
-from benchmarks.drawn_tasks import DrawnAltCLIPTask, DrawnReIDTask, DrawnTextTask
+from benchmarks.drawn_tasks import (
+    DrawnAltCLIPTask,
+    DrawnBothTask,
+    DrawnReIDTask,
+    DrawnTextTask,
+)
 from errors import InputError
 from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
@@ -33,13 +38,16 @@ SMALL = (  # seconds on a CPU
 CONFIG = options.RECIPES
 
 
+DrawnTask = DrawnTextTask | DrawnReIDTask | DrawnBothTask
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A recipe by the words of a command line, and the stage of it that is measured."""
 
     words: tuple[str, ...]
     stage: str = "train"
-    task: type[DrawnTextTask | DrawnReIDTask] = DrawnTextTask
+    task: type[DrawnTask] = DrawnTextTask
 
 
 SCRATCH = ("model.clip_pretrained=null",)
@@ -53,6 +61,9 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "CLIP-ReID, prompts": Recipe(REID, "prompts", DrawnReIDTask),
     "CLIP-ReID, images": Recipe(REID, "images", DrawnReIDTask),
+    "both tasks, a picture beside each pair": Recipe(
+        ("--config", str(CONFIG / "both.yaml"), *SCRATCH), "train", DrawnBothTask
+    ),
     "CSKT": Recipe(("--config", str(CONFIG / "cskt.yaml"), *SCRATCH)),
     "LoRA": Recipe(("--simplified", "lora.rank=8", *SCRATCH)),
 }
@@ -64,7 +75,7 @@ class Step:
 
     trainer: Trainer
     batch: Batch
-    task: DrawnTextTask | DrawnReIDTask
+    task: DrawnTask
 
     def __call__(self) -> None:
         """Take the step, without waiting for its loss."""

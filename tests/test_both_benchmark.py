@@ -32,4 +32,4 @@ def test_the_smallest_table_has_a_row_for_each_way(tmp_path, capsys):
     sizes = [row.split("|")[4:6] for row in (two, shared, routed)]
     parameters, index = zip(*([float(cell) for cell in row] for row in sizes), strict=True)
     assert parameters[0] > parameters[2] >= parameters[1]
-    assert index == (4 * 384, 4 * 256, 4 * 384)
+    assert index == (4 * 384, 4 * 384, 4 * 384)  # of all: words, and two of pictures

@@ -36,6 +36,31 @@ def test_pages_have_commands_of_every_kind():
         assert sum(one[: len(start)] == start for one in words) > 3, start
 
 
+@pytest.mark.parametrize(("target", "recipe"), [("serve", "demo"), ("serve-both", "demo_both")])
+def test_serving_takes_the_newest_demo(target, recipe, tmp_path):
+    """What make would run, on the newest finished run of its demo; each command is parsed."""
+    kept = {"demo": "checkpoint_best.pt", "demo_both": "checkpoint_last.pt"}
+    for number in (1, 2):
+        for name, file in kept.items():
+            (tmp_path / f"runs/{name}-{number}").mkdir(parents=True)
+            (tmp_path / f"runs/{name}-{number}/{file}").touch()
+    (tmp_path / f"runs/{recipe}-3").mkdir()  # unfinished
+    make = ["make", "-n", "-f", str(ROOT / "Makefile"), "-o", ".venv/.run", target]
+    told = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    page = tmp_path / "told.md"
+    page.write_text(f"```bash\n{told.replace('.venv/bin/python', 'python')}```\n")
+    found = [one for one in commands(page) if one.words[0] == "python"]
+    assert [one.words[1:3] for one in found] == [
+        ("-m", "misc.synthetic"),
+        ("search.py", "index"),
+        ("search.py", "serve"),
+    ]
+    assert f"runs/{recipe}-2/{kept[recipe]}" in found[1].words
+    assert f"runs/{recipe}-2/strangers.index" in found[2].words
+    for command in found:
+        check(command, tmp_path)
+
+
 def test_a_page_is_split_into_commands(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(

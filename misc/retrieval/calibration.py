@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 FILE, TABLE, PLOT = "calibration.json", "calibration.md", "calibration.png"
 KINDS = {"words": "words", "picture": "a picture", "both": "words and a picture"}
+WEIGHT = 0.5  # of the words beside a picture, where no other is asked for
 FALSE_ALARMS = (0.001, 0.01, 0.05, 0.1)
 TITLES = (
     "Search by",
@@ -29,19 +30,35 @@ TITLES = (
 )
 
 
-def calibrate(features: Features) -> Calibration:
+def kind_of_both(weight: float) -> str:
+    """The kind of query that has words and a picture, by the weight of the words: `both`, or `both
+    0.3` for another weight than the default.
+    """
+    return "both" if f"{weight:g}" == f"{WEIGHT:g}" else f"both {weight:g}"
+
+
+def name_kind(kind: str) -> str:
+    """A kind of query, for readers."""
+    kind, _, weight = kind.partition(" ")
+    return f"{KINDS[kind]}, weight {weight}" if weight else KINDS[kind]
+
+
+def calibrate(features: Features, weight: float = WEIGHT) -> Calibration:
     """The calibration of a model on a gallery of pictures with known people, by kind of query.
 
     `words`: each caption. `picture`: each picture of a person with at least two, itself left out.
-    `both`: each caption with a picture of such a person, by turns, left out likewise; both have the
-    same weight.
+    `kind_of_both(weight)`: each caption with a picture of such a person, by turns, left out
+    likewise.
+
+    Args:
+        weight: of the words beside a picture, from 0 to 1.
 
     Raises:
         InputError: the pictures show fewer than two people, or there is no query of any kind.
     """
     kinds = {}
     image, image_ids = features.image, features.image_ids
-    for name, (asked, ids, left_out) in _queries(features).items():
+    for name, (asked, ids, left_out) in _queries(features, weight).items():
         if len(ids):
             own = ids, image_ids, left_out
             hits = best_hits(asked.features, image, *own, offset=asked.offset)
@@ -54,7 +71,9 @@ def calibrate(features: Features) -> Calibration:
     return Calibration(features.model_hash, kinds)
 
 
-def _queries(features: Features) -> Mapping[str, tuple[Asked, Tensor, Tensor | None]]:
+def _queries(
+    features: Features, weight: float
+) -> Mapping[str, tuple[Asked, Tensor, Tensor | None]]:
     """Queries, their identities, and the rows of the gallery that they leave out."""
     image, text, text_ids = features.image, features.text, features.text_ids
     parts = features.parts or Parts(image.shape[1])
@@ -70,11 +89,11 @@ def _queries(features: Features) -> Mapping[str, tuple[Asked, Tensor, Tensor | N
             captions.append(caption)
             partners.append(several[identity][turns[identity] % len(several[identity])])
             turns[identity] += 1
-    both = parts.query(text[captions], image[partners], weight=0.5)
+    both = parts.query(text[captions], image[partners], weight)
     return {
         "words": (parts.query(text, None, 1), text_ids, None),
         "picture": (parts.query(None, image[own], 0), features.image_ids[own], own),
-        "both": (both, text_ids[captions], torch.tensor(partners, dtype=torch.long)),
+        kind_of_both(weight): (both, text_ids[captions], torch.tensor(partners, dtype=torch.long)),
     }
 
 
@@ -108,7 +127,8 @@ def write_calibration(folder: Path, calibration: Calibration, false_alarms: floa
     table.set_style(TableStyle.MARKDOWN)
     lines = [table.get_string(), "", *(f"- {note}" for note in notes)]
     _write(folder / TABLE, "\n".join(lines) + "\n")
-    draw_calibration(folder / PLOT, calibration, KINDS, false_alarms)
+    names = {kind: name_kind(kind) for kind in calibration.kinds}
+    draw_calibration(folder / PLOT, calibration, names, false_alarms)
 
 
 def _write(file: Path, text: str) -> None:
@@ -132,7 +152,7 @@ def to_table(calibration: Calibration) -> PrettyTable:
             threshold = kind.threshold(share)
             measured = (kind.false_alarms(threshold), kind.kept(threshold), kind.kept())
             cells = [f"{threshold:.3f}", *(f"{100 * value:.1f} %" for value in measured)]
-            table.add_row([KINDS[name], f"{100 * share:g} %", *cells])
+            table.add_row([name_kind(name), f"{100 * share:g} %", *cells])
     return table
 
 
@@ -141,11 +161,11 @@ def _notes(calibration: Calibration, false_alarms: float) -> Iterator[str]:
         wanted = sorted({*FALSE_ALARMS, false_alarms})
         if fine := [f"{100 * share:g} %" for share in wanted if kind.is_too_fine(share)]:
             yield (
-                f"{KINDS[name]}: {kind.absent.count} queries are too few for {' and '.join(fine)}; "
-                "the threshold lies above the best hit of all of them"
+                f"{name_kind(name)}: {kind.absent.count} queries are too few for "
+                f"{' and '.join(fine)}; the threshold lies above the best hit of all of them"
             )
     thresholds = [
-        f"{threshold:.3f} ({KINDS[name]})"
+        f"{threshold:.3f} ({name_kind(name)})"
         for name, kind in calibration.kinds.items()
         if not kind.is_too_fine(false_alarms)
         and kind.false_alarms(threshold := kind.threshold(false_alarms)) <= false_alarms

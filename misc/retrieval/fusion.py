@@ -94,13 +94,15 @@ def train_fusion(
         seed: of initialisation, batches and drawn pictures; dropout depends on it, too.
     """
     seed_torch(seed, Purpose.INITIALISATION)
-    combiner = Combiner(features.image.shape[1])
+    words = features.parts.words
+    image, gallery = features.image[:, :words], features.gallery[:, :words]
+    combiner = Combiner(image.shape[1])
     optimizer = torch.optim.AdamW(combiner.parameters(), lr=RATE)
     for epoch in range(epochs):
         rng = generator(seed, Purpose.ORDER, epoch)
-        targets = features.gallery[_draw_targets(features, rng)]  # (Q, D)
+        targets = gallery[_draw_targets(features, rng)]  # (Q, D)
         for rows in torch.from_numpy(rng.permutation(len(targets))).split(BATCH):
-            query = combiner(features.image[rows], features.text[rows])
+            query = combiner(image[rows], features.text[rows])
             ids = features.ids[rows]
             loss = sup_con(query, targets[rows], ids, ids, TEMPERATURE)
             optimizer.zero_grad()

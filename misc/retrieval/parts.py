@@ -7,7 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from misc.retrieval.composed import weighted_sum
+
+def weighted_sum(image: Tensor, text: Tensor, weight: float) -> Tensor:
+    """The normalised sum of features, (..., D), with the words' weight from 0 to 1."""
+    return F.normalize(weight * text + (1 - weight) * image, dim=-1)
 
 
 class Asked(NamedTuple):

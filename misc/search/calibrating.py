@@ -11,7 +11,7 @@ from misc.calibration import Calibration
 from misc.datasets.people_folder import read_pictures
 from misc.datasets.text_annotations import TextPicture
 from misc.datasets.text_person import read_text_person
-from misc.retrieval.calibration import calibrate
+from misc.retrieval.calibration import WEIGHT, calibrate
 from misc.retrieval.features import Features
 from misc.search.person_search import PersonSearch
 
@@ -40,8 +40,13 @@ def read_described(annotations: str, images: Path | None) -> list[TextPicture]:
     return [picture for pictures in splits.values() for picture in pictures]
 
 
-def calibrate_model(people: PersonSearch, pictures: Sequence[TextPicture]) -> Calibration:
+def calibrate_model(
+    people: PersonSearch, pictures: Sequence[TextPicture], weight: float = WEIGHT
+) -> Calibration:
     """The calibration of a model; a re-identification model's is of queries by picture alone.
+
+    Args:
+        weight: of the words where a query has a picture, too.
 
     Raises:
         InputError: a picture cannot be read, or they show too few people.
@@ -62,7 +67,8 @@ def calibrate_model(people: PersonSearch, pictures: Sequence[TextPicture]) -> Ca
             captions=tuple(captions),
             model_hash=people.encoder.model_hash,
             parts=people.parts,
-        )
+        ),
+        weight,
     )
 
 

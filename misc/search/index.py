@@ -16,7 +16,7 @@ from misc.search.hit import Hit
 from misc.search.lock import writing
 from misc.search.ordering import RERANKED, best_of_tracks, rerank_best
 from misc.search.person_search import PersonSearch
-from misc.search.query import Kind, Query
+from misc.search.query import Query
 from misc.search.table import PictureTable
 from misc.search.updating import PathPatterns, Plan, Update, apply, plan_update
 from misc.search.vectors import Found, Vectors
@@ -198,7 +198,7 @@ class Index:
 
     def threshold(
         self,
-        kind: Kind | None,
+        kind: str,
         false_alarms: float | None = None,
         where: str | None = None,
     ) -> float | None:
@@ -216,10 +216,10 @@ class Index:
             return None
         return calibrated.threshold(false_alarms or self.about.false_alarms, number)
 
-    def calibrated(self, kind: Kind | None) -> QueryCalibration | None:
+    def calibrated(self, kind: str) -> QueryCalibration | None:
         """The calibration for a kind of query, if there is one; that of both is of their sum."""
-        is_fused = kind == "both" and self.people.fusion is not None
-        if kind is None or is_fused or self.about.calibration is None:
+        is_fused = kind.startswith("both") and self.people.fusion is not None
+        if is_fused or self.about.calibration is None:
             return None
         return Calibration.from_tree(self.about.calibration).kinds.get(kind)
 

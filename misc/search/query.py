@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image
 
 from errors import InputError
+from misc.retrieval.calibration import WEIGHT, kind_of_both
 from misc.retrieval.parts import Asked
 from misc.search.person_search import PersonSearch
-
-Kind = Literal["words", "picture", "both"]  # as the kinds of a calibration
-WEIGHT = 0.5  # of the words beside a picture, in a calibration of both, too
 
 
 @dataclass(frozen=True)
@@ -38,13 +35,13 @@ class Query:
             raise InputError(f"the weight of the words is {self.weight}; give one from 0 to 1")
 
     @property
-    def kind(self) -> Kind | None:
-        """The kind of query that a calibration is for; None: both in other proportions."""
+    def kind(self) -> str:
+        """The kind of query, as of a calibration."""
         if self.image is None:
             return "words"
         if self.text is None:
             return "picture"
-        return "both" if self.weight == WEIGHT else None
+        return kind_of_both(self.weight)
 
     def encode(self, people: PersonSearch) -> Asked:
         """The query with its features, (W,); words and a picture together are composed by the

@@ -9,8 +9,8 @@ from misc.retrieval.composed import (
     ComposedFeatures,
     choose_weight,
     encode_composed,
-    weighted_sum,
 )
+from misc.retrieval.parts import Parts, weighted_sum
 
 PERSON, COAT, BAG = torch.eye(4)[:3]
 
@@ -25,6 +25,7 @@ def features() -> ComposedFeatures:
     the two targets, and strangers in a coat and with a bag.
     """
     return ComposedFeatures(
+        parts=Parts(4),
         image=unit(PERSON, PERSON),
         text=unit(COAT, BAG),
         ids=torch.tensor([5, 6]),
@@ -65,7 +66,7 @@ def test_a_reference_is_encoded_once():
         [picture("bbb", 1, "x"), picture("a", 2, "xx"), picture("bbb", 3, "xxx")],
         [picture("cc", 3), picture("d", 1), picture("ee", 2)],
     )
-    features = encode_composed(split, encode, encode)
+    features = encode_composed(split, encode, encode, Parts(2))
     assert encoded == [["bbb", "a"], ["x", "xx", "xxx"], ["cc", "d", "ee"]]
     assert features.image[:, 0].tolist() == [3, 1, 3]
     assert features.text[:, 0].tolist() == [1, 2, 3]

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from errors import InputError
-from misc.retrieval.composed import WEIGHTS, ComposedFeatures, weighted_sum
+from misc.retrieval.composed import WEIGHTS, ComposedFeatures
 from misc.retrieval.fusion import METADATA, Fusion, _draw_targets, train_fusion
+from misc.retrieval.parts import Parts, weighted_sum
 from misc.runtime.seeding import Purpose, generator
 
 WIDTH = 16
@@ -30,6 +31,7 @@ def draw_split(seed: int, number: int) -> ComposedFeatures:
     targets = F.normalize(image + additions[said] + noise, dim=-1).flatten(0, 1)
     others = F.normalize(image + additions[(said + 1) % 8], dim=-1)  # after another change
     return ComposedFeatures(
+        parts=Parts(WIDTH),
         image=image,
         text=words[said],
         ids=torch.arange(number),

@@ -11,9 +11,12 @@ from PIL import Image
 import main
 import options
 import search
+from benchmarks import composed
 from errors import InputError
+from misc.datasets.composed import read_composed
 from misc.export import main as export
 from misc.reranking import k_reciprocal
+from misc.retrieval.composed import by_sum, encode_composed
 from misc.retrieval.fusion import Fusion
 from misc.retrieval.parts import Parts
 from misc.runtime.checkpoint import LAST
@@ -23,6 +26,7 @@ from misc.search.person_search import PersonSearch
 from misc.search.query import Query
 from misc.settings.recipes import to_tree
 from misc.synthetic.__main__ import main as draw
+from misc.synthetic.composed import write_composed_dataset
 from model.heads import Combiner
 from tests.command_line import parse
 from tests.conftest import SMALL
@@ -127,6 +131,28 @@ def test_the_run_is_calibrated_for_each_kind_of_query(run, index, people, pictur
         assert again.threshold(kind) == pytest.approx(threshold, abs=1e-4)
 
 
+def test_a_sum_is_judged_at_calibrated_weights(run, data, people, pictures, tmp_path, capsys):
+    index = people.index(tmp_path / "people.index")
+    index.add(data / "CUHK-PEDES/imgs", workers=0)
+    ask = ["query", "--index", index.table.location, WORDS, "--image", pictures[0], "--weight"]
+    before = index.threshold("both")
+    assert search.main([*ask, "0.3"]) == 0
+    assert "do so with `search.py calibrate --weight 0.3`" in capsys.readouterr().out
+    assert search.main(["calibrate", *calibration_words(index, run), "--weight", "0.3"]) == 0
+    assert "words and a picture, weight 0.3" in capsys.readouterr().out
+    again = open_index(index.table.location, device="cpu")
+    at_weight = again.threshold(Query(WORDS, pictures[0], 0.3).kind)
+    assert again.threshold("both") == before
+    assert None not in (before, at_weight)
+    assert at_weight != before
+    for hit in again.search(WORDS, pictures[0], weight=0.3):
+        assert hit.matched == (hit.score >= at_weight)
+    assert search.main([*ask, "0.3"]) == 0
+    assert f"{at_weight:.3f}" in capsys.readouterr().out
+    assert search.main([*ask, "0.7"]) == 0
+    assert "Not judged" in capsys.readouterr().out
+
+
 def calibration_words(index: Index, run: Path) -> list[str]:
     """Options that calibrate an index on the val split of its model's run."""
     config = parse(["--config", str(run / "config.yaml")]).configure()
@@ -179,6 +205,24 @@ def queries(pictures: list[str]) -> dict[str, dict[str, object]]:
     """A query of each kind."""
     own: dict[str, object] = {"image": pictures[0]}
     return {"words": {"text": WORDS}, "picture": own, "both": {"text": WORDS, **own}}
+
+
+def test_composed_queries_are_measured_as_they_are_searched(run, people, tmp_path, capsys):
+    """By the sum of both embeddings' similarities, not by the first alone."""
+    sizes = {"train": 3, "val": 2, "test": 3}
+    root = write_composed_dataset(tmp_path, identities=sizes, height=(32, 40)).root
+    split = read_composed(root)["test"]
+    encoders = people.encode_gallery, people.encode_texts, people.parts
+    features = encode_composed(split, *encoders)
+    asked = [Query(one.text, one.path, weight=0.3).encode(people).features for one in split.queries]
+    rule = by_sum(people.parts, 0.3)
+    torch.testing.assert_close(rule(features.image, features.text), torch.stack(asked))
+    words = ["--checkpoint", str(run), "--data", str(root), "--output", str(tmp_path / "out")]
+    assert composed.main([*words, "--seeds", "0", "--device", "cpu"]) == 0
+    found = features.evaluate(by_sum(people.parts, 0.5))
+    row = " | ".join(f"{found[name]:.2f}" for name in composed.METRICS)
+    assert f"| sum, 0.5 of the words | {row} |" in capsys.readouterr().out
+    assert PersonSearch(run, "cpu", fusion=tmp_path / "out" / composed.FUSION).fusion is not None
 
 
 def test_a_fusion_composes_features_of_the_first(run, people, pictures, plain, tmp_path):

@@ -138,9 +138,11 @@ def test_words_of_people_are_learned_first(run_joint):
 Steps = tuple[list[dict[str, float]], list[dict[str, Tensor]]]
 
 
-def train_steps(own: Processes, words: tuple[str, ...], steps: int = 4) -> Steps:
+def train_steps(
+    own: Processes, words: tuple[str, ...], steps: int = 4, recipe: str = DEMO_BOTH
+) -> Steps:
     """Losses and gradients of some steps on this process's part of the global batches."""
-    config = parse(["--config", DEMO_BOTH, *SMALL, *FEW, *words]).configure()
+    config = parse(["--config", recipe, *SMALL, *FEW, *words]).configure()
     precision = Precision("fp32", own.device)
     task = BothTask(config, own, precision)
     seed_torch(config.misc.seed, Purpose.INITIALISATION)
@@ -187,6 +189,17 @@ def test_two_processes_and_parts_train_as_one(joint_places, tmp_path):
     check_same(first, alone)
     for name, gradient in first[1][1].items():
         assert torch.equal(gradient, second[1][1][name]), f"{name} differs over ranks"
+
+
+def test_sdm_on_a_shared_token_trains_as_one(joint_places, tmp_path):
+    """The losses of config/both.yaml, on two processes in parts as in one."""
+    words = (*joint_places, "schedule.epoch_warmup=0", "model.class_tokens=shared")
+    with processes("cpu") as own:
+        alone = train_steps(own, (*words, "data.batch_size=8"), 2, BOTH)
+    assert {"text.sdm", "reid.triplet"} <= alone[0][0].keys()
+    ranks = run_ranks(train_steps, 2, tmp_path, (*words, "data.batch_size=3"), 2, BOTH)
+    for found in ranks:
+        check_same(found, alone)
 
 
 def batches(*words: str) -> list[JointBatch]:

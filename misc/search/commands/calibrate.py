@@ -26,6 +26,8 @@ python search.py calibrate --index people.index --annotations captions.csv --ima
         add("--annotations", required=True, metavar="PATH", help=known)
         known = "folder that their paths are relative to (default: that of the annotations)"
         add("--images", type=Path, metavar="DIR", help=known)
+        known = "of the words beside a picture (default: 0.5); other weights keep their calibration"
+        add("--weight", type=share, metavar="SHARE", help=known)
         known = "allowed share of false alarms (default: the index's)"
         add("--false-alarms", type=share, metavar="SHARE", help=known)
         known = "a run's folder or a checkpoint, if it is no longer where it was"
@@ -33,7 +35,7 @@ python search.py calibrate --index people.index --annotations captions.csv --ima
         add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
     def run(self, options: argparse.Namespace) -> int | None:
-        from misc.retrieval.calibration import write_calibration
+        from misc.retrieval.calibration import WEIGHT, write_calibration
         from misc.runtime.recorder import start_logging
         from misc.search.calibrating import calibrate_model, check_size, read_described
         from misc.search.index import open_index
@@ -42,7 +44,7 @@ python search.py calibrate --index people.index --annotations captions.csv --ima
         start_logging(active=True)
         index = open_index(options.index, options.checkpoint, options.device)
         pictures = read_described(options.annotations, options.images)
-        calibration = calibrate_model(index.people, pictures)
+        calibration = calibrate_model(index.people, pictures, options.weight or WEIGHT)
         allowed = options.false_alarms or index.about.false_alarms
         check_size(calibration, allowed)
         if is_local(index.table.location):

@@ -13,7 +13,6 @@ from misc.search.path_fields import add_path_fields
 
 if TYPE_CHECKING:
     from misc.search.index import Index
-    from misc.search.query import Kind
 
 
 class BuildIndex(Command):
@@ -103,7 +102,7 @@ def _remove(index: "Index", folder: Path) -> int:
 
 def _threshold_line(index: "Index") -> str:
     """The threshold of a match, in a sentence."""
-    kind: Kind = "words" if index.people.reads_text else "picture"
+    kind = "words" if index.people.reads_text else "picture"
     threshold, share = index.threshold(kind), index.about.false_alarms
     if threshold is None:
         return (

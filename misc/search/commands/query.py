@@ -14,7 +14,7 @@ from misc.search.commands.base import Command
 if TYPE_CHECKING:
     from misc.search.hit import Hit
     from misc.search.index import Index
-    from misc.search.query import Kind
+    from misc.search.query import Query
 
 
 class Find(Command):
@@ -53,8 +53,9 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
         add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
     def run(self, options: argparse.Namespace) -> int | None:
+        from misc.retrieval.calibration import WEIGHT
         from misc.search.index import open_index
-        from misc.search.query import WEIGHT, Query
+        from misc.search.query import Query
         from misc.search.sheet import write_sheet
 
         if options.fusion and options.weight is not None:
@@ -86,23 +87,25 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
             write_sheet(options.sheet, query, hits)
         if not options.json:
             print(format_hits(hits))
-            print(_judgement(index, query.kind, hits, threshold))
+            print(_judgement(index, query, hits, threshold))
         return 0
 
 
-def _judgement(
-    index: "Index", kind: "Kind | None", hits: "list[Hit]", threshold: float | None
-) -> str:
+def _judgement(index: "Index", query: "Query", hits: "list[Hit]", threshold: float | None) -> str:
     """A sentence on whether the person has been found."""
     if threshold is not None:
         if any(hit.matched for hit in hits):
             return f"Matches reach {threshold:.3f}"
         best = max(hit.score for hit in hits)
         return f"No match: the best score, {best:.3f}, is below {threshold:.3f}"
-    if kind == "both" and index.people.fusion:
+    is_both = query.kind.startswith("both")
+    if is_both and index.people.fusion:
         return "Not judged: words and a picture are calibrated for their sum, not for a fusion"
-    if kind is None and index.about.calibration:
-        return "Not judged: words and a picture are calibrated at --weight 0.5 only"
+    if is_both and index.about.calibration:
+        return (
+            f"Not judged: words and a picture are not calibrated at --weight {query.weight:g}; do "
+            f"so with `search.py calibrate --weight {query.weight:g}`"
+        )
     return "Not calibrated: whether the person is there at all is for you to see"
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from misc.datasets.pictures import read_picture
+from misc.retrieval.calibration import WEIGHT
 from misc.search.hit import Hit
 from misc.search.index import RERANKED, Index
 from misc.search.page.cards import BEHAVIOUR, draw_cards
@@ -17,7 +18,7 @@ from misc.search.page.form import Form
 from misc.search.page.message import message, shown
 from misc.search.page.upload import upload_field
 from misc.search.page.writing_system import writing_system
-from misc.search.query import WEIGHT, Kind, Query
+from misc.search.query import Query
 
 EXAMPLES = (
     "A man in a green coat, blue jeans, a yellow hat, brown boots",
@@ -35,7 +36,7 @@ class Page:
     def __init__(self, index: Index) -> None:
         self.index = index
         self.reads_text = index.people.reads_text
-        self.first_kind: Kind = "words" if self.reads_text else "picture"
+        self.first_kind = "words" if self.reads_text else "picture"
 
     def build(self) -> gr.Blocks:
         """The page in Gradio's terms."""
@@ -136,12 +137,12 @@ class Page:
         model = html.escape(f"{file.parent.name}/{file.name}")
         return f"<h1>Person search</h1><p>{len(self.index):,} pictures · model {model}</p>"
 
-    def threshold(self, kind: Kind | None) -> float:
+    def threshold(self, kind: str) -> float:
         """The calibrated threshold, rounded up as the slider has it; `LOWEST` if there is none."""
         found = self.index.threshold(kind)
         return LOWEST if found is None else min(1.0, math.ceil(1000 * found) / 1000)
 
-    def search(self, kind: Kind | None, **fields: Any) -> tuple[object, ...]:
+    def search(self, kind: str | None, **fields: Any) -> tuple[object, ...]:
         """Search with the form.
 
         Args:

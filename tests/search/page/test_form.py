@@ -16,7 +16,7 @@ def test_a_form_without_words_or_a_picture_is_empty():
             EMPTY._replace(text=text).query()
     assert EMPTY._replace(text=" a man ").query().text == "a man"
     both = EMPTY._replace(text="a man", image=Image.new("RGB", (2, 4)), weight=0.2).query()
-    assert (both.kind, both.weight) == (None, 0.2)
+    assert (both.kind, both.weight) == ("both 0.2", 0.2)
 
 
 @pytest.mark.parametrize(
