@@ -150,7 +150,9 @@ def test_a_sum_is_judged_at_calibrated_weights(run, data, people, pictures, tmp_
     assert search.main([*ask, "0.3"]) == 0
     assert f"{at_weight:.3f}" in capsys.readouterr().out
     assert search.main([*ask, "0.7"]) == 0
-    assert "Not judged" in capsys.readouterr().out
+    assert "`search.py calibrate --weight 0.7`" in capsys.readouterr().out
+    assert search.main([*ask, "0"]) == 0
+    assert "at --weight 0 leave out what does not count" in capsys.readouterr().out
 
 
 def calibration_words(index: Index, run: Path) -> list[str]:

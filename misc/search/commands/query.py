@@ -101,6 +101,8 @@ def _judgement(index: "Index", query: "Query", hits: "list[Hit]", threshold: flo
     is_both = query.kind.startswith("both")
     if is_both and index.people.fusion:
         return "Not judged: words and a picture are calibrated for their sum, not for a fusion"
+    if is_both and query.weight in (0, 1):
+        return f"Not judged: at --weight {query.weight:g} leave out what does not count"
     if is_both and index.about.calibration:
         return (
             f"Not judged: words and a picture are not calibrated at --weight {query.weight:g}; do "
