@@ -2,17 +2,19 @@
 
 import importlib.util
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from errors import InputError
 from misc.export.accuracy import compare_accuracy
 from misc.export.messages import quiet
 from misc.export.onnx_precision import change_precision
 from misc.export.programs_folder import write_description
-from misc.export.towers import Tower, build_towers, check_features, trace
+from misc.export.towers import Tower, build_towers, check_features, check_rounded, trace
 from misc.export.trained_model import TrainedModel
 from misc.search.exported import Exported
 from misc.search.onnx_folder import OnnxTowers, open_onnx
@@ -31,8 +33,8 @@ def write_onnx(
 ) -> None:
     """Write `image.onnx`, and `text.onnx` if there is a text tower, with their descriptions.
 
-    Features in fp32 are compared with PyTorch's; of a lower precision the loss in R1 on the test
-    split is printed, too.
+    Features in fp32 are compared with PyTorch's; of a lower precision their least cosine and the
+    loss in R1 on the test split are printed, too.
 
     Args:
         measures: print R1 of fp32, too.
@@ -50,15 +52,32 @@ def write_onnx(
     for tower in towers:
         convert(tower, folder / f"{tower.name}.onnx")
     write_description(trained, folder, towers[0].width, precision)
-    written = OnnxTowers(folder, Exported.read(folder))
-    runs = {"image": written.encode_image, "text": written.encode_text}
+    runs = _open_towers(folder)
     for tower in towers:
         check_features(tower, runs[tower.name], f"{tower.name}.onnx")
     if precision != "fp32":
-        for tower in towers:
-            change_precision(folder / f"{tower.name}.onnx", precision)
+        round_towers(towers, folder, precision)
     if measures or precision != "fp32":
         compare_accuracy(trained, open_onnx(folder).encoder, precision)
+
+
+def round_towers(towers: Sequence[Tower], folder: Path, precision: Literal["fp16", "int8"]) -> None:
+    """Replace the programs in a folder by those of a lower precision, and run them.
+
+    Raises:
+        InputError: features are not finite.
+    """
+    for tower in towers:
+        change_precision(folder / f"{tower.name}.onnx", precision)
+    runs = _open_towers(folder)
+    for tower in towers:
+        check_rounded(tower, runs[tower.name], f"{tower.name}.onnx ({precision})")
+
+
+def _open_towers(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The programs in a folder by the names of their towers."""
+    written = OnnxTowers(folder, Exported.read(folder))
+    return {"image": written.encode_image, "text": written.encode_text}
 
 
 def convert(tower: Tower, file: Path) -> None:

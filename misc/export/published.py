@@ -6,12 +6,17 @@ from pathlib import Path
 from torch import Tensor
 
 from errors import InputError
+from misc.export.towers import build_towers, check_features
 from misc.export.trained_model import TrainedModel
-from misc.runtime.checkpoint import save_checkpoint
+from misc.runtime.checkpoint import open_checkpoint, save_checkpoint
 from model.architecture import Architecture
+from model.clip import TextShape
+from model.configured import ConfiguredShape
 from model.resnet import ResNetShape
 from model.trees import Tree
+from model.vit import VisionShape
 from model.weights.published.clip_reid import CLIP_REID, to_clip_reid
+from model.weights.published.format import Geometry
 from model.weights.published.tbps_clip import to_tbps_clip
 from model.weights.published.text_towers import HEADS
 
@@ -39,6 +44,7 @@ def export_tbps_clip(trained: TrainedModel, file: Path) -> None:
         )
     _check_activation(trained.file, architecture, "TBPS-CLIP")
     write_published(trained.whole_state(), file)
+    _check_written(trained, file)
 
 
 def write_published(state: Mapping[str, Tensor], file: Path) -> None:
@@ -77,6 +83,7 @@ def export_clip_reid(trained: TrainedModel, file: Path) -> None:
         )
     _check_activation(trained.file, trained.checkpoint.architecture, "CLIP-ReID")
     _write(to_clip_reid(state), file)
+    _check_written(trained, file)
 
 
 def _check_activation(file: Path, architecture: Architecture, project: str) -> None:
@@ -96,3 +103,33 @@ def _write(content: Tree, file: Path) -> None:
     except OSError as error:
         raise InputError(f"cannot write {file} ({error.strerror}): name another file") from error
     save_checkpoint(content, file)
+
+
+def _check_written(trained: TrainedModel, file: Path) -> None:
+    """Compare the features of a written file with the model's; if they differ, it is removed.
+
+    Raises:
+        InputError: they differ, or the file cannot be read back.
+    """
+    config = trained.config
+    merged = config.model_copy(update={"lora": config.lora.model_copy(update={"rank": 0})})
+    try:
+        published = open_checkpoint(file, geometry=lambda _: _geometry(trained))
+        written = TrainedModel(published, merged).encoder
+        runs = {"image": written.encode}
+        if written.sentences is not None:
+            runs["text"] = written.sentences.encode
+        for tower in build_towers(trained):
+            check_features(tower, runs[tower.name], file.name)
+    except InputError:
+        file.unlink()
+        raise
+
+
+def _geometry(trained: TrainedModel) -> Geometry:
+    """The sizes that the weights of a model do not tell."""
+    vision, text = trained.checkpoint.architecture.vision, trained.checkpoint.architecture.text
+    assert not isinstance(vision, ConfiguredShape)  # of open_clip's own towers, refused before
+    stride = vision.stride if isinstance(vision, VisionShape) else None
+    heads = (vision.heads, text.heads) if isinstance(text, TextShape) else (vision.heads, 0)
+    return Geometry(vision.image_size, stride, heads)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
@@ -122,6 +123,33 @@ def check_features(tower: Tower, run: Callable[[Tensor], Tensor], program: str) 
         )
     sizes = " and ".join(map(str, BATCH_SIZES))
     print(
-        f"{tower.name} tower: features in {program} differ from PyTorch's by at most {found:.1e} "
-        f"(batches of {sizes})"
+        f"{tower.name} tower: features in {program} differ from the checkpoint's by at most "
+        f"{found:.1e} (batches of {sizes})"
+    )
+
+
+def check_rounded(tower: Tower, run: Callable[[Tensor], Tensor], program: str) -> None:
+    """Print the least cosine of a tower's features with those of a program of lower precision.
+
+    Args:
+        run: inputs (B, ...) -> features (B, W).
+        program: its name.
+
+    Raises:
+        InputError: a feature is not finite.
+    """
+    cosines = []
+    for inputs in map(tower.sample, BATCH_SIZES):
+        with torch.inference_mode():
+            found = run(inputs)
+            if not found.isfinite().all():
+                raise InputError(
+                    f"the {tower.name} tower gives features in {program} that are not finite, "
+                    "since its values are beyond the range of this precision: give another "
+                    "--precision"
+                )
+            cosines.append(F.cosine_similarity(tower(inputs), found).min().item())
+    print(
+        f"{tower.name} tower: features in {program} have a cosine of at least {min(cosines):.6f} "
+        "with the checkpoint's"
     )

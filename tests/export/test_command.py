@@ -7,6 +7,7 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+from torch import Tensor
 
 import options
 from errors import InputError
@@ -20,6 +21,7 @@ from misc.runtime.checkpoint import BEST, open_checkpoint
 from misc.settings.yaml12 import read_yaml
 from misc.tasks.reid.data import TrainingCounts
 from model.weights.published.format import Geometry
+from model.weights.published.tbps_clip import to_tbps_clip
 from tests.command_line import parse
 from tests.conftest import SMALL
 from tests.export.runs import write_reid_run
@@ -44,6 +46,25 @@ def test_a_reidentification_run_in_clip_reids_names_is_read_back(tmp_path):
             name != "prompts.text.token_embedding.weight"
         ):  # places of the words, which are elsewhere
             assert torch.equal(published.state[name], tensor), name
+
+
+def test_a_file_in_published_names_is_compared_with_the_checkpoint(
+    text_run, tmp_path, monkeypatch, capsys
+):
+    file = tmp_path / "tbps_clip.pth"
+    assert export([str(text_run), str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "image tower: features in tbps_clip.pth differ from the checkpoint's by at" in printed
+    assert "text tower: features in tbps_clip.pth" in printed
+    file.unlink()
+
+    def turned(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**to_tbps_clip(state), "visual.proj": -state["clip.visual.proj"]}
+
+    monkeypatch.setattr("misc.export.published.to_tbps_clip", turned)
+    assert export([str(text_run), str(file)]) == 2
+    assert "the image tower gives other features in tbps_clip.pth" in capsys.readouterr().err
+    assert not file.exists()
 
 
 REFUSED = {

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,8 @@ import search
 from errors import InputError
 from misc.export import main as export
 from misc.export.accuracy import compare_accuracy
-from misc.export.onnx_precision import change_precision
 from misc.export.onnx_programs import convert
-from misc.export.programs_folder import write_description
-from misc.export.towers import Tower, build_towers, check_features, trace
+from misc.export.towers import Tower, build_towers, check_features, check_rounded, trace
 from misc.export.trained_model import TrainedModel
 from misc.search.exported import Exported
 from misc.search.onnx_folder import open_onnx
@@ -80,27 +79,46 @@ def test_the_description_is_enough_to_encode_a_sentence(onnx, onnx_folder):
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_lower_precisions_are_smaller_and_nearly_the_same(
-    precision, onnx_folder, text_run, own, tmp_path, capsys
+    precision, onnx_folder, text_run, own, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setattr(  # the conversion to fp32 is the same
+        "misc.export.onnx_programs.convert",
+        lambda _, file: shutil.copyfile(onnx_folder / file.name, file),
+    )
     folder = tmp_path / precision
-    folder.mkdir()
-    for name in ("image.onnx", "text.onnx"):
-        shutil.copyfile(onnx_folder / name, folder / name)
-        change_precision(folder / name, precision)
+    words = ["--format", "onnx", "--precision", precision]
+    assert export([str(text_run), str(folder), *words]) == 0
+    printed = capsys.readouterr().out
     size, whole = (
         sum(f.stat().st_size for f in each.glob("*.onnx")) for each in (folder, onnx_folder)
     )
     assert size < {"fp16": 0.55, "int8": 0.3}[precision] * whole
-    trained = TrainedModel.open(text_run)
-    write_description(trained, folder, width=16, precision=precision)
     lower = PersonSearch(folder, "cpu")
     assert lower.encoder.model_hash != own.encoder.model_hash
     cosines = (lower.encode_texts(SENTENCES) * own.encode_texts(SENTENCES)).sum(dim=1)
     assert 0.98 < cosines.min() < 1 - 1e-8
-    compare_accuracy(trained, open_onnx(folder).encoder, precision)
-    printed = capsys.readouterr().out
+    for name in ("image", "text"):
+        (least,) = re.findall(
+            rf"{name}.onnx \({precision}\) have a cosine of at least (\S+)", printed
+        )
+        assert 0.98 < float(least) <= 1
     assert printed.count("on the test split: R1") == printed.count(f"in {precision} ONNX") == 2
     assert "text to image: the first match has another rank for" in printed
+
+
+def test_onnx_ranks_the_test_split_as_the_checkpoint(text_run, onnx_folder, capsys):
+    compare_accuracy(TrainedModel.open(text_run), open_onnx(onnx_folder).encoder, "fp32")
+    printed = capsys.readouterr().out
+    assert printed.count("(+0.00)") == 2
+    assert "text to image: the first match has another rank for 0 of" in printed
+
+
+def test_features_that_are_not_finite_are_refused():
+    """As where a value is beyond the range of fp16."""
+    tower = Tower("image", lambda x: x, lambda count: torch.ones(count, 3), [])
+    check_rounded(tower, lambda x: x.half().float(), "it")
+    with pytest.raises(InputError, match="the image tower gives features in it that are not fin"):
+        check_rounded(tower, lambda x: (x * 1e5).half().float(), "it")
 
 
 def test_without_data_the_loss_is_not_measured(text_run, onnx_folder, capsys):

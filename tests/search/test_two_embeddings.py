@@ -241,7 +241,9 @@ def test_a_fusion_composes_features_of_the_first(run, people, pictures, plain, t
 def test_onnx_keeps_both(run, index, tmp_path, pictures, capsys):
     folder = tmp_path / "onnx"
     assert export([str(run / LAST), str(folder), "--format", "onnx", "--measure"]) == 0
-    assert "text to image on the test split: R1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "text to image on the test split: R1" in printed
+    assert "text to image: the first match has another rank for 0 of" in printed
     other = Index(index.table, index.about, PersonSearch(folder, "cpu"))
     for own in queries(pictures).values():
         assert scores(other, **own) == pytest.approx(scores(index, **own), abs=1e-4)

@@ -133,9 +133,9 @@ CONFIG = {
 }
 
 
-def full_model() -> TBPSCLIP:
+def full_model(text: TextShape = TEXT) -> TBPSCLIP:
     return TBPSCLIP(
-        CLIP(VISION, TEXT, embed_dim=64),
+        CLIP(VISION, text, embed_dim=64),
         simclr_mlp=ProjectionHead(64, 32, 64),
         classifier=Classifier(64, 6),
         mlm_decoder=MaskedLanguageDecoder(64, 1, 2, 300),
@@ -560,12 +560,18 @@ def run_folder(tmp_path) -> Path:
     """A run's folder, whose best and last checkpoints differ in their weights."""
     folder = tmp_path / "run"
     folder.mkdir()
+    words = ["data.image_size=[64,32]", "model.embed_dim=64", "experiment.text_length=20"]
+    words += ["model.vision={width: 64, layers: 2, heads: 2}"]
+    words += ["model.text={width: 64, layers: 2, heads: 2}"]
+    demo = str(options.RECIPES / "demo.yaml")
+    config = parse(["--config", demo, "model.vision.patch_size=16", *words]).configure()
+    text = replace(TEXT, vocab_size=49408)  # of CLIP's tokenizer
     for name in (LAST, BEST):
-        model = full_model()
+        model = full_model(text)
         content = {
             "model": model.state_dict(),
             "architecture": describe_full(model).to_tree(),
-            "config": {},
+            "config": options.to_tree(config),
             "recipe": "demo",
             "epoch": 1,
         }
@@ -577,7 +583,11 @@ def test_export(run_folder, tmp_path, capsys):
     """Exported and read again, it is the same; a folder means its best checkpoint."""
     output = tmp_path / "new" / "tbps_clip.pth"
     assert export.main([str(run_folder), str(output)]) == 0
-    assert capsys.readouterr().out == f"{run_folder / BEST} -> {output}\n"
+    *compared, told = capsys.readouterr().out.splitlines()
+    assert told == f"{run_folder / BEST} -> {output}"
+    assert [line.split(" differ ")[0] for line in compared] == [
+        f"{tower} tower: features in tbps_clip.pth" for tower in ("image", "text")
+    ]
     assert torch.load(output, weights_only=True).keys() == {"model"}
     published = read_published(output, **SHAPE)
     best = open_checkpoint(run_folder / BEST)
