@@ -9,12 +9,13 @@ import pytest
 
 import main
 from errors import InputError
+from misc.export import main as export
 from misc.export.model_card import write_card
 from misc.export.trained_model import TrainedModel
 from misc.job import Chosen, Job
 from misc.report.configuration import differences, group_by_seed
 from misc.report.run import read_runs, recipe_setting
-from misc.runtime.checkpoint import BEST
+from misc.runtime.checkpoint import BEST, LAST
 from misc.runtime.recorder import Recorder
 from tests.command_line import parse
 
@@ -134,3 +135,17 @@ def test_a_run_that_goes_on_has_no_results_of_the_model_before(copied, interrupt
     card.mkdir()
     write_card(TrainedModel.open(copied), card, "torch", "a model")
     assert "None are recorded beside the checkpoint." in (card / "README.md").read_text()
+
+
+def test_the_card_of_an_exported_run_has_its_results(run_folder, tmp_path):
+    folder = tmp_path / "exported"
+    assert export([str(run_folder), str(folder), "--format", "huggingface"]) == 0
+    card = (folder / "README.md").read_text()
+    assert (run_folder / "results.md").read_text().rstrip() in card
+    assert "| Evaluated on | CUHK-PEDES test |" in card
+    (run,) = read_runs([run_folder])
+    recall = run.results["CUHK-PEDES test"]["text to image"]["R1"]
+    assert f"| CUHK-PEDES test | text to image | {recall:.2f} |" in card
+    last = shutil.copytree(run_folder, tmp_path / "run") / LAST  # not the one that was evaluated
+    write_card(TrainedModel.open(last), folder, "huggingface", "a model")
+    assert "None are recorded beside the checkpoint." in (folder / "README.md").read_text()
