@@ -1,11 +1,12 @@
-"""The documented shell commands, run where they are short, in a copy of the project.
+"""The documented shell commands, run where they are short, and Python blocks, in a copy of the
+project.
 
 python -m tests.docs_check
 python -m tests.docs_check --page docs/search.md
 
 Small drawn datasets and weights stand in for the real ones, and settings of a small model are added
-to a training. Commands that take minutes, several processes or a download are parsed alone, and
-listed with the reason. The exit status is 1 if a command fails.
+to a training; torchrun starts two processes. Commands that take minutes, several machines or a
+download are parsed alone, and listed with the reason. The exit status is 1 if anything fails.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from errors import InputError
@@ -30,6 +32,7 @@ from tests.documented import (
     PAGES,
     TORCHRUN,
     Command,
+    blocks,
     check,
     commands,
     write_files,
@@ -40,13 +43,17 @@ RUN = "runs/demo-20260101-120000"
 WEIGHTS = "ViT-B-16.pt"
 PLACES = ("data.annotation_file=CUHK-PEDES/processed", "data.image_root=CUHK-PEDES/imgs")
 DRAWN = ("--train", "20", "--test", "6", "--images", "4", "4", "--height", "40", "64")
-FEW = (
-    *latest([*SMALL, "model.embed_dim=32", "experiment.simclr_mlp=[32, 8, 32]"]),
-    f"model.clip_pretrained={WEIGHTS}",
-    "schedule.epoch=1",
-    "schedule.epoch_warmup=0",
-    "log.print_period=1",
-    "evaluation.ranked_lists=0",
+FEW = latest(
+    [
+        *SMALL,
+        "model.embed_dim=32",
+        "experiment.simclr_mlp=[32, 8, 32]",
+        f"model.clip_pretrained={WEIGHTS}",
+        "schedule.epoch=1",
+        "schedule.epoch_warmup=0",
+        "log.print_period=1",
+        "evaluation.ranked_lists=0",
+    ]
 )
 RECIPES = {  # further settings that make a recipe's training small
     "baseline_vit": (
@@ -57,6 +64,7 @@ RECIPES = {  # further settings that make a recipe's training small
     "irra": ("data.global_batch_size=null",),
     "rde": ("data.global_batch_size=null",),
 }
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 NO_HIT = "fulfils --where"  # an answer: the pictures that stand in have no cameras
 LIMIT = 600  # seconds of a command
 
@@ -67,7 +75,8 @@ def reason_to_parse(command: Command) -> str | None:
     text = " ".join(words)
     reasons = {
         "not of this project": program in FOREIGN or "=" in program or "pytest" in words,
-        "several processes": program in TORCHRUN,
+        "several machines, or left open": program in TORCHRUN
+        and not (words[0].startswith("--nproc") and words[1] == "main.py" and WEIGHTS in text),
         "minutes": program == "make" or "benchmarks." in text,
         "needs weights that are downloaded": any(
             name in text for name in ("quick_start_altclip", "hf:", "mobileclip2", "torchvision")
@@ -80,7 +89,14 @@ def reason_to_parse(command: Command) -> str | None:
 
 def to_run(command: Command) -> list[str]:
     """The words of a command with stand-ins, which make it short."""
-    _, *words = command.words
+    program, *words = command.words
+    if program in TORCHRUN:
+        return [sys.executable, *TWO, *_with_stand_ins(words[1:])]
+    return [sys.executable, *_with_stand_ins(words)]
+
+
+def _with_stand_ins(words: Sequence[str]) -> list[str]:
+    """The words of a script with those that make it short."""
     trains = words[0] == "main.py" and not {"--evaluate", "--resume"} & {*words}
     if trains and "best" not in " ".join(words):  # whose configuration is small
         words = [word for word in words if not word.endswith("...")]
@@ -90,8 +106,8 @@ def to_run(command: Command) -> list[str]:
         words = latest([*data, *FEW, *RECIPES.get(recipe, ()), *words])
         words = ["main.py", *(word for word in words if word != "main.py")]
     if words[:2] == ["-m", "misc.synthetic"]:
-        words += DRAWN
-    return [sys.executable, *words]
+        words = [*words, *DRAWN]
+    return [*words]
 
 
 def prepare(folder: Path) -> None:
@@ -106,8 +122,13 @@ def prepare(folder: Path) -> None:
     _make(folder, "main.py", "--config", "config/demo.yaml", "--output", RUN, *FEW, *PLACES)
     _make(folder, "-m", "misc.synthetic", "--layout", "composed", "--output", ".", *DRAWN)
     _make(folder, "-m", "benchmarks.composed", "--checkpoint", RUN, "--data", "composed")
+    with_captions = {
+        file.name: "a man in a red coat" for file in (folder / "people").rglob("*.jpg")
+    }
+    for name in ("Ts-qwen", "Td-qwen", "Ts-shikra", "Td-shikra"):  # which docs/data.md converts
+        (folder / f"{name}.json").write_text(json.dumps(with_captions))
     links = {"pictures": "CUHK-PEDES/imgs", "LUPerson": "CUHK-PEDES/imgs", "DIR": "pictures"}
-    links |= dict.fromkeys(("runs/demo-...", "RUN", "RUN_OR_CHECKPOINT"), RUN)
+    links |= dict.fromkeys(("runs/demo", "runs/demo-...", "RUN", "RUN_OR_CHECKPOINT"), RUN)
     for name, target in links.items():
         (folder / name).symlink_to(os.path.relpath(target, Path(name).parent))
 
@@ -141,7 +162,7 @@ def write_data(folder: Path) -> None:
 
 
 def _make(folder: Path, *words: str) -> None:
-    subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True)
+    subprocess.run([sys.executable, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def outcome(command: Command, folder: Path) -> tuple[str, str]:
@@ -153,9 +174,13 @@ def outcome(command: Command, folder: Path) -> tuple[str, str]:
         except InputError as error:
             return "FAILED", str(error)
         return f"parsed: {reason}", ""
+    return _run(to_run(command), folder)
+
+
+def _run(words: Sequence[str], folder: Path) -> tuple[str, str]:
     start = time.monotonic()
     done = subprocess.run(
-        to_run(command),
+        words,
         cwd=folder,
         env=os.environ | {"PYTHONPATH": ""},
         capture_output=True,
@@ -167,28 +192,43 @@ def outcome(command: Command, folder: Path) -> tuple[str, str]:
     return f"ran: {time.monotonic() - start:.0f} s", ""
 
 
+def check_page(page: Path, folder: Path, seen: set[tuple[str, ...]]) -> int:
+    """Run the commands of a page, then its Python blocks; the number of those that fail.
+
+    Args:
+        seen: commands that were run before, which are not repeated.
+    """
+    write_files(page, folder)
+    for file in folder.glob("*.yaml"):  # a sweep
+        file.write_text(file.read_text().replace("trials: 20", "trials: 1"))
+    failed = 0
+    for command in commands(page):
+        if command.words not in seen:
+            failed += _report(str(command), *outcome(command, folder))
+        seen.add(command.words)
+    for line, code in blocks(page, "python") if page != EXAMPLES else ():
+        result = _run([sys.executable, "-c", code], folder)
+        failed += _report(f"{page.relative_to(ROOT)}:{line}: a block of Python", *result)
+    return failed
+
+
+def _report(name: str, result: str, output: str) -> bool:
+    print(f"{result:<40} {name}", flush=True)
+    print(output, end="\n" if output else "", file=sys.stderr)
+    return bool(output)
+
+
 def main() -> int:
-    """Check the pages; the status is 1 if a command fails."""
+    """Check the pages; the status is 1 if anything fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.docs_check", description=__doc__)
     names = [str(page.relative_to(ROOT)) for page in PAGES]
     parser.add_argument("--page", choices=names, action="append", help="(default: all)")
     asked = parser.parse_args()
-    failed = 0
     seen: set[tuple[str, ...]] = set()  # README.zh-CN.md has the commands of README.md
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        for page in (ROOT / name for name in asked.page or names):
-            write_files(page, folder)
-            for file in folder.glob("*.yaml"):  # a sweep
-                file.write_text(file.read_text().replace("trials: 20", "trials: 1"))
-            for command in commands(page):
-                if command.words not in seen:
-                    result, output = outcome(command, folder)
-                    print(f"{result:<40} {command}", flush=True)
-                    print(output, end="\n" if output else "", file=sys.stderr)
-                    failed += bool(output)
-                seen.add(command.words)
+        failed = sum(check_page(ROOT / page, folder, seen) for page in asked.page or names)
     return int(failed > 0)
 
 

@@ -1,10 +1,12 @@
-"""The shell commands of the documentation, and the check that each can be parsed.
+"""The shell commands and Python blocks of the documentation, and the check that they can be parsed.
 
 A command is parsed by the parser of its own program, and a configuration is resolved; nothing is
 trained, read or written. `python -m tests.docs_check` runs what is short, too.
 """
 
 import argparse
+import ast
+import importlib
 import re
 import runpy
 import shlex
@@ -26,7 +28,7 @@ from tests import ROOT
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md"]
 # Chinese pages have the commands of the English ones: tests/test_docs.py compares them.
 PAGES += sorted(p for p in (ROOT / "docs").rglob("*.md") if not p.name.endswith(".zh.md"))
-BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = r"^```{language}\n(.*?)^```"
 FILE = re.compile(r"^```yaml\n# (\S+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PYTHON = ("python", ".venv/bin/python")
 TORCHRUN = ("torchrun", ".venv/bin/torchrun")
@@ -51,10 +53,11 @@ class Command:
         return f"{self.page.relative_to(ROOT)}:{self.line}: {shlex.join(self.words)}"
 
 
-def blocks(page: Path) -> Iterator[tuple[int, str]]:
-    """The first line and the text of every shell block of a page."""
+def blocks(page: Path, language: str = "bash") -> Iterator[tuple[int, str]]:
+    """The first line and the text of every block of a page in a language."""
     text = page.read_text(encoding="utf-8")
-    for block in BLOCK.finditer(text):
+    pattern = BLOCK.format(language=language)
+    for block in re.finditer(pattern, text, re.DOTALL | re.MULTILINE):
         yield text.count("\n", 0, block.start(1)) + 1, block[1]
 
 
@@ -190,6 +193,23 @@ def _ending(name: str) -> object:
         raise Parsed
 
     return parse_and_end
+
+
+def check_block(code: str) -> None:
+    """Compile a Python block, and import all that it imports.
+
+    Raises:
+        SyntaxError, ImportError, AttributeError: it is no Python, or names what there is not.
+    """
+    compile(code, "block", "exec")
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                importlib.import_module(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                getattr(module, alias.name)
 
 
 def write_files(page: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The shell commands of the documentation can be parsed. `make docs-check` runs the short ones."""
+"""The documented commands and Python blocks can be parsed; `make docs-check` runs the short."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from errors import InputError
 from tests import ROOT
-from tests.documented import PAGES, Command, blocks, check, commands, write_files
+from tests.documented import PAGES, Command, blocks, check, check_block, commands, write_files
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"  # its commands are of examples: see its own test
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # of runpy
@@ -27,6 +27,26 @@ def test_every_command_is_parsed(page, tmp_path, monkeypatch):
         except InputError as error:
             faults.append(f"{command}: {error}")
     assert faults == []
+
+
+def test_every_python_block_compiles_and_names_what_there_is():
+    found = [code for page in PAGES if page != ARCHITECTURE for _, code in blocks(page, "python")]
+    assert len(found) >= 4
+    for code in found:
+        check_block(code)
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("print(1", SyntaxError),
+        ("import no_such_package", ImportError),
+        ("from search import PeopleSearch", AttributeError),
+    ],
+)
+def test_a_python_block_that_fails_is_noticed(code, fault):
+    with pytest.raises(fault):
+        check_block(code)
 
 
 def test_pages_have_commands_of_every_kind():
