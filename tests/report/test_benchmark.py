@@ -1,13 +1,28 @@
 """The benchmark of relevance maps: phrases, masks on patches, and its table."""
 
+import re
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
+import pytest
 import torch
 
-from benchmarks.relevance import Measurement, cover, find_phrases, main, to_table, weight_on
+import main as train
+import options
+from benchmarks.relevance import (
+    Measurement,
+    cover,
+    find_phrases,
+    main,
+    measure,
+    to_table,
+    weight_on,
+)
+from misc.synthetic.__main__ import main as draw
 from misc.synthetic.pedestrians.attributes import Item, draw_identity
 from misc.synthetic.pedestrians.palette import Colour
+from tests import ROOT
 
 PERSON = replace(
     draw_identity(0, 1, 0.0),
@@ -60,3 +75,21 @@ def test_a_run_is_measured(run_folder, capsys):
     last = printed.splitlines()[-1].split("|")
     assert last[1].strip() == "all"
     assert 0 < float(last[4]) < 100
+
+
+@pytest.mark.slow
+def test_colour_words_of_the_demo_lie_on_their_garments(tmp_path):
+    """Three times the garment's share of the picture, as docs/report.md says of 200 captions."""
+    (sizes,) = re.findall(r"^DEMO_DATA := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    layout = ["--layout", "cuhk-pedes", "--output", str(tmp_path)]
+    assert draw([*layout, *sizes.split()]) == 0
+    places = (
+        f"data.annotation_file={tmp_path}/CUHK-PEDES/processed",
+        f"data.image_root={tmp_path}/CUHK-PEDES/imgs",
+    )
+    demo = str(ROOT / "config" / "demo.yaml")
+    train.run(options.parse(["--config", demo, "--output", str(tmp_path / "run"), *places]))
+    found = measure(tmp_path / "run", [], 200, 0, None)
+    assert len(found) > 300
+    own, picture = (fmean(getattr(one, name) for one in found) for name in ("own", "picture"))
+    assert own > 3 * picture
