@@ -78,6 +78,7 @@ def reason_to_parse(command: Command) -> str | None:
         "several machines, or left open": program in TORCHRUN
         and not (words[0].startswith("--nproc") and words[1] == "main.py" and WEIGHTS in text),
         "minutes": program == "make" or "benchmarks." in text,
+        "minutes, of re-identification": "reid.root=data" in text or "reid.root=..." in text,
         "needs weights that are downloaded": any(
             name in text for name in ("quick_start_altclip", "hf:", "mobileclip2", "torchvision")
         ),
@@ -127,6 +128,8 @@ def prepare(folder: Path) -> None:
     }
     for name in ("Ts-qwen", "Td-qwen", "Ts-shikra", "Td-shikra"):  # which docs/data.md converts
         (folder / f"{name}.json").write_text(json.dumps(with_captions))
+    for name in ("a-0", "a-1", "b"):  # which docs/report.md compares
+        shutil.copytree(folder / RUN, folder / "runs" / name)
     links = {"pictures": "CUHK-PEDES/imgs", "LUPerson": "CUHK-PEDES/imgs", "DIR": "pictures"}
     links |= dict.fromkeys(("runs/demo", "runs/demo-...", "RUN", "RUN_OR_CHECKPOINT"), RUN)
     for name, target in links.items():
