@@ -109,8 +109,7 @@ class Job:
         allow_changes: bool = False,
         profiles: bool = False,
     ) -> None:
-        """Train through all stages, evaluate the chosen model on the test split, and calibrate
-        it on the val split.
+        """Train through all stages, evaluate the chosen model on `test`, and calibrate it on `val`.
 
         Args:
             output: the run's folder; by default the one that is resumed, else runs/<recipe>-<time>.
@@ -122,9 +121,9 @@ class Job:
         selection = self._selection()
         data = fingerprint(self.task, stages, selection.split if selection else None)
         folder, resume = self._resumed(output, data, allow_changes)
-        resume_step = resume.position.step if resume else None
+        done, steps = resume.position if resume else None, sum(stage.steps for stage in stages)
         if profiles:
-            check_steps(sum(stage.steps for stage in stages) - (resume_step or 0))
+            check_steps(steps - (done.step if done else 0))
         with (
             held_folder(
                 folder,
@@ -133,14 +132,14 @@ class Job:
                 overwrite=overwrite,
                 restarts=restarts,
             ),
-            Recorder(folder, self.processes.is_main, resume_step, self.tracking) as recorder,
+            Recorder(folder, self.processes.is_main, done, self.tracking) as recorder,
         ):
             recorder.write_text("config.yaml", dump(self.config))
             log.info("Run folder: %s", folder)
-            if self.checkpoint and resume:
-                file, done = self.checkpoint.file, resume.position
+            if self.checkpoint and done:
+                file = self.checkpoint.file
                 log.info("Resuming from %s: epoch %d, step %d", file, done.epoch, done.step)
-                if done.step >= sum(stage.steps for stage in stages):
+                if done.step >= steps:
                     log.warning("Nothing is left to train: the run has all of its epochs")
                 else:
                     recorder.remove_results()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from errors import InputError
+from misc.runtime.atomic import sync_folder, sync_tree
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
 
@@ -15,7 +16,8 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTD
 def whole_folder(output: Path) -> Iterator[Path]:
     """The folder to write to within the block; it is renamed to `output` when the block ends.
 
-    If the block fails, the folder is removed.
+    If the block fails, the folder is removed. The files reach the disk before the name does, so
+    that a loss of power is survived as a kill is.
 
     Raises:
         InputError: `output` exists, or cannot be written.
@@ -27,7 +29,9 @@ def whole_folder(output: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
         partial.mkdir(parents=True)
         yield partial
+        sync_tree(partial)
         partial.rename(output)
+        sync_folder(output.parent)
     except OSError as error:
         if error.errno not in UNWRITABLE:  # a file could not be read
             raise

@@ -23,7 +23,17 @@ def atomic_write(file: Path) -> Iterator[Path]:
     except BaseException:  # an interruption, too
         partial.unlink(missing_ok=True)
         raise
-    _sync_folder(file.parent)
+    sync_folder(file.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until all that lies in a folder is on the disk, by its name, too."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _sync(path)
+        else:
+            sync_folder(path)
+    sync_folder(folder)
 
 
 def _sync(path: Path) -> None:
@@ -35,7 +45,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, if its file system can tell."""
     try:
         _sync(folder)
     except OSError as error:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.runtime.atomic import atomic_write
+from misc.runtime.checkpoint import Position
 from misc.runtime.lock import LOCK
 from misc.runtime.run_folder import remove_record
 from misc.runtime.tracking import FULL, UNTRACKED, Tracking
@@ -100,8 +101,8 @@ class Recorder:
     Args:
         folder: created when missing.
         active: whether this is the main process.
-        resume_step: the step that a run resumes from; rows of later steps and of the closing
-            evaluation are dropped.
+        resumed: the position that a run resumes from; rows of later steps, of evaluations that it
+            does again and of the closing one are dropped.
         tracking: the trackers that curves and pictures go to, too.
 
     Raises:
@@ -112,7 +113,7 @@ class Recorder:
         self,
         folder: Path,
         active: bool = True,
-        resume_step: int | None = None,
+        resumed: Position | None = None,
         tracking: Tracking = UNTRACKED,
     ) -> None:
         self.folder, self.active = folder, active
@@ -124,10 +125,10 @@ class Recorder:
             folder.mkdir(parents=True, exist_ok=True)
             self._log = _LogFile(folder / "log.txt")
             self._metrics = folder / "metrics.jsonl"
-            rows = self._read_rows() if resume_step is not None else []
-            rows = [r for r in rows if r["step"] <= (resume_step or 0) and CLOSING not in r]
+            rows = self._kept_rows(resumed) if resumed else []
             self._began = time.monotonic() - (rows[-1].get("seconds", 0.0) if rows else 0.0)
-            self._trackers = tracking.open(folder, resume_step)  # it may fail: nothing is written
+            step = resumed.step if resumed else None
+            self._trackers = tracking.open(folder, step)  # it may fail: nothing is written
             self._replace_rows(rows)
             self._move_log()
 
@@ -197,6 +198,10 @@ class Recorder:
                 copy.name,
             )
         return good
+
+    def _kept_rows(self, resumed: Position) -> list[Tree]:
+        rows = [r for r in self._read_rows() if r["step"] <= resumed.step and CLOSING not in r]
+        return [r for r in rows if "split" not in r or r.get("epoch", 0) <= resumed.epoch]
 
     def _replace_rows(self, rows: Iterable[Mapping[str, object]]) -> None:
         with atomic_write(self._metrics) as partial:

@@ -85,6 +85,7 @@ class Engine:
         self.position = Position()
         self.requests = Requests(processes)
         self.kept = "no checkpoint was saved before"
+        self.owes_save = False  # a checkpoint, at the next good step
         self.profiler: StepProfiler | None = None
 
     def run(
@@ -140,14 +141,19 @@ class Engine:
         for epoch in range(self.position.epoch, first_epoch + stage.epochs):
             epoch_step = first_step + (epoch - first_epoch) * len(stage.loader)
             self._train_epoch(trainer, bad_steps, epoch, epoch_step)
-            self.position = replace(self.position, epoch=epoch + 1)
-            self._check_weights()
             last = epoch + 1 == first_epoch + stage.epochs
             selection = self.selection if stage.selects else None
-            if selection and (last or _is_due(epoch + 1, selection.period)):
+            if selection and not (last or _is_due(epoch + 1, selection.period)):
+                selection = None
+            if selection:
+                self._save(trainer)  # a run that is resumed from here evaluates first
+            self.position = replace(self.position, epoch=epoch + 1)
+            if selection:
                 self._select(selection)
-            self._save(trainer)
-            self._leave_if_asked(self.requests.read(now=True))
+            request = self.requests.read(now=True)
+            if last or request or not selection:
+                self._save(trainer)
+            self._leave_if_asked(request)
 
     def _report_stage(self, trainer: Trainer) -> None:
         stage, device = trainer.stage, self.processes.device.type
@@ -194,13 +200,12 @@ class Engine:
         for done, batch in enumerate(self.processes.batches(bar), first + 1):
             step = self.position.step
             losses, lr, is_bad = trainer.step(batch.to(self.processes.device), step)
-            self._advance()
-            bar.set_postfix_str(self.time_left.describe(step + 1), refresh=False)
+            bar.set_postfix_str(self._advance(), refresh=False)
             meter.add(losses, is_bad, len(batch))
             last = done == len(loader)
             request = self.requests.read(now=last)
-            save = request or _is_due(step + 1, self.settings.save_period)
-            if last:  # it is saved after its evaluation, for which a request to leave has no time
+            save = request or self.owes_save or _is_due(step + 1, self.settings.save_period)
+            if last:  # it is saved as the epoch ends, before which a request to leave comes
                 save = request == Request.LEAVE
             if save or last or _is_due(step + 1, self.settings.print_period):
                 reading = meter.read()
@@ -208,14 +213,17 @@ class Engine:
                 self._report(f"epoch {epoch + 1}  step {done}/{len(loader)}", trainer, reading, lr)
                 bad_steps.check(self.kept)
             # The weights are not known to be good before a step has been.
-            if save and not bad_steps.in_row:
+            self.owes_save = bool(save and bad_steps.in_row)
+            if save and not self.owes_save:
                 self._save(trainer)
             self._leave_if_asked(request)
 
-    def _advance(self) -> None:
+    def _advance(self) -> str:
+        """Count a step; the words about the time that is left."""
         self.position = replace(self.position, step=self.position.step + 1)
         if self.profiler:
             self.profiler.step()
+        return self.time_left.describe(self.position.step)
 
     def _begin_epoch(self, stage: Stage, epoch: int, first: int) -> None:
         """Prepare model and loader for an epoch from step `first` on.
@@ -231,8 +239,7 @@ class Engine:
 
     def _leave_if_asked(self, request: Request) -> None:
         if request == Request.LEAVE:
-            file, done = self.recorder.folder / LAST, self.position
-            log.info("SIGTERM: %s holds epoch %d, step %d: leaving", file, done.epoch, done.step)
+            log.info("SIGTERM: leaving at step %d; %s", self.position.step, self.kept)
             self.requests.leave()
 
     def _report(self, progress: str, trainer: Trainer, reading: Reading, lr: float) -> None:

@@ -1,5 +1,5 @@
-"""A dataset of 200,000 images through reading, the start of training, and the check; and as many
-pairs, which are read when they are asked for.
+"""A dataset of 200,000 images through reading, the start of training, an evaluation, and the check;
+and as many pairs, which are read when they are asked for.
 """
 
 import json
@@ -20,6 +20,19 @@ STEPS = {
     "start": (
         "training = CaptionDataset([join_training([dataset])], None, None)\n"
         "next(iter(GlobalBatchSampler(len(training), 64)))"
+    ),
+    "fingerprint": (
+        "places = f'data.annotation_file={paths[0]}', f'data.image_root={paths[1]}'\n"
+        "config = options.parse(['--config', 'config/demo.yaml', *places]).configure()\n"
+        "task = TextTask(config, alone, Precision('fp32', alone.device))\n"
+        "assert fingerprint(task, [], 'test')['samples'] == len(training)"
+    ),
+    "evaluation": (
+        "retrieval = task.build_retrieval('test')\n"
+        "sizes = len(retrieval.image_ids), len(retrieval.text_ids)\n"
+        "assert sizes == (20_000, 40_000)\n"
+        "encoded = tuple(normalize(torch.randn(size, 512), dim=-1) for size in sizes)\n"
+        "retrieval.rank(encoded, alone)"
     ),
     "check": "report = check_text(*paths)\nassert report.findings == (), str(report)",
 }
@@ -43,11 +56,20 @@ SCRIPT = """
 import json, re, sys, time
 from pathlib import Path
 
+import torch
+from torch.nn.functional import normalize
+
+import options
 from misc.data.samplers import GlobalBatchSampler
 from misc.data.text import CaptionDataset
 from misc.datasets.check_text import check_text
 from misc.datasets.text_person import join_training, read_text_person
+from misc.runtime.distributed import Processes
+from misc.runtime.precision import Precision
+from misc.tasks.fingerprint import fingerprint
+from misc.tasks.text.task import TextTask
 
+alone = Processes(0, 1, torch.device("cpu"))
 paths, steps = sys.argv[1:3], json.loads(sys.argv[3])
 for name, code in steps.items():
     start = time.process_time()

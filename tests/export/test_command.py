@@ -1,5 +1,6 @@
 """The command line of an export, published names, the upload to the hub."""
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -102,6 +103,21 @@ def test_a_folder_is_whole_or_absent(tmp_path):
         whole_folder(tmp_path / "a" / "x"),
     ):
         pass
+
+
+def test_an_exported_folder_reaches_the_disk_before_its_name(tmp_path, monkeypatch):
+    synced, output = [], tmp_path / "x"
+
+    def sync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((str(path.relative_to(tmp_path)), output.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with whole_folder(output) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "file").write_text("whole")
+    partial = [f"x.partial{name}" for name in ("", "/deep", "/deep/file")]
+    assert sorted(synced) == [(".", True), *((name, False) for name in partial)]
 
 
 class FakeHub:

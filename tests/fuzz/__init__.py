@@ -27,8 +27,10 @@ from random import Random
 from typing import NoReturn, Protocol, cast
 
 from errors import InputError
+from tests.fuzz._memory import Memory
 
 LIMIT = 10.0  # seconds of a case
+RESULT, SENTENCE = "result", "sentence"
 
 
 class Campaign(Protocol):
@@ -70,24 +72,39 @@ def campaign(name: str) -> Campaign:
     return cast(Campaign, import_module(f"{__name__}.{name}"))
 
 
-def carry_out(name: str, count: int, seed: int) -> Outcome:
-    """Try `count` cases of a campaign."""
-    tried, outcome = campaign(name), Outcome()
-    longest = getattr(tried, "LONGEST", LIMIT)
-    getattr(tried, "prepare", lambda: None)()
-    for number in range(seed, seed + count):
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-            try:
-                with _limited(longest):
-                    tried.case(Random(number), Path(folder))
-                outcome.results += 1
-            except InputError:
-                outcome.sentences += 1
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                outcome.faults[number] = "".join(traceback.format_exception(error)[-4:])
+def carry_out(name: str, count: int, seed: int, memory: Memory | None = None) -> Outcome:
+    """Try `count` cases of a campaign, without those that are in its memory already."""
+    tried, outcome, memory = campaign(name), Outcome(), memory or Memory()
+    numbers = range(seed, seed + count)
+    if not memory.ends.keys() >= {*numbers}:
+        getattr(tried, "prepare", lambda: None)()
+    for number in numbers:
+        if number not in memory.ends:
+            end = _try(tried, number)
+            if end not in (RESULT, SENTENCE):
+                outcome.faults[number] = end
+                continue
+            memory.add(number, end)
+        if memory.ends[number] == RESULT:
+            outcome.results += 1
+        else:
+            outcome.sentences += 1
     return outcome
+
+
+def _try(tried: Campaign, seed: int) -> str:
+    """The end of a case: `RESULT`, `SENTENCE`, or the end of a traceback."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        try:
+            with _limited(getattr(tried, "LONGEST", LIMIT)):
+                tried.case(Random(seed), Path(folder))
+        except InputError:
+            return SENTENCE
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return "".join(traceback.format_exception(error)[-4:])
+    return RESULT
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 python -m tests.fuzz
 python -m tests.fuzz --only configurations --seed 17 --count 1
+
+What has ended without a fault is remembered in .pytest_cache/fuzz until the code changes, so that
+campaigns go on where they were interrupted.
 """
 
 import argparse
@@ -9,6 +12,7 @@ import sys
 import time
 
 from tests.fuzz import campaign, carry_out, names
+from tests.fuzz._memory import memory_of
 
 
 def main() -> int:
@@ -26,7 +30,7 @@ def main() -> int:
     for name in options.only or names():
         count = options.count or max(1, round(options.scale * campaign(name).COUNT))
         start = time.monotonic()
-        outcome = carry_out(name, count, options.seed)
+        outcome = carry_out(name, count, options.seed, memory_of(name))
         print(
             f"{name:16} {outcome.tried:6} {outcome.sentences:10} {outcome.results:8} "
             f"{len(outcome.faults):7} {time.monotonic() - start:6.0f}",

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import main
+from misc.export import main as export
 
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(["misc.job", __name__])
@@ -39,11 +40,25 @@ def start(
     return run
 
 
+def start_export(arguments: Sequence[str]) -> list[ForkServerProcess]:
+    """Begin an export, in a process of its own."""
+    process = CONTEXT.Process(target=_export, args=(arguments,))
+    process.start()
+    return [process]
+
+
 def statuses(run: list[ForkServerProcess]) -> list[int | None]:
     """Wait for the end of a run; the exit status of each process."""
     for process in run:
         process.join()
     return [process.exitcode for process in run]
+
+
+def _export(arguments: Sequence[str]) -> None:
+    torch.set_num_threads(1)
+    with Path(os.devnull).open("w") as sys.stdout:
+        sys.stderr = sys.stdout
+        sys.exit(export([*arguments]))
 
 
 def _rank(

@@ -24,7 +24,7 @@ from misc.export.command import build_parser, export
 from misc.retrieval.calibration import calibrate, write_calibration
 from misc.retrieval.features import Features, save_features
 from misc.retrieval.ranked_lists import Found, RankedList, write_ranked_lists
-from misc.runtime.checkpoint import BEST, LAST, open_checkpoint, save_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, Position, open_checkpoint, save_checkpoint
 from misc.runtime.recorder import Recorder, start_logging
 from misc.search.hit import Hit
 from misc.search.index import open_index
@@ -207,7 +207,7 @@ def record(random: Random, folder: Path) -> None:
             logging.getLogger("misc.training").info("step %d", step)
 
     def resume(last: int) -> None:
-        with Recorder(folder / "run", resume_step=20) as recorder:
+        with Recorder(folder / "run", resumed=Position(step=20)) as recorder:
             write(recorder, 21, last)
 
     start_logging(active=True)

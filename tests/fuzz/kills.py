@@ -1,5 +1,5 @@
 """Short trainings that are killed, at random or as they save or evaluate, resumed, and compared bit
-by bit.
+by bit; and exports that are killed and done again.
 """
 
 import json
@@ -39,7 +39,18 @@ WORDS = {
         "stages.prompts.schedule={epoch: 2, epoch_warmup: 1, lr: 1e-2}",
         "stages.images.schedule={epoch: 2, epoch_warmup: 1, milestones: [2], lr: 1e-3}",
     ),
+    "rde": (
+        *("--config", "rde.yaml", "model.clip_pretrained=null", "data.global_batch_size=8"),
+        *("model.token_selection={embed_dim: 24, ratio: 0.3}", "data.noise.rate=0.4"),
+        "schedule={epoch: 2, epoch_warmup: 1, lr: 1e-3, ratio_factor: 1}",
+    ),
+    "both": (
+        *("--config", "both.yaml", "model.clip_pretrained=null", "experiment.select_on=test"),
+        *("data.global_batch_size=8", "reid.images_per_identity=2"),
+        "schedule={epoch: 2, epoch_warmup: 1, lr: 1e-3}",
+    ),
 }
+EXPORTED = "text"  # the kind whose model is exported
 
 
 @cache
@@ -56,6 +67,8 @@ def places(kind: str) -> tuple[str, ...]:
         "images": (2, 2),
         "height": (40, 48),
     }
+    if kind == "both":
+        return *places("text"), *places("reid")
     if kind == "reid":
         sizes |= {"identities": {"train": 8, "test": 4}, "images": (4, 4)}
         return (f"reid.root={write_reid_dataset('market1501', home(), **sizes).root}",)
@@ -127,9 +140,53 @@ def kill(run: list[ForkServerProcess], is_due: Callable[[], bool], delay: float)
     _runs.statuses(run)
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    """The contents of an exported folder."""
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def start_export(output: Path) -> list[ForkServerProcess]:
+    """Begin to export a trained model."""
+    return _runs.start_export([str(whole(EXPORTED, 1)[0]), str(output), "--format", "huggingface"])
+
+
+@cache
+def whole_export() -> tuple[Path, float]:
+    """An export that nothing kills, and the seconds that it takes."""
+    output = home() / "export" / "exported"
+    assert _runs.statuses(start_export(output)) == [0]
+    begin = time.monotonic()  # the first one has trained the model and read the libraries
+    assert _runs.statuses(start_export(output.parent / "again" / output.name)) == [0]
+    return output, time.monotonic() - begin
+
+
+def kill_export(random: Random, folder: Path) -> None:
+    """Kill an export, find no folder or a whole one, and do it again."""
+    expected, seconds = whole_export()
+    output = folder / expected.name
+    moment = random.choice(("any", "saving"))
+    is_due = {"any": lambda: True, "saving": lambda: any(folder.glob("*.partial"))}[moment]
+    kill(start_export(output), is_due, 0.0 if moment == "saving" else random.random() * seconds)
+    if output.exists():
+        assert files(output) == files(expected)
+    else:
+        assert _runs.statuses(start_export(output)) == [0]
+    assert files(output) == files(expected)
+    assert [*folder.iterdir()] == [output]
+
+
 def case(random: Random, folder: Path) -> None:
-    """Kill a training once or twice, let it end, and find nothing lost."""
-    kind, ranks = random.choice([*WORDS]), random.choice([1, 1, 2])
+    """Kill a training or an export, let it end, and find nothing lost."""
+    kind = random.choice([*WORDS, "export"])
+    if kind == "export":
+        kill_export(random, folder)
+    else:
+        kill_training(kind, random, folder)
+
+
+def kill_training(kind: str, random: Random, folder: Path) -> None:
+    """Kill a training once or twice, let it end, and compare it with one that nothing kills."""
+    ranks = random.choice([1, 1, 2])
     expected, seconds = whole(kind, ranks)
     output = folder / "run"
     for _ in range(random.choice([1, 2])):

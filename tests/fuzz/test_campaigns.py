@@ -7,6 +7,7 @@ import pytest
 
 from errors import InputError
 from tests import fuzz
+from tests.fuzz._memory import Memory
 
 
 @pytest.mark.parametrize("name", fuzz.names())
@@ -33,6 +34,34 @@ def test_runner_tells_ends_apart(monkeypatch):
     assert all("a fault" in fault for fault in outcome.faults.values())
     for seed in outcome.faults:
         assert fuzz.carry_out("drawn", 1, seed).faults.keys() == {seed}
+
+
+def test_campaign_goes_on_where_it_was_interrupted(monkeypatch, tmp_path):
+    """Only cases with a fault are tried again, and what a kill has cut off."""
+    tried = []
+
+    def case(random, folder):
+        tried.append(random.random())
+        if tried[-1] < 0.2:
+            raise KeyError("a fault")
+        if tried[-1] < 0.5:
+            raise InputError("a sentence")
+        if len(tried) == 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fuzz, "campaign", lambda name: SimpleNamespace(case=case))
+    file = tmp_path / "cache" / "drawn"
+    with pytest.raises(KeyboardInterrupt):
+        fuzz.carry_out("drawn", 40, 0, Memory(file))
+    with file.open("a") as stream:
+        stream.write("21 res")
+    outcome = fuzz.carry_out("drawn", 40, 0, Memory(file))
+    whole = fuzz.carry_out("drawn", 40, 0)
+    assert outcome == whole
+    assert len(Memory(file).ends) == 40 - len(whole.faults)
+    faults = sum(number < 0.2 for number in tried[:19])
+    assert faults > 0
+    assert len(tried) == 20 + (40 - 19 + faults) + 40
 
 
 def test_runner_ends_what_hangs(monkeypatch):

@@ -4,7 +4,7 @@
 
 Prints each mutant that survives and the share that was killed, and ends with 1 where this is under
 90 %. What was killed is remembered in .pytest_cache/mutants, so that a run goes on where another
-one ended.
+one ended, until the mutant's source or its tests change.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests import ROOT
+from tests.hashes import hash_files
 from tests.mutants.equivalent import is_equivalent, read_equivalent
 from tests.mutants.mutations import Mutant, mutants
 from tests.mutants.suites import sources, suite_of
@@ -64,7 +65,7 @@ def run(sample: list[Mutant], tree: Tree, deadline: float) -> tuple[Counter[str]
     for mutant in sample:
         if time.monotonic() > deadline:
             break
-        mark = MEMORY / hashlib.sha256(mutant.source.encode()).hexdigest()
+        mark = MEMORY / _key(mutant, tree)
         if not mark.exists() and _survives(mutant, tree, limits):
             print(f"survived {mutant}\n", flush=True)
         else:
@@ -72,6 +73,12 @@ def run(sample: list[Mutant], tree: Tree, deadline: float) -> tuple[Counter[str]
             killed[mutant.edit.file] += 1
         tried[mutant.edit.file] += 1
     return killed, tried
+
+
+def _key(mutant: Mutant, tree: Tree) -> str:
+    """A hash of a mutant and of the tests that are to notice it."""
+    tests = hash_files(tree.folder / name for name in suite_of(mutant.edit.file))
+    return hashlib.sha256(f"{tests}\n{mutant.source}".encode()).hexdigest()
 
 
 def _survives(mutant: Mutant, tree: Tree, limits: dict[str, float]) -> bool:

@@ -13,6 +13,10 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "misc/training/engine.py": ("training/test_schedule_of_a_run", "training/test_engine"),
     "misc/training/meter.py": ("training/test_meter",),
+    "misc/training/bad_steps.py": ("training/test_bad_steps", "training/test_engine"),
+    "misc/training/mixture.py": ("training/test_division",),
+    "misc/training/division.py": ("training/test_division",),
+    "misc/training/compilation.py": ("training/test_compilation",),
     "model/objectives.py": ("test_published_defaults", "model/test_objectives"),
     "model/criteria/*.py": ("model/criteria", "model/test_tbps_clip"),
     "model/heads.py": (

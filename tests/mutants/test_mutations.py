@@ -109,6 +109,9 @@ def test_a_survivor_is_told_from_what_a_test_has_noticed(tree, tmp_path, monkeyp
         assert (killed, tried) == ({"code.py": 1}, {"code.py": 2})
         assert capsys.readouterr().out == ("survived code.py:2\n- return x / 2\n+ return x * 2\n\n")
     assert (tree.folder / "code.py").read_text() == "def half(x):\n    return x / 2\n"
+    suite = tree.folder / "test_code.py"
+    suite.write_text(suite.read_text().replace("assert module.half(0) == 0", "module.half(0)"))
+    assert campaign.run(sample, tree, time.monotonic() + 60)[0].total() == 0  # by weaker tests
 
 
 def test_tests_that_do_not_end_are_ended(tree):

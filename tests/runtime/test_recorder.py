@@ -6,6 +6,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from errors import InputError
+from misc.runtime.checkpoint import Position
 from misc.runtime.recorder import Recorder, start_logging
 from misc.runtime.tracking import Tracking
 
@@ -58,7 +59,7 @@ def test_a_resumed_run_counts_seconds_from_the_last_row_that_is_kept(tmp_path):
         {"step": 3, "seconds": 9e9},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-    with Recorder(tmp_path, resume_step=2) as recorder:
+    with Recorder(tmp_path, resumed=Position(step=2)) as recorder:
         recorder.write({"step": 3, "loss": 0.5})
     first, second, third = (row["seconds"] for row in rows(tmp_path))
     assert (first, second) == (500, 600)
@@ -72,9 +73,20 @@ def test_what_lies_beyond_the_resumed_step_and_what_closed_the_run_is_struck_out
         recorder.write({"step": 2, "split": "test", "chosen": "the last"})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # cut off by a kill
-    with Recorder(tmp_path, resume_step=2) as again:
+    with Recorder(tmp_path, resumed=Position(step=2)) as again:
         again.write({"step": 3, "loss": 0.5})
     assert [row["loss"] for row in rows(tmp_path)] == [1.0, 2.0, 0.5]
+
+
+def test_an_evaluation_that_is_done_again_is_struck_out(tmp_path):
+    """As of a run that was killed between an evaluation and the next checkpoint."""
+    with Recorder(tmp_path) as recorder:
+        for epoch in (1, 2):
+            recorder.write({"step": 5 * epoch, "epoch": epoch, "loss": 0.5})
+            recorder.write({"step": 5 * epoch, "epoch": epoch, "split": "val"})
+    with Recorder(tmp_path, resumed=Position(epoch=1, step=10)):
+        kept = [(row["epoch"], "split" in row) for row in rows(tmp_path)]
+    assert kept == [(1, False), (1, True), (2, False)]
 
 
 def test_other_processes_write_nothing(tmp_path):

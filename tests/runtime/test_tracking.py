@@ -10,6 +10,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from errors import InputError
+from misc.runtime.checkpoint import Position
 from misc.runtime.recorder import Recorder
 from misc.runtime.tracking import ID_FILE, Tracking
 from tests.command_line import configure, refusal
@@ -86,7 +87,8 @@ def sheet(tmp_path) -> Path:
 def record(folder: Path, names: list[str], sheet: Path, resume_step: int | None = None) -> None:
     tracking = Tracking(names, "people", SETTINGS)
     tracking.check()
-    with Recorder(folder, resume_step=resume_step, tracking=tracking) as recorder:
+    resumed = None if resume_step is None else Position(step=resume_step)
+    with Recorder(folder, resumed=resumed, tracking=tracking) as recorder:
         recorder.write({"step": 4, "epoch": 2, "loss": 0.5, "lr": 0.1})
         closing = {"dataset": "A test", "split": "test", "direction": "text to image"}
         recorder.write({"step": 2, **closing, "R1": 50.0})

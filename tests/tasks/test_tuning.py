@@ -135,11 +135,12 @@ def test_other_frozen_weights_are_refused_by_name(train, tmp_path):
 def test_what_a_run_has_learnt_is_tuned(train, tmp_path):
     """With the temperature of the recipe, whatever the scale that was learnt; then resumed."""
     train(*OFF, "model.temperature=null", "schedule.epoch=1", output="base")
-    folder = train("model.init_from=base", "schedule.epoch=1", "experiment.select_on=last")
+    last = ("model.init_from=base", "experiment.select_on=last")
+    folder = train(*last, "schedule.epoch=1")
     state = open_checkpoint(folder / LAST).state
     assert state["clip.logit_scale"].exp().item() == pytest.approx(50)
     assert evaluate("run", output="again") == closing(folder)
-    train("model.init_from=base", "schedule.epoch=2", "--resume", "auto")
+    train(*last, "schedule.epoch=2", "--resume", "auto")
     assert open_checkpoint(folder / LAST).epoch == 2
     (tmp_path / "base").rename(tmp_path / "moved")
     with pytest.raises(

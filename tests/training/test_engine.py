@@ -16,11 +16,12 @@ from errors import InputError
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.precision import Precision
 from misc.runtime.signals import Request, Requests
-from misc.training.engine import Engine
+from misc.training.engine import Engine, Selection
 from misc.training.trainer import Trainer
 from model.interface import Batch
 from tests.command_line import parse
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Interruption
+from tests.fuzz.injections import Injection
 
 DEMO = str(options.RECIPES / "demo.yaml")
 
@@ -119,9 +120,8 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on_bit_by_bit(train, monkeypa
     assert left.value.code == 143
     done = open_checkpoint(whole.parent / "broken" / LAST).training.position
     assert (done.epoch, done.step, done.best_epoch) == (0, step, 0)
-    assert (
-        f"SIGTERM: broken/checkpoint_last.pt holds epoch 0, step {step}" in capsys.readouterr().out
-    )
+    kept = f"broken/checkpoint_last.pt is kept, from epoch 0, step {step}"
+    assert f"SIGTERM: leaving at step {step}; {kept}" in capsys.readouterr().out
 
     monkeypatch.undo()
     resumed = train("--resume", "auto", output=str(whole.parent / "broken"))
@@ -130,6 +130,34 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on_bit_by_bit(train, monkeypa
     first, second = ([r for r in rows(f) if "split" in r] for f in (whole, resumed))
     assert all(row.pop("seconds") > 0 for row in (*first, *second))
     assert first == second
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_interrupted_evaluation_costs_no_step(train, monkeypatch, moment):
+    """Nor does an end between an evaluation and the checkpoint after it."""
+    few = ("schedule.epoch=2", "evaluation.ranked_lists=0")
+    whole = train(*few, output="whole")
+    select = Engine._select
+
+    def stop(self: Engine, selection: Selection) -> None:
+        if moment == "after":
+            select(self, selection)
+        raise Interruption
+
+    monkeypatch.setattr(Engine, "_select", stop)
+    with pytest.raises(Interruption):
+        train(*few, output="broken")
+    monkeypatch.undo()
+    monkeypatch.chdir(whole.parent)
+    done = open_checkpoint(Path("broken") / LAST).training.position
+    assert done.step == open_checkpoint(whole / LAST).training.position.step // 2
+    resumed = train(*few, "--resume", "auto", output="broken")
+    assert equal(weights(whole), weights(resumed))
+    assert equal(weights(whole, BEST), weights(resumed, BEST))
+    first, second = (open_checkpoint(f / LAST).training.position for f in (whole, resumed))
+    assert first == second
+    kept = ([(r["epoch"], r["step"]) for r in rows(f)] for f in (whole, resumed))
+    assert next(kept) == next(kept)
 
 
 def test_requests_are_waited_for_before_an_evaluation_and_after_it(train, monkeypatch):
@@ -159,7 +187,8 @@ def send_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     monkeypatch.setattr(Trainer, "step", take_and_send)
 
 
-def test_sigusr1_saves_and_goes_on(train, monkeypatch):
+def saved_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps of checkpoints to come, in a list that grows."""
     saved = []
     save = Engine._save
 
@@ -168,9 +197,38 @@ def test_sigusr1_saves_and_goes_on(train, monkeypatch):
         save(self, trainer)
 
     monkeypatch.setattr(Engine, "_save", look)
+    return saved
+
+
+def test_sigusr1_saves_and_goes_on(train, monkeypatch):
+    saved = saved_steps(monkeypatch)
     send_at(monkeypatch, 3, signal.SIGUSR1)
     folder = train("schedule.epoch=1")
-    assert saved == [3, open_checkpoint(folder / LAST).training.position.step]
+    last = open_checkpoint(folder / LAST).training.position.step
+    assert saved == [3, last, last]  # before the evaluation and after it
+
+
+def bad_step(step: int) -> Injection:
+    """A loss that is not a number in a step, counted from 1."""
+    return Injection("loss", math.nan, step - 1, rank=0, seed=0)
+
+
+def test_sigterm_at_a_bad_step_tells_what_is_kept(train, monkeypatch, tmp_path, capsys):
+    send_at(monkeypatch, 3, signal.SIGTERM)
+    with bad_step(3).active(), pytest.raises(SystemExit):
+        train("log.save_period=2")
+    kept = open_checkpoint(tmp_path / "run" / LAST).training.position
+    assert (kept.epoch, kept.step) == (0, 2)
+    said = "leaving at step 3; run/checkpoint_last.pt is kept, from epoch 0, step 2"
+    assert said in capsys.readouterr().out
+
+
+def test_sigusr1_at_a_bad_step_saves_after_the_next_good_one(train, monkeypatch):
+    saved = saved_steps(monkeypatch)
+    send_at(monkeypatch, 3, signal.SIGUSR1)
+    with bad_step(3).active(), bad_step(4).active():
+        train("schedule.epoch=1")
+    assert saved[0] == 5
 
 
 def test_resume_auto_without_a_run_begins_one(train):

@@ -1,0 +1,91 @@
+"""The SLURM script of docs/distributed.md, with stand-ins for SLURM's commands."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import main
+import options
+from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
+from tests import ROOT
+from tests.command_line import latest, parse
+from tests.conftest import SMALL
+
+STAND_INS = {
+    "srun": 'exec "$@"',
+    "scontrol": 'case "$1" in show) echo localhost;; requeue) echo "$2" > requeued;; esac',
+    ".venv/bin/torchrun": f'exec {sys.executable} -m torch.distributed.run "$@"',
+}
+LONGEST = 300  # seconds of a job on a machine with much else to do
+
+
+@pytest.fixture
+def words(places) -> list[str]:
+    """A training of 96 steps, one evaluation and no pictures."""
+    few = ("schedule.epoch=8", "evaluation.period=8", "evaluation.ranked_lists=0")
+    demo = str(options.RECIPES / "demo.yaml")
+    return latest(["--config", demo, *SMALL, *places, *few, "log.print_period=1"])
+
+
+@pytest.fixture
+def job(words, tmp_path) -> list[str]:
+    """The command of the documented script, on one process, in a folder with the stand-ins."""
+    for name, text in STAND_INS.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+    (tmp_path / "main.py").symlink_to(ROOT / "main.py")
+    page = (ROOT / "docs" / "distributed.md").read_text("utf-8")
+    script = re.search(r"## SLURM\n+```bash\n(.*?)```", page, re.DOTALL)[1]
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    for documented, own in (
+        ("--nproc_per_node=4", "--nproc_per_node=1"),
+        (":29500", f":{port}"),
+        ("--simplified", " ".join(f"'{word}'" for word in words)),
+        ("data.num_workers=7 log.save_period=500 ...", ""),
+    ):
+        assert script.count(documented) == 1, documented
+        script = script.replace(documented, own)
+    (tmp_path / "job.sh").write_text(script)
+    return ["bash", "job.sh"]
+
+
+def test_a_requeued_job_ends_as_one_that_nothing_interrupts(job, words, tmp_path, monkeypatch):
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_NNODES": "1", "SLURM_JOB_NODELIST": "localhost"}
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    own = {"cwd": tmp_path, "env": os.environ | slurm | {"PATH": path}}
+    rows, run = tmp_path / "runs" / "7" / "metrics.jsonl", tmp_path / "runs" / "7"
+    with subprocess.Popen(job, **own) as first:
+        until = time.monotonic() + LONGEST
+        while not (rows.exists() and rows.stat().st_size):
+            assert time.monotonic() < until
+            assert first.poll() is None, "it has ended before its first step"
+            time.sleep(0.01)
+        first.send_signal(signal.SIGUSR1)
+        first.wait(LONGEST)
+    assert (tmp_path / "requeued").read_text() == "7\n"
+    done = open_checkpoint(run / LAST).training.position.step
+    assert not (run / "results.json").exists()
+
+    subprocess.run(job, **own, timeout=LONGEST, check=True)
+    monkeypatch.chdir(tmp_path)
+    main.run(parse([*words, "--output", "whole"]))
+    assert 0 < done < open_checkpoint(Path("whole") / LAST).training.position.step
+    for name in (LAST, BEST):
+        states = [open_checkpoint(folder / name).state for folder in (Path("whole"), run)]
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
+    steps = [json.loads(line)["step"] for line in rows.open() if "loss" in json.loads(line)]
+    assert steps == [*range(1, len(steps) + 1)]
