@@ -102,8 +102,12 @@ def whole(kind: str, ranks: int) -> tuple[Path, float]:
 
 def result(folder: Path) -> tuple[list[dict], list[object], str]:
     """The rows of a run, its positions and weights, and its closing tables."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    rows = [{k: v for k, v in json.loads(line).items() if k not in MEASURED} for line in lines]
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    rows = [
+        {name: value for name, value in row.items() if name not in MEASURED}
+        for row in lines
+        if "division_seconds" not in row  # a division that a kill repeats is timed twice
+    ]
     kept = [open_checkpoint(folder / name) for name in (LAST, BEST)]
     assert kept[0].training is not None
     states = [kept[0].training.position, *(checkpoint.state for checkpoint in kept)]
