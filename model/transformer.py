@@ -21,7 +21,7 @@ class QuickGELU(nn.Module):
     """x * sigmoid(1.702 x), the approximation of GELU with which OpenAI trained CLIP.
 
     By SiLU, y * sigmoid(y), which keeps one tensor for its backward pass where the product keeps
-    two, and passes over memory less often.
+    two.
     """
 
     def forward(self, x: Tensor) -> Tensor:
