@@ -8,7 +8,7 @@ import torch
 
 import options
 from benchmarks import index_scale, loader, metrics, tables, transfer, tuning_cost
-from benchmarks.ablation import ROWS, to_table
+from benchmarks.ablation import LENGTHS, ROWS, to_table
 from benchmarks.records import against_bar
 from benchmarks.sweep import Plan, make_all
 from errors import InputError
@@ -43,10 +43,10 @@ def test_a_run_that_fails_names_its_console(places, tmp_path):
     assert not run.done
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", ROWS | LENGTHS)
 def test_every_row_switches_losses_that_there_are(row):
     recipe = ["--config", "benchmarks/small.yaml"]
-    words = [f"experiment.{key}={value}" for key, value in ROWS[row].experiment.items()]
+    words = [f"experiment.{key}={value}" for key, value in (ROWS | LENGTHS)[row].experiment.items()]
     weights = options.parse([*recipe, *words]).configure().experiment.loss_weights()
     assert weights
     assert weights.keys() <= LOSSES.keys()
