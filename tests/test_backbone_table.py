@@ -92,7 +92,7 @@ def _tunes(clip: DualEncoder, tuning: Tuning) -> bool:
 
 
 def _prompts(clip: DualEncoder) -> str:
-    """What the table says of its prompts."""
+    """The words of the table about its prompts."""
     if not _tunes(clip, Tuning(prompts=PromptTuning(2, 1, "independent"))):
         return "no"
     assert isinstance(clip.prompts, BidirectionalPrompts)

@@ -58,7 +58,7 @@ def test_pages_have_commands_of_every_kind():
 
 @pytest.mark.parametrize(("target", "recipe"), [("serve", "demo"), ("serve-both", "demo_both")])
 def test_serving_takes_the_newest_demo(target, recipe, tmp_path):
-    """What make would run, on the newest finished run of its demo; each command is parsed."""
+    """The commands that make would run on the newest finished run of its demo, each parsed."""
     kept = {"demo": "checkpoint_best.pt", "demo_both": "checkpoint_last.pt"}
     for number in (1, 2):
         for name, file in kept.items():

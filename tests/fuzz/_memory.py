@@ -34,5 +34,5 @@ class Memory:
 
 
 def memory_of(name: str) -> Memory:
-    """What a campaign has tried on the code as it is now."""
+    """The seeds that a campaign has tried on the code as it is now, and what came of them."""
     return Memory(FOLDER / hash_project() / name)
