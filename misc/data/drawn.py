@@ -65,9 +65,10 @@ class DrawnBatch:
 def _make(pictures: Tensor, views: Tensor, statistics: Tensor) -> Tensor:
     """Views (V, B, 33) of pictures: (V, B, 3, rows, columns), float32."""
     at_once = AT_ONCE if pictures.device.type == "cpu" else len(pictures)
-    made = []
-    for view in views:
-        for some, rows in zip(pictures.split(at_once), view.split(at_once), strict=True):
+    images = torch.empty(len(views), *pictures.shape, device=pictures.device)
+    for view, all_made in zip(views, images, strict=True):
+        parts = (each.split(at_once) for each in (pictures, view, all_made))
+        for some, rows, made in zip(*parts, strict=True):
             drawn = ViewRows(rows)
-            made.append(finish_views(sample_pictures(some, drawn), drawn, *statistics))
-    return torch.cat(made).view(len(views), *pictures.shape)
+            made.copy_(finish_views(sample_pictures(some, drawn), drawn, *statistics))
+    return images
