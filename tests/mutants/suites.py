@@ -10,6 +10,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "training/test_trainer",
         "training/test_bad_steps",
         "runtime/test_distributed",
+        "training/test_engine",
     ),
     "misc/training/engine.py": ("training/test_schedule_of_a_run", "training/test_engine"),
     "misc/training/meter.py": ("training/test_meter",),

@@ -17,7 +17,7 @@ from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
 from misc.tasks.text.model import new_model
 from misc.tasks.text.task import TextTask
-from misc.training.compilation import compile_blocks, find_blocks
+from misc.training.compilation import compile_blocks, find_blocks, find_fault
 from misc.training.trainer import Trainer, TrainingSettings
 from model.altclip import AltCLIP, AltTextShape
 from model.gather import Alone
@@ -208,3 +208,18 @@ def test_processes_train_alike_in_graphs(small_config, tmp_path):
     for plain, compiled in run_ranks(losses_on_ranks, 2, tmp_path, config):
         for expected, found in zip(plain, compiled, strict=True):
             assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("\nbackend='inductor' raised:\nOSError: no compiler\n\nSet X", "OSError: no compiler"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_reason_is_the_first_line_that_says_one(monkeypatch, message, reason):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(torch, "compile", fail)
+    assert find_fault(CPU) == f"torch.compile fails on this machine ({reason})"
