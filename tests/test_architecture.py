@@ -32,6 +32,7 @@ from tests.documented import check, commands
 from tests.test_imports import SPINE
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "docs" / "architecture.zh.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 NAME = re.compile(r"([\w./-]+\.(?:py|md|yaml))(?:::([\w.]+))?")
 FOLDER = re.compile(r"`([\w/]+/)`")
@@ -79,7 +80,9 @@ def absent_names(text: str) -> list[str]:
     return absent
 
 
-@pytest.mark.parametrize("page", [PAGE, CONTRIBUTING], ids=["architecture", "contributing"])
+@pytest.mark.parametrize(
+    "page", [PAGE, CHINESE, CONTRIBUTING], ids=["architecture", "chinese", "contributing"]
+)
 def test_every_file_and_name_exists(page):
     assert len(NAME.findall(page)) > 5
     assert absent_names(page.replace("../", "")) == []

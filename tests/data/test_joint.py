@@ -56,6 +56,10 @@ def test_processes_share_both_parts_of_a_batch():
         assert whole[4:] == first[2:] + second[2:]
 
 
+def test_a_step_has_as_many_parts_as_the_larger_of_its_halves():
+    assert [sampler().parts(size) for size in (2, 4, 5, 6)] == [3, 2, 2, 1]
+
+
 def test_the_samples_of_a_step_are_known_without_reading_it():
     joint = sampler()
     steps = epochs(joint, 3)

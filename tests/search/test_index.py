@@ -15,7 +15,7 @@ import torch
 from errors import InputError
 from misc.calibration import Calibration
 from misc.reranking import k_reciprocal
-from misc.search import updating
+from misc.search import picture_batches, updating
 from misc.search.index import Index, open_index
 from misc.search.opening import open_model
 from misc.search.person_search import PersonSearch
@@ -154,6 +154,22 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(index, pictures):
     ]
     assert len(index) == 29
     assert str(first) not in {hit.path for hit in index.search(WORDS, top=100)}
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_told(index, pictures, monkeypatch):
+    first = Path(files_of(pictures)[0])
+    first.write_bytes(Path(files_of(pictures)[1]).read_bytes())  # another picture
+
+    def fail(file: Path) -> bytes:
+        raise InputError(f"{file} is on a drive that has just gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_batches, "read_content", fail)
+        update = index.add(pictures, workers=0)
+    assert update.unreadable == [
+        f"image {first} could not be read just now; run the same command again"
+    ]
+    assert (len(index), index.add(pictures).added, len(index)) == (29, 1, 30)
 
 
 def test_fields_of_paths_can_be_filtered_by(people, tmp_path, pictures):
