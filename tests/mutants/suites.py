@@ -48,7 +48,11 @@ SUITES: dict[str, tuple[str, ...]] = {
         "test_main",
         "training/test_resumption",
     ),
-    "misc/runtime/distributed.py": ("runtime/test_distributed", "runtime/test_lost_ranks"),
+    "misc/runtime/distributed.py": (
+        "runtime/test_distributed",
+        "runtime/test_lost_ranks",
+        "runtime/test_requeue",
+    ),
     "misc/search/updating.py": ("search/test_index",),
     "misc/search/vectors.py": (
         "search/test_vectors",

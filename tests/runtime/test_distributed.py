@@ -1,5 +1,6 @@
 """Two processes do what one does: gathered losses, gradients, whole training steps, evaluation."""
 
+import inspect
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.runtime.distributed import AllGather, Processes, is_of_another_process, processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
+from misc.settings.sections import DistributedSettings
 from misc.tasks.text.model import new_model
 from misc.tasks.text.task import TextTask
 from misc.training.trainer import Trainer, TrainingSettings
@@ -383,3 +385,8 @@ def test_a_step_waits_for_the_gpu_at_no_point(small_config):
             trainer.step(drawn.to(own.device), 1)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+def test_other_commands_wait_for_a_lost_process_as_long_as_a_training():
+    default = inspect.signature(processes).parameters["timeout_minutes"].default
+    assert default == DistributedSettings.model_fields["timeout_minutes"].default

@@ -124,6 +124,16 @@ def test_a_file_that_cannot_be_compared_is_read_again(index, pictures, monkeypat
     assert [row["path"] for row in plan.encode] == [str(first)]
 
 
+def test_batches_of_any_size_give_each_picture_its_own_features(index, people, tmp_path, pictures):
+    other = people.index(tmp_path / "other.index")
+    other.add(pictures, batch_size=7, workers=0)
+    whole, parts = (
+        {hit.path: hit.score for hit in each.search(WORDS, top=100)} for each in (index, other)
+    )
+    assert len(whole) == 30
+    assert parts == pytest.approx(whole, abs=1e-5)
+
+
 def test_small_files_are_joined_ever_more_rarely(people, tmp_path, pictures, monkeypatch):
     """After 2, 4 and 8 commits, then every 5, and at the end."""
     monkeypatch.setattr(updating, "COMPACTION", 2)
