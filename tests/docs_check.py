@@ -21,7 +21,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from errors import InputError
+from misc.data.noise import draw_mismatches
 from misc.synthetic.writing import write_dataset
 from tests import ROOT
 from tests.archives import write_openai_archive
@@ -40,6 +43,7 @@ from tests.documented import (
 
 EXAMPLES = ROOT / "docs" / "architecture.md"  # tests/test_architecture.py runs its examples
 RUN = "runs/demo-20260101-120000"
+BOTH = "runs/demo_both-..."
 WEIGHTS = "ViT-B-16.pt"
 PLACES = ("data.annotation_file=CUHK-PEDES/processed", "data.image_root=CUHK-PEDES/imgs")
 DRAWN = ("--train", "20", "--test", "6", "--images", "4", "4", "--height", "40", "64")
@@ -63,6 +67,7 @@ RECIPES = {  # further settings that make a recipe's training small
     "cskt": ("prompts.depth=1", "data.global_batch_size=null"),
     "irra": ("data.global_batch_size=null",),
     "rde": ("data.global_batch_size=null",),
+    "both": ("data.global_batch_size=8", "reid.global_batch_size=8"),
 }
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 NO_HIT = "fulfils --where"  # an answer: the pictures that stand in have no cameras
@@ -79,8 +84,10 @@ def reason_to_parse(command: Command) -> str | None:
         and not (words[0].startswith("--nproc") and words[1] == "main.py" and WEIGHTS in text),
         "minutes": program == "make" or "benchmarks." in text,
         "minutes, of re-identification": "reid.root=data" in text or "reid.root=..." in text,
+        "needs a published checkpoint": "main.py" in words and ".pth" in text,
         "needs weights that are downloaded": any(
-            name in text for name in ("quick_start_altclip", "hf:", "mobileclip2", "torchvision")
+            name in text
+            for name in ("quick_start_altclip", "hf:", "mobileclip2", "siglip", "torchvision")
         ),
         "serves until it is stopped": "serve" in words,
         "an example, run by tests/test_architecture.py": command.page == EXAMPLES,
@@ -121,6 +128,12 @@ def prepare(folder: Path) -> None:
     write_openai_archive(folder / WEIGHTS, embed_dim=32)
     _make(folder, "-m", "misc.synthetic.footage", "--output", ".", "--people", "2")
     _make(folder, "main.py", "--config", "config/demo.yaml", "--output", RUN, *FEW, *PLACES)
+    tuned = (*FEW, *PLACES, "lora.rank=2")
+    _make(folder, "main.py", "--simplified", "--output", "runs/lora", *tuned)
+    market = ("--layout", "market1501", "--output", "Market-1501")
+    _make(folder, "-m", "misc.synthetic", *market, *DRAWN)
+    small = (*FEW, *RECIPES["both"], *PLACES, "reid.root=Market-1501")
+    _make(folder, "main.py", "--config", "config/both.yaml", "--output", BOTH, *small)
     _make(folder, "-m", "misc.synthetic", "--layout", "composed", "--output", ".", *DRAWN)
     _make(folder, "-m", "benchmarks.composed", "--checkpoint", RUN, "--data", "composed")
     with_captions = {
@@ -128,9 +141,11 @@ def prepare(folder: Path) -> None:
     }
     for name in ("Ts-qwen", "Td-qwen", "Ts-shikra", "Td-shikra"):  # which docs/data.md converts
         (folder / f"{name}.json").write_text(json.dumps(with_captions))
-    for name in ("a-0", "a-1", "b"):  # which docs/report.md compares
+    compared = ("a-0", "a-1", "b", "a-seed0", "a-seed1", "a-seed2")  # by report.md, advice.md
+    for name in (*compared, "mine"):  # which tbps-clip.md exports
         shutil.copytree(folder / RUN, folder / "runs" / name)
     links = {"pictures": "CUHK-PEDES/imgs", "LUPerson": "CUHK-PEDES/imgs", "DIR": "pictures"}
+    links["clip"] = WEIGHTS
     links |= dict.fromkeys(("runs/demo", "runs/demo-...", "RUN", "RUN_OR_CHECKPOINT"), RUN)
     for name, target in links.items():
         (folder / name).symlink_to(os.path.relpath(target, Path(name).parent))
@@ -156,6 +171,9 @@ def write_data(folder: Path) -> None:
     with (folder / "pairs.jsonl").open("w") as pairs:
         for record in records:
             pairs.write(json.dumps({key: record[key] for key in ("file_path", "captions")}) + "\n")
+    count = sum(len(record["captions"]) for record in records if record["split"] == "train")
+    (folder / "noiseindex").mkdir()
+    np.save(folder / "noiseindex" / "CUHK-PEDES_0.5.npy", draw_mismatches(count, 0.5, seed=0))
     for record in records:
         picture = drawn.image_root / record["file_path"]
         person = folder / "people" / str(record["id"])

@@ -95,9 +95,9 @@ def _has(folder: Path, wanted: Sequence[str]) -> bool:
 
 def _download(repository: str, wanted: Sequence[str], cache: Path | None) -> Path:
     if not _REPOSITORY.fullmatch(repository):
+        fault = "is a file" if os.path.isfile(repository) else "does not exist"
         raise InputError(
-            f"{repository} does not exist: give a folder, the root of a Hugging Face cache, or "
-            "ORG/NAME"
+            f"{repository} {fault}: give a folder, the root of a Hugging Face cache, or ORG/NAME"
         )
     from huggingface_hub import snapshot_download
 

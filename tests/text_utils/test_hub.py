@@ -110,6 +110,12 @@ def test_a_path_to_nothing_is_no_name(path):
         find_model(path, WEIGHTS)
 
 
+def test_a_file_is_no_folder_of_a_model(tmp_path):
+    (tmp_path / "ViT-B-16.pt").touch()
+    with pytest.raises(InputError, match=r"ViT-B-16\.pt is a file: give a folder"):
+        find_model(str(tmp_path / "ViT-B-16.pt"), WEIGHTS)
+
+
 def test_a_folder_that_lacks_what_is_wanted(tmp_path):
     write(tmp_path, "config.json")
     with pytest.raises(InputError, match=r"has no model\*\.safetensors or pytorch_model\.bin: dow"):
