@@ -8,10 +8,10 @@ import sys
 from dataclasses import replace
 from itertools import product
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from numpy.testing import assert_allclose
 from PIL import Image
 from transformers import AltCLIPModel
@@ -136,8 +136,8 @@ def test_a_text_that_says_nothing_known(folder, capsys):
     ],
 )
 def test_mistakes_are_one_sentence(arguments, message, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     (tmp_path / "damaged.png").write_bytes(b"\x89PNG")
     assert run("--text", *TEXTS, *(word.format(tmp=tmp_path) for word in arguments)) == 2
     output, error = capsys.readouterr()

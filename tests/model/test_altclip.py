@@ -5,11 +5,11 @@ import logging
 import shutil
 from dataclasses import asdict, replace
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants
 from numpy.testing import assert_allclose
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -216,7 +216,7 @@ def place(request, folder, tmp_path):
 
 
 def test_model_tokenizer_and_processor(place, reference, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     clip, tokenizer, processor = build_altclip_clip(*place, device="cpu")
     picture = Image.fromarray(np.arange(60 * 40 * 3, dtype=np.uint8).reshape(60, 40, 3))
     pixels = processor(images=[picture, picture], return_tensors="pt")["pixel_values"]
@@ -233,8 +233,8 @@ def test_model_tokenizer_and_processor(place, reference, monkeypatch):
 
 
 def test_nothing_local_and_no_network(monkeypatch, tmp_path):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for load in (build_altclip_clip, AltCLIPTokenizer, load_image_processor):
         with pytest.raises(InputError, match="run `hf download BAAI/AltCLIP --local-dir FOLDER`"):
             load("BAAI/AltCLIP", tmp_path)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 from errors import InputError
 from text_utils.hub import find_model
@@ -14,8 +15,8 @@ WEIGHTS = ("model*.safetensors", "pytorch_model.bin")
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     """The user's own cache, empty, and no network."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "own"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "own"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path / "own"
 
 

@@ -5,12 +5,12 @@ import logging
 import os
 import shutil
 
-import huggingface_hub
 import numpy as np
 import open_clip
 import pytest
 import torch
 import transformers
+from huggingface_hub import constants
 from numpy.testing import assert_allclose
 from safetensors.torch import load_file, save_file
 
@@ -251,8 +251,8 @@ def test_huggingface_cache(huggingface, tmp_path, monkeypatch):
     assert_same_as_huggingface(load_clip(tmp_path, context_length=20), model)
     write_cache(tmp_path, folder, revision="def")
     assert_same_as_huggingface(load_clip(cached, context_length=20), model)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert_same_as_huggingface(load_clip("hf:openai/tiny", context_length=20), model)
     write_cache(tmp_path, folder, "openai/other")
     with pytest.raises(InputError, match=r"several models: give one of .*other.*, .*tiny"):
@@ -260,7 +260,7 @@ def test_huggingface_cache(huggingface, tmp_path, monkeypatch):
 
 
 def test_hub_offline(monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=r"run `hf download openai/nowhere --local-dir F.* give F"):
         load_clip("hf:openai/nowhere")
 
