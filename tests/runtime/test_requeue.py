@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ STAND_INS = {
     ".venv/bin/torchrun": f"""
         [ -e runs ] ||  # a first run, whose time ends after its first step
             (until [ -s runs/7/metrics.jsonl ]; do sleep 0.01; done; kill -USR1 $PPID) &
+        if [ -e hangs ]; then
+            rm hangs
+            {sys.executable} -m torch.distributed.run "$@" &
+            trap "kill -TERM $!" TERM
+            wait; wait; exec sleep 1000
+        fi
         exec {sys.executable} -m torch.distributed.run "$@"
     """,
 }
@@ -58,6 +65,7 @@ def job(words, tmp_path) -> list[str]:
         (":29500", f":{port}"),
         ("--simplified", " ".join(f"'{word}'" for word in words)),
         ("data.num_workers=7 log.save_period=500 ...", ""),
+        ("{1..60}", "{1..20}"),
     ):
         assert script.count(documented) == 1, documented
         script = script.replace(documented, own)
@@ -65,19 +73,34 @@ def job(words, tmp_path) -> list[str]:
     return ["bash", "job.sh"]
 
 
-def test_a_requeued_job_ends_as_one_that_nothing_interrupts(job, words, tmp_path, monkeypatch):
+def run_job(command: list[str], folder: Path) -> int:
+    """The status of a job, of which nothing is left at the end: SLURM sees to that."""
     slurm = {"SLURM_JOB_ID": "7", "SLURM_NNODES": "1", "SLURM_JOB_NODELIST": "localhost"}
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    own = {"cwd": tmp_path, "env": os.environ | slurm | {"PATH": path}}
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | slurm | {"PATH": path}
+    job = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+    try:
+        return job.wait(LONGEST)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_requeued_job_ends_as_one_that_nothing_interrupts(
+    job, words, tmp_path, monkeypatch, hangs
+):
     rows, run = tmp_path / "runs" / "7" / "metrics.jsonl", tmp_path / "runs" / "7"
     # A training in this process has left it ignored, and a shell cannot trap what it inherits so.
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-    subprocess.run(job, **own, timeout=LONGEST, check=False)
+    if hangs:  # torchrun may lock itself up as a signal interrupts its wait for a process
+        (tmp_path / "hangs").touch()
+    run_job(job, tmp_path)
     assert (tmp_path / "requeued").read_text() == "7\n"
     done = open_checkpoint(run / LAST).training.position.step
     assert not (run / "results.json").exists()
 
-    subprocess.run(job, **own, timeout=LONGEST, check=True)
+    assert run_job(job, tmp_path) == 0
     monkeypatch.chdir(tmp_path)
     main.run(parse([*words, "--output", "whole"]))
     assert 0 < done < open_checkpoint(Path("whole") / LAST).training.position.step
