@@ -1,7 +1,6 @@
 """Checksums of trees, and of checkpoints: all tensors, and everything beside them."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -11,7 +10,6 @@ from errors import InputError
 from model.trees import Tree, leaves
 
 FORMAT = 1  # to be raised when a version could not read the files of the next
-THREADS = 4  # they bring the pages of a mapped file into memory side by side
 
 
 def sealed(content: Tree) -> Tree:
@@ -52,19 +50,12 @@ def checksum(tree: Tree) -> str:
     Raises:
         ValueError: the tree has more parts than a file of weights can have.
     """
-    digest, parts = hashlib.blake2b(digest_size=16), [*leaves(tree)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        contents = pool.map(_content, [leaf for _, leaf in parts])
-        for (path, _), content in zip(parts, contents, strict=True):
-            line = f"{path} {type(content).__name__} {content!r}\n"
-            digest.update(line.encode(errors="surrogatepass"))
+    digest = hashlib.blake2b(digest_size=16)
+    for path, leaf in leaves(tree):
+        if isinstance(leaf, Tensor):
+            leaf = (str(leaf.dtype), tuple(leaf.shape), *_sums(leaf))
+        digest.update(f"{path} {type(leaf).__name__} {leaf!r}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()
-
-
-def _content(leaf: object) -> object:
-    if isinstance(leaf, Tensor):
-        return (str(leaf.dtype), tuple(leaf.shape), *_sums(leaf))
-    return leaf
 
 
 def _sums(tensor: Tensor) -> tuple[int, ...]:
