@@ -134,14 +134,14 @@ def _results(trained: TrainedModel) -> str:
 
 
 def _use(trained: TrainedModel, format_name: str) -> str:
-    rows, columns = trained.config.data.image_size
+    (rows, columns), sentences = trained.config.data.image_size, trained.encoder.sentences
     masks = trained.checkpoint.architecture.backbone in ("altclip", "chinese-clip")
     words = "**words" if masks else 'input_ids=words["input_ids"]'
     code = USE[format_name].format(
         rows=rows,
         columns=columns,
         rectangle="" if rows == columns else ", interpolate_pos_encoding=True",
-        length=trained.config.experiment.text_length,
+        length=sentences and sentences.length,
         words=words,
     )
     note = "Compare features by their cosine."

@@ -39,11 +39,11 @@ def describe_images(transform: Callable[[Image.Image], Tensor]) -> ImageInput:
 
 def describe_texts(trained: TrainedModel) -> TextInput | None:
     """The preparation of sentences; None for a re-identification model."""
-    if trained.is_reid:
+    sentences, cleans = trained.encoder.sentences, trained.config.experiment.clean_captions
+    if sentences is None:
         return None
-    experiment = trained.config.experiment
     pad_id = build_tokenizer(trained.config).pad_id
-    return TextInput(experiment.text_length, pad_id, experiment.clean_captions, TOKENIZER)
+    return TextInput(sentences.length, pad_id, cleans, TOKENIZER)
 
 
 def write_preparation(trained: TrainedModel, folder: Path) -> None:

@@ -97,12 +97,12 @@ def open_onnx(folder: Path, is_configured: bool = False) -> OpenedFolder:
         raise InputError(f"{folder} was exported with its configuration: give no other one")
     exported = Exported.read(folder)
     config = read_own_config(folder)
-    towers = OnnxTowers(folder, exported)
+    towers, text = OnnxTowers(folder, exported), exported.text
     encoder = Encoder(
         towers,
         build_transform(config),
         towers.encode_image,
-        build_sentences(config, towers.encode_text) if exported.text else None,
+        build_sentences(config, towers.encode_text, text.length) if text else None,
         exported.model_hash,
         exported.preparation,
         exported.parts,

@@ -1,5 +1,6 @@
 """A trained model that encodes pictures and sentences to be compared with one another."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -129,8 +130,9 @@ class PersonSearch:
                 "give a picture"
             )
         for sentence in sentences:
-            if not sentence.strip():
-                raise InputError("the description is empty; describe the person in a sentence")
+            if not re.search(r"\w", sentence):
+                fault = f"{sentence!r} has no words" if sentence.strip() else "is empty"
+                raise InputError(f"the description {fault}; describe the person in a sentence")
         items = reading.tokenize(sentences)
         self.cut_is_told = self.cut_is_told or items.log_cut("descriptions")
         features = self._encode(items, reading.encode)

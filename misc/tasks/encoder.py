@@ -38,10 +38,12 @@ class Sentences(NamedTuple):
     Args:
         tokenize: sentences as items to encode.
         encode: tokens (B, L) -> features (B, D).
+        length: L, the most tokens of a sentence.
     """
 
     tokenize: Callable[[Sequence[str]], TokenDataset]
     encode: Callable[[Tensor], Tensor]
+    length: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def build_sentences(
     def tokenize(sentences: Sequence[str]) -> TokenDataset:
         return TokenDataset(sentences, tokenizer, length, experiment.clean_captions)
 
-    return Sentences(tokenize, encode)
+    return Sentences(tokenize, encode, length)
 
 
 def _build_text_encoder(config: Config, checkpoint: Checkpoint) -> Encoder:

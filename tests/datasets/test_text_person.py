@@ -16,6 +16,7 @@ from misc.datasets.text_person import (
 )
 from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.synthetic.writing import write_dataset
+from misc.tasks.text.data import read_text_data
 from tests.command_line import parse
 from tests.conftest import SMALL
 
@@ -61,6 +62,17 @@ def test_a_run_trains_and_tests_on_several_datasets(places, tmp_path, capsys):
     assert results.keys() == {"CUHK-PEDES test", "ICFG test"}
     saved = open_checkpoint(tmp_path / "run" / LAST)
     assert saved.architecture.num_identities == 20 + 4
+
+
+@pytest.mark.parametrize("names", [("CUHK-PEDES",), ("X", "X")])
+def test_each_dataset_has_a_name_of_its_own(places, names):
+    """Else the results of one would stand for those of the other."""
+    file, root = (place.partition("=")[2] for place in places)
+    sets = [f"{{name: {name}, annotation_file: {file}, image_root: {root}}}" for name in names]
+    demo = ["--config", str(options.RECIPES / "demo.yaml"), *SMALL, *places]
+    settings = parse([*demo, f"data.test_sets=[{', '.join(sets)}]"]).configure()
+    with pytest.raises(InputError, match=f"two datasets are named {names[0]}: give one another"):
+        read_text_data(settings)
 
 
 @pytest.fixture

@@ -225,7 +225,13 @@ def test_prompts_and_adapters_are_part_of_the_program(places, tmp_path):
     words = ["prompts.depth=2", "data.global_batch_size=null", "model.embed_dim=32"]
     recipe = ["--config", str(options.RECIPES / "cskt.yaml"), *SMALL, *places, *words]
     config = parse([*recipe, f"model.clip_pretrained={archive}"]).configure()
-    trained = TrainedModel.open(write_run(tmp_path / "run", config))
+    run, folder = write_run(tmp_path / "run", config), tmp_path / "onnx"
+    assert export([str(run), str(folder), "--format", "onnx"]) == 0
+    own, onnx = (PersonSearch(each, "cpu") for each in (run, folder))
+    close(onnx.encode_texts(SENTENCES), own.encode_texts(SENTENCES))
+    text = own.encoder.model.clip.text
+    assert Exported.read(folder).text.length == text.room < config.experiment.text_length
+    trained = TrainedModel.open(run)
     image, _ = build_towers(trained)
     module = trace(image).module()
     check_features(image, module, "its program")

@@ -68,9 +68,12 @@ def test_nothing_has_no_features(people):
     assert people.encode_images([]).shape == people.encode_texts([]).shape == (0, 16)
 
 
-@pytest.mark.parametrize("sentence", ["", "  \n"])
-def test_an_empty_sentence_is_refused(people, sentence):
-    with pytest.raises(InputError, match="description is empty"):
+@pytest.mark.parametrize(
+    ("sentence", "fault"),
+    [("", "is empty"), ("  \n", "is empty"), ("!!! ...", r"'!!! \.\.\.' has no words")],
+)
+def test_an_empty_sentence_is_refused(people, sentence, fault):
+    with pytest.raises(InputError, match=f"the description {fault}"):
         people.encode_texts(["a man", sentence])
 
 

@@ -91,9 +91,13 @@ def test_two_processes_train_as_one(train, write, lines, pedestrians, tmp_path):
 
 def test_a_list_trains_likewise(train, lines, tmp_path):
     file = tmp_path / "pairs.json"
+    lines[0]["captions"] = ["...", "a man", "!"]
     file.write_text(json.dumps(lines))
     state = train(file)
     assert all(tensor.isfinite().all() for tensor in state.values())
+    count = sum(len(line["captions"]) for line in lines)
+    log = (tmp_path / "run/log.txt").read_text()
+    assert f"2 of {count} training captions have no words" in log
 
 
 def test_other_pairs_are_not_resumed_on(train, write, lines, tmp_path):

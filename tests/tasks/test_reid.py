@@ -264,6 +264,16 @@ def test_datasets_are_trained_on_together(run, folder):
     assert evaluate("joined", output="again") == metrics(trained)
 
 
+def test_a_further_test_set_of_the_same_name_is_told_by_its_folder(run, folder):
+    trained = run(f"reid.test_sets=[{{dataset: market1501, root: {folder}}}]", output="twice")
+    first, second = metrics(trained).items()
+    assert (first[0], second[0]) == (
+        "Market-1501 test, image to image",
+        f"Market-1501 ({folder}) test, image to image",
+    )
+    assert first[1] == second[1]
+
+
 def test_a_text_training_goes_on_with_pictures(run, places, tmp_path):
     """The image tower and the text tower of task text_to_image, at another size."""
     demo = str(options.RECIPES / "demo.yaml")

@@ -46,7 +46,7 @@ def read_reid_data(config: Config) -> ReIDData:
         folder = (source.dataset, Path(source.root).resolve())
         dataset = trained.get(folder) or read_reid(source.dataset, source.root, division)
         name = dataset.name
-        if name in tests:
+        if name in {training.datasets[0].name, *tests}:
             name += f" ({source.root})"
         if name in tests:
             raise InputError(f"reid.test_sets: {name} is given twice")

@@ -32,7 +32,7 @@ from misc.datasets.pictures import ReadNumbered
 from misc.datasets.text_person import PicturesByLanguage, join_training, read_text_person
 from misc.settings.sections import Config
 from model.backbone_loader import Preprocessing
-from text_utils.captions import MOST_WORDS
+from text_utils.captions import MOST_WORDS, clean_caption
 from text_utils.synonyms import Synonyms
 from text_utils.tokenizer import Tokenizer
 
@@ -84,12 +84,17 @@ def read_text_data(config: Config) -> TextData:
             language or "": join_training([main, *more], language)
             for language in languages or (None,)
         }
-    test_sets = {}
+    test_sets: dict[str, PicturesByLanguage] = {}
     for source in data.test_sets:
         own = languages if source.languages is None else source.languages
         dataset = read(source.annotation_file, source.image_root, own)
         if "test" not in dataset.splits:
             raise InputError(f"data.test_sets: {source.annotation_file} has no test split")
+        if source.name in {main.name, *test_sets}:
+            raise InputError(
+                f"data.test_sets: two datasets are named {source.name}: give one another name, so "
+                "that each has its results"
+            )
         test_sets[source.name] = dataset.pictures_by_language("test")
     training = [dataset for dataset in (main, *more) if "train" in dataset.splits]
     has_identities = all(dataset.has_identities for dataset in training)
@@ -185,10 +190,10 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
     )
 
 
-def log_cut_captions(
+def log_unfit_captions(
     config: Config, dataset: CaptionDataset, tokenizer: Tokenizer, length: int
 ) -> None:
-    """Log the number of training captions of more than `length` tokens, if there are any.
+    """Log the number of training captions without words, and of more than `length` tokens.
 
     In a large set, those of some pictures are counted.
     """
@@ -201,6 +206,11 @@ def log_cut_captions(
     captions = [caption for picture in pictures.values() for caption in picture.captions]
     counted = "" if len(chosen) == len(dataset) else " that were counted"
     clean = config.experiment.clean_captions
+    if wordless := sum(not clean_caption(caption) for caption in captions):
+        log.warning(
+            "%d of %d training captions%s have no words: python -m misc.datasets.check names them",
+            *(wordless, len(captions), counted),
+        )
     TokenDataset(captions, tokenizer, length, clean).log_cut(f"training captions{counted}")
 
 

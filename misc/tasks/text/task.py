@@ -27,7 +27,7 @@ from misc.tasks.text.data import (
     build_collate,
     build_evaluation_transform,
     build_training_set,
-    log_cut_captions,
+    log_unfit_captions,
     read_text_data,
     training_split,
 )
@@ -145,7 +145,7 @@ class TextTask(Task[TBPSCLIP]):
             )
         collate = build_collate(config, self.tokenizer, model.clip.text.room)
         if processes.is_main and stage is config.stages[0]:
-            log_cut_captions(config, dataset, self.tokenizer, collate.text_length)
+            log_unfit_captions(config, dataset, self.tokenizer, collate.text_length)
         sampler = GlobalBatchSampler(
             len(dataset),
             batch_size,
