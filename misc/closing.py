@@ -11,8 +11,7 @@ from misc.retrieval.report import Evaluation, to_json, to_markdown
 from misc.retrieval.similarities import Similarities
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.recorder import Recorder, log
-from misc.settings.recipes import to_tree
-from misc.settings.sections import Config
+from misc.settings.recipes import resolve_saved, to_tree
 
 
 class Closed(NamedTuple):
@@ -63,21 +62,30 @@ def draw_figures(
     figures.draw_similarities(folder / f"similarities{suffix}.png", pairs, thresholds)
 
 
-def compared_names(evaluated: Sequence[tuple[Checkpoint, Config]]) -> list[str] | None:
+def compared_names(checkpoints: Sequence[Checkpoint]) -> list[str] | None:
     """A name for each checkpoint where they are compared; None for a single one, and for runs that
-    differ in their seed alone, whose mean and deviation are of interest.
+    were trained with other seeds alone, whose mean and deviation are of interest.
     """
-    trees = [to_tree(config) for _, config in evaluated]
-    seeds = {tree["misc"].pop("seed") for tree in trees}
-    if all(tree == trees[0] for tree in trees) and len(seeds) == len(trees):
+    if len(checkpoints) == 1 or _differ_in_seed_alone(checkpoints):
         return None
     names = [
         checkpoint.file.stem if checkpoint.published else checkpoint.file.resolve().parent.name
-        for checkpoint, _ in evaluated
+        for checkpoint in checkpoints
     ]
     if len({*names}) < len(names):
-        names = [str(checkpoint.file) for checkpoint, _ in evaluated]
+        names = [str(checkpoint.file) for checkpoint in checkpoints]
     return names
+
+
+def _differ_in_seed_alone(checkpoints: Sequence[Checkpoint]) -> bool:
+    """Whether all were trained alike, each from a seed of its own; False where that is unknown."""
+    saved = [checkpoint.config for checkpoint in checkpoints if checkpoint.config is not None]
+    try:
+        trees = [to_tree(resolve_saved(config)) for config in saved]
+    except InputError:  # an older configuration that is no longer valid
+        return False
+    seeds = {tree["misc"].pop("seed") for tree in trees}
+    return len(seeds) == len(checkpoints) and all(tree == trees[0] for tree in trees)
 
 
 def write_tables(

@@ -332,7 +332,7 @@ def evaluate(
     first = next(following)
     folder = output or new_folder(f"{first.recipe}-evaluated", first.processes)
     evaluations = []
-    evaluated: list[tuple[Checkpoint, Config]] = []
+    checkpoints = []
     with (
         held_folder(folder, first.processes, overwrite=overwrite),
         Recorder(folder, first.processes.is_main, tracking=first.tracking) as recorder,
@@ -344,6 +344,6 @@ def evaluate(
             suffix = f"-{number + 1}" if number else ""
             calibration = job.saved_calibration()
             evaluations.append(job.test(recorder, chosen, calibration, features, suffix))
-            evaluated.append((job.checkpoint, job.config))
+            checkpoints.append(job.checkpoint)
             features = None
-        write_tables(recorder, evaluations, first.task.data_keys, compared_names(evaluated))
+        write_tables(recorder, evaluations, first.task.data_keys, compared_names(checkpoints))

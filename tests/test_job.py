@@ -1,6 +1,8 @@
 """Checkpoints of other projects, and trainings that begin from one."""
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,15 @@ import main
 import options
 from errors import InputError
 from misc import export
+from misc.closing import compared_names
 from misc.evaluation import rank_features, retrieval_metrics
 from misc.export import write_published
 from misc.job import Job
 from misc.reranking import k_reciprocal
 from misc.retrieval.features import load_features
-from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
+from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint, save_checkpoint
 from misc.runtime.distributed import processes
+from misc.settings.recipes import to_tree
 from tests import GOLDEN_FILES
 from tests.command_line import parse
 from tests.conftest import SMALL
@@ -170,6 +174,48 @@ def test_different_recipes_are_set_side_by_side(run, tmp_path, capsys):
     assert f"| {last} |" in (tmp_path / "two" / "results.md").read_text()
     with pytest.raises(InputError, match="name the same checkpoint"):
         main.run(parse(["--evaluate", str(best), "--evaluate", str(best)]))
+
+
+def test_runs_that_were_trained_on_other_data_have_no_mean(run, places, tmp_path):
+    """Although all are evaluated on the same data now."""
+    trained = open_checkpoint(run() / BEST)
+    for name, seed, data in (("elsewhere", 2, "gone"), ("reseeded", 3, places[0][21:])):
+        config = copy.deepcopy(trained.config)
+        config["misc"]["seed"], config["data"]["annotation_file"] = seed, data
+        (tmp_path / name).mkdir()
+        save_checkpoint(replace(trained, config=config).to_tree(), tmp_path / name / BEST)
+    for name, is_seed in (("elsewhere", False), ("reseeded", True)):
+        words = ("--evaluate", "run", "--evaluate", name, "--output", f"with-{name}", *places)
+        main.run(parse(words))
+        table = (tmp_path / f"with-{name}" / "results.md").read_text()
+        assert ("±" in table) == is_seed
+        assert (f"| CUHK-PEDES test | text to image | {name} |" in table) != is_seed
+
+
+def test_only_runs_that_were_trained_alike_have_a_mean(published, small_config):
+    words = ["--config", DEMO, "--evaluate", str(published), *GOLDEN_SHAPE]
+    (foreign,) = main.open_checkpoints(parse(words))
+    own = replace(foreign, published=None)
+
+    def trained(*words: str) -> Checkpoint:
+        return replace(own, config=to_tree(small_config(*words)))
+
+    first, second = trained("misc.seed=1"), trained("misc.seed=2")
+    older = copy.deepcopy(second.config)
+    del older["model"]["compile"]
+    assert compared_names([first]) is None
+    assert compared_names([first, second]) is None
+    assert compared_names([first, replace(second, config=older)]) is None
+    older["experiment"]["of_yesterday"] = 1  # no longer valid
+    for other in (
+        trained("misc.seed=1"),
+        trained("misc.seed=2", "schedule.lr=3"),
+        replace(second, config=older),
+        foreign,
+    ):
+        assert len(compared_names([first, other])) == 2
+    assert compared_names([foreign]) is None
+    assert len(compared_names([foreign, foreign])) == 2
 
 
 def test_a_published_checkpoint_is_neither_resumed_nor_exported(published, run, capsys):

@@ -87,9 +87,10 @@ def measured(run: Run, device: str | None) -> Iterator[Measured]:
     assert run.checkpoint is not None
     assert run.recipe is not None
     try:
-        with processes(device, run.config.distributed.backend) as own:
-            untracked = run.config.log.model_copy(update={"to": ()})
-            config = run.config.model_copy(update={"log": untracked})
+        config = run.evaluated_config
+        with processes(device, config.distributed.backend) as own:
+            untracked = config.log.model_copy(update={"to": ()})
+            config = config.model_copy(update={"log": untracked})
             job = Job(config, run.recipe, own, run.checkpoint, for_training=False)
             tests = []
             for name, retrieval in job.galleries().items():

@@ -10,7 +10,7 @@ from errors import InputError
 from misc.retrieval.report import Evaluation
 from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
 from misc.runtime.recorder import CLOSING
-from misc.settings.recipes import RECIPES, to_tree
+from misc.settings.recipes import RECIPES, resolve_saved, to_tree
 from misc.settings.sections import Config
 from misc.settings.yaml12 import read_yaml
 from model.trees import Tree
@@ -24,6 +24,8 @@ class Run:
 
     Args:
         name: unique among the runs of a report.
+        config: the one that it was trained with.
+        evaluated_config: `config` under the overrides that say where its data and weights lie now.
         recipe: the name of its recipe; None of a folder without a checkpoint.
         results: the closing tables; empty of a training that has not ended.
         rows: those of metrics.jsonl.
@@ -32,6 +34,7 @@ class Run:
     folder: Path
     name: str
     config: Config
+    evaluated_config: Config
     checkpoint: Checkpoint | None
     recipe: str | None
     results: Evaluation
@@ -39,7 +42,7 @@ class Run:
 
     @property
     def setting(self) -> dict[str, object]:
-        """Its configuration by key."""
+        """The configuration that it was trained with, by key."""
         return leaves(to_tree(self.config))
 
     def evaluations(self, split: str) -> list[Tree]:
@@ -58,7 +61,7 @@ def read_runs(
     """Read the folders of runs of one task.
 
     Args:
-        overrides: `section.key=value` over the configuration of each.
+        overrides: `section.key=value` over the `evaluated_config` of each.
 
     Raises:
         InputError: a folder is not that of a run, has no checkpoint, or is given twice; or the
@@ -104,9 +107,10 @@ def _read_run(folder: Path, name: str, overrides: Sequence[str], needs_checkpoin
             "what the folder records"
         )
     checkpoint = open_checkpoint(folder, BEST, LAST, ours_only=True) if has_checkpoint else None
-    config = options.parse(list(overrides)).configure(saved)
+    config, evaluated = resolve_saved(saved), options.parse(list(overrides)).configure(saved)
     recipe = checkpoint.recipe if checkpoint else None
-    return Run(folder, name, config, checkpoint, recipe, _results(folder), _rows(folder))
+    results, rows = _results(folder), _rows(folder)
+    return Run(folder, name, config, evaluated, checkpoint, recipe, results, rows)
 
 
 def _results(folder: Path) -> Evaluation:

@@ -190,6 +190,20 @@ def resolve(layers: Sequence[Layer]) -> Config:
     return config
 
 
+def resolve_saved(saved: Tree) -> Config:
+    """The configuration that a run was trained with, with the defaults of keys that are newer.
+
+    Args:
+        saved: its `to_tree`.
+
+    Raises:
+        InputError: it is no longer valid.
+    """
+    defaults = read_recipe(RECIPES / "config.yaml", "the defaults")
+    layers = [*defaults, Layer(saved, "the configuration saved with the run")]
+    return resolve([*with_backbones(layers)])
+
+
 def _validate(tree: Tree) -> tuple[Config | None, list[ErrorDetails]]:
     try:
         # Through JSON, because from there pydantic's strict mode takes a list for a tuple.

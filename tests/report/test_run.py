@@ -13,7 +13,9 @@ from misc.export import main as export
 from misc.export.model_card import write_card
 from misc.export.trained_model import TrainedModel
 from misc.job import Chosen, Job
+from misc.report.__main__ import main as report
 from misc.report.configuration import differences, group_by_seed
+from misc.report.measured import measured
 from misc.report.run import read_runs, recipe_setting
 from misc.runtime.checkpoint import BEST, LAST
 from misc.runtime.recorder import Recorder
@@ -111,6 +113,36 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group(run_folder, reseeded_fol
     same_seed = replace(runs[0], name="again")  # no second draw of chance
     repeated = group_by_seed([runs[0], same_seed])
     assert [len(own) for own in repeated.values()] == [1, 1]
+
+
+def test_overrides_make_no_runs_alike(run_folder, reseeded_folder, tmp_path, places, capsys):
+    """They say where data lies now; what a run was trained with stays as it was."""
+    moved = shutil.copytree(reseeded_folder, tmp_path / "moved")
+    config = (moved / "config.yaml").read_text()
+    for place in places:
+        config = config.replace(place.partition("=")[2], str(tmp_path / "gone"))
+    (moved / "config.yaml").write_text(config)
+    for overrides in ((), places, (*places, "misc.seed=5")):
+        groups = group_by_seed(read_runs([run_folder, reseeded_folder, moved], overrides))
+        assert [*groups] == ["one, reseeded", "moved"]
+    assert report([str(run_folder), str(moved), "--markdown", *places]) == 0
+    table = capsys.readouterr().out
+    for name in ("one", "moved"):
+        assert f"| {name} | CUHK-PEDES test | text to image |" in table
+    assert "±" not in table
+    (run,) = read_runs([moved], places)
+    with measured(run, "cpu") as found:
+        assert [test.name for test in found.tests] == ["CUHK-PEDES test"]
+
+
+def test_a_run_shows_what_it_was_trained_with(run_folder, tmp_path):
+    pages = []
+    for overrides in ([], ["schedule.lr=3"]):
+        file = tmp_path / "report.html"
+        assert report([str(run_folder), "--output", str(file), "--record-only", *overrides]) == 0
+        pages.append(file.read_text(encoding="utf-8"))
+    assert "schedule.lr</td>" in pages[0]
+    assert pages[1] == pages[0]
 
 
 def test_a_run_that_goes_on_has_no_results_of_the_model_before(copied, interrupt):
