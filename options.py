@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from errors import InputError
+from misc.runtime.outputs import FEATURES
+from misc.runtime.script import given, given_path
 from misc.settings.base import LONGEST_WORD, shorten
 from misc.settings.merging import Layer
 from misc.settings.recipes import (
@@ -181,30 +183,11 @@ def parse(argv: Sequence[str] | None = None) -> Command:
         parser.error("--profile is of a training, and --evaluate trains nothing")
     if arguments["overwrite"] and (arguments["output"] is None or arguments["resume"] is not None):
         parser.error("--overwrite goes with --output, and not with --resume")
-    _check_places(parser, arguments["output"], arguments["save_features"])
-    overrides = _overrides(arguments.pop("overrides"))
-    return Command(**arguments, overrides=overrides)
-
-
-def _check_places(parser: _Parser, output: Path | None, features: Path | None) -> None:
-    """Refuse what cannot be written, before anything is computed."""
+    output = arguments["output"]
     if output and output.exists() and not output.is_dir():
         parser.error(f"--output {output} is a file, give a folder")
-    if features and features.is_dir():
-        parser.error(f"--save-features {features} is a folder, give a file")
-    if features and any(parent.is_file() for parent in features.parents):
-        parser.error(f"--save-features {features} lies below a file, give another one")
-
-
-def _given(word: str) -> str:
-    """The type of an option that must not be empty."""
-    if not word.strip():
-        raise argparse.ArgumentTypeError("it is empty; is a variable of a script not set?")
-    return word
-
-
-def _path(word: str) -> Path:
-    return Path(_given(word))
+    overrides = _overrides(arguments.pop("overrides"))
+    return Command(**arguments, overrides=overrides)
 
 
 def _build_parser() -> _Parser:
@@ -221,20 +204,21 @@ def _build_parser() -> _Parser:
         "recipe: a YAML file, or the name of one in config/, such as irra or veri776/clipreid_vit "
         "(default: tbps_clip, which is config/config.yaml)"
     )
-    add("--config", **several, type=_path, metavar="RECIPE", help=known)
+    add("--config", **several, type=given_path, metavar="RECIPE", help=known)
     add("--simplified", action="store_true", help="apply the simplified TBPS-CLIP to the recipe")
     add("--backbone", metavar="NAME", help=f"change the recipe's backbone: {' or '.join(KINDS)}")
     known = (
         "evaluate a checkpoint or a run's folder without training; repeat it to compare several, "
         "or to get the mean and standard deviation of runs that differ in the seed"
     )
-    add("--evaluate", **several, type=_given, metavar="PATH", help=known)
+    add("--evaluate", **several, type=given, metavar="PATH", help=known)
     known = "train many times with settings that FILE varies, and find the best (docs/sweep.md)"
-    add("--sweep", type=_path, metavar="FILE", help=known)
+    add("--sweep", type=given_path, metavar="FILE", help=known)
     known = "continue a run; auto: the run in --output, else the recipe's newest, if any exists"
-    add("--resume", type=_given, metavar="PATH", help=known)
-    add("--save-features", type=_path, metavar="FILE", help="with --evaluate: save the features")
-    add("--output", type=_path, metavar="DIR", help="the run's folder (default: runs/RECIPE-TIME)")
+    add("--resume", type=given, metavar="PATH", help=known)
+    add("--save-features", type=FEATURES, metavar="FILE", help="with --evaluate: save the features")
+    known = "the run's folder (default: runs/RECIPE-TIME)"
+    add("--output", type=given_path, metavar="DIR", help=known)
     add("--overwrite", action="store_true", help="remove the record of the run in --output first")
     known = "with --resume: go on with other settings or data than the run's, where they fit"
     add("--allow-changes", action="store_true", help=known)

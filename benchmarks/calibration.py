@@ -26,7 +26,7 @@ from misc.retrieval.calibration import KINDS, calibrate
 from misc.retrieval.features import Features
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.distributed import processes
-from misc.runtime.script import Parser, positive, run_script
+from misc.runtime.script import Parser, given_path, positive, run_script
 
 FALSE_ALARMS = (0.01, 0.05, 0.1)
 SPLITS = ("val", "test")
@@ -43,7 +43,8 @@ def _parser() -> Parser:
         description="False alarms of a calibrated search on the test split.",
     )
     add = parser.add_argument
-    add("--run", type=Path, required=True, metavar="RUN", help="a checkpoint or a run's folder")
+    known = "a checkpoint or a run's folder"
+    add("--run", type=given_path, required=True, metavar="RUN", help=known)
     add("--parts", type=positive, default=5, metavar="N", help="of val's people (default: 5)")
     add("--draws", type=positive, default=20, metavar="N", help="of such a part (default: 20)")
     add("--device", default=None, help="cpu, cuda, cuda:1 ... (default: a GPU, if there is one)")

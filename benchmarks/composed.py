@@ -31,7 +31,7 @@ from misc.retrieval.composed import (
 from misc.retrieval.fusion import Fusion, train_fusion
 from misc.retrieval.report import summarise
 from misc.runtime.atomic import atomic_write
-from misc.runtime.script import Parser, run_script
+from misc.runtime.script import Parser, given, given_path, run_script
 from misc.search.person_search import PersonSearch
 
 METRICS = ("R1", "R5", "R10", "mAP")
@@ -49,13 +49,15 @@ def _parser() -> Parser:
         description="Composed queries, a picture and words, by several rules.",
     )
     add = parser.add_argument
-    add("--checkpoint", required=True, metavar="RUN", help="a checkpoint or a run's folder")
-    add("--data", type=Path, required=True, metavar="DIR", help="of query.json and gallery.json")
+    known = "a checkpoint or a run's folder"
+    add("--checkpoint", type=given, required=True, metavar="RUN", help=known)
+    known = "of query.json and gallery.json"
+    add("--data", type=given_path, required=True, metavar="DIR", help=known)
     known = "of the fusion's training (default: 0 1 2)"
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help=known)
     known = "a trained fusion, in place of training some"
-    add("--fusion", type=Path, metavar="FILE", help=known)
-    add("--output", type=Path, default=Path("runs", "composed"), metavar="DIR")
+    add("--fusion", type=given_path, metavar="FILE", help=known)
+    add("--output", type=given_path, default=Path("runs", "composed"), metavar="DIR")
     add("--device", default=None, help="cpu, cuda, cuda:1 ... (default: a GPU, if there is one)")
     return parser
 

@@ -23,7 +23,7 @@ import search
 from benchmarks.sweep import format_markdown
 from errors import InputError
 from misc.evaluation import retrieval_metrics
-from misc.runtime.script import Parser, run_script
+from misc.runtime.script import Parser, given_path, run_script
 from misc.search.footage.records import CROPS_FILE, read_crops
 from misc.search.person_search import PersonSearch
 from misc.synthetic.footage import Film, write_film
@@ -65,8 +65,8 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     known = "a checkpoint or a run's folder, of `make demo`"
-    add("--run", type=Path, required=True, metavar="RUN", help=known)
-    add("--output", type=Path, required=True, metavar="DIR", help="folder of the pictures")
+    add("--run", type=given_path, required=True, metavar="RUN", help=known)
+    add("--output", type=given_path, required=True, metavar="DIR", help="folder of the pictures")
     add("--device", default=None, help="cpu, cuda, cuda:1 ... (default: a GPU, if there is one)")
     return parser
 

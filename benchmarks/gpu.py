@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from benchmarks.open_clip_step import build_open_clip_step
-from benchmarks.records import NOT_MEASURED, Record, Row
+from benchmarks.records import NOT_MEASURED, RECORD, Record, Row
 from benchmarks.steps import (
     RECIPES,
     SMALL,
@@ -28,7 +27,6 @@ from benchmarks.steps import (
     tower_operations,
     wait_for,
 )
-from errors import InputError
 from misc.reranking import k_reciprocal
 from misc.runtime.distributed import Processes, processes
 from misc.runtime.script import Parser, positive, run_script
@@ -50,7 +48,7 @@ def _parser() -> Parser:
         prog="python -m benchmarks.gpu", description="Speed and memory of training on a GPU."
     )
     add = parser.add_argument
-    add("--output", type=Path, required=True, metavar="FILE", help="JSON, written row by row")
+    add("--output", type=RECORD, required=True, metavar="FILE", help="JSON, written row by row")
     add("--device", default=None, help="cpu, cuda, cuda:1 ... (default: a GPU, if there is one)")
     add("--small", action="store_true", help="tiny towers and batches, to try the command itself")
     about = "no row begins later (default: 360)"
@@ -60,8 +58,6 @@ def _parser() -> Parser:
 
 
 def _run(asked: argparse.Namespace) -> None:
-    if asked.output.is_dir():
-        raise InputError(f"--output {asked.output} is a folder, give a file")
     with processes(asked.device) as own:
         benchmark = Benchmark(own, small=asked.small, workers=asked.workers)
         record = Record(asked.output, own.device, asked.seconds)

@@ -24,12 +24,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.metrics import in_processes
-from benchmarks.records import Record
+from benchmarks.records import RECORD, Record
 from benchmarks.steps import Recipe, Step, build_step
 from misc.evaluation import rank_features
 from misc.reranking import k_reciprocal
 from misc.runtime.atomic import atomic_write
 from misc.runtime.distributed import Processes, choose_device
+from misc.runtime.outputs import OutputFile
 from misc.runtime.script import Parser, run_script
 from misc.settings.recipes import RECIPES
 
@@ -37,6 +38,7 @@ GALLERIES = (10_000, 30_000, 100_000, 300_000)
 RERANKED = (1000, 2000, 4000, 8000)
 BATCHES = (16, 32, 64, 128)
 PAIRS = 64  # of a step of one or two processes
+PLOT = OutputFile("a plot", b"tEXtSoftware\0Matplotlib")
 DEMO = Recipe(("--config", str(RECIPES / "demo.yaml")))
 WAYS: Mapping[str, Sequence[str]] = {
     "plain": (),
@@ -54,9 +56,9 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m benchmarks.growth", description="Plots of how cost grows.")
     add = parser.add_argument
     file = Path("benchmarks/results/growth.json")
-    add("--output", type=Path, default=file, metavar="FILE", help=f"JSON (default: {file})")
+    add("--output", type=RECORD, default=file, metavar="FILE", help=f"JSON (default: {file})")
     plot = Path("docs/growth.png")
-    add("--plot", type=Path, default=plot, metavar="FILE", help=f"PNG (default: {plot})")
+    add("--plot", type=PLOT, default=plot, metavar="FILE", help=f"PNG (default: {plot})")
     add("--small", action="store_true", help="a hundredth of the sizes, to try the command itself")
     return parser
 

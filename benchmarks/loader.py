@@ -30,7 +30,7 @@ from torchvision import transforms as T
 from tqdm import tqdm
 
 import options
-from benchmarks.records import Record, Row, against_bar
+from benchmarks.records import RECORD, Record, Row, against_bar
 from misc.data.loader import Trainable, TrainLoader
 from misc.data.samplers import GlobalBatchSampler
 from misc.runtime.script import Parser, positive, run_script
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m benchmarks.loader", description="Samples a second of a core.")
     add = parser.add_argument
-    add("--output", type=Path, required=True, metavar="FILE", help="JSON")
+    add("--output", type=RECORD, required=True, metavar="FILE", help="JSON")
     add("--batches", type=positive, default=24, metavar="N", help="of each (default: 24)")
     add("--people", type=positive, default=60, metavar="N", help="drawn (default: 60)")
     add("overrides", nargs="*", metavar="section.key=value", help="settings of the recipe")

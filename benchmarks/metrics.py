@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.records import Record, Row, against_bar
+from benchmarks.records import RECORD, Record, Row, against_bar
 from misc.evaluation import queries_at_once, rank_features, retrieval_metrics
 from misc.reranking import k_reciprocal
 from misc.retrieval.shared_ranking import rank_together
@@ -81,7 +81,7 @@ def _parser() -> Parser:
         prog="python -m benchmarks.metrics", description="Cost of metrics, against bars."
     )
     add = parser.add_argument
-    add("--output", type=Path, required=True, metavar="FILE", help="JSON to write")
+    add("--output", type=RECORD, required=True, metavar="FILE", help="JSON to write")
     small = "100,000 instead of 1,000,000 gallery items, 4,000 instead of 19,281 re-ranked"
     add("--small", action="store_true", help=small)
     add("--msmt17", action="store_true", help="only re-rank as many as MSMT17 has, 93,820: long")

@@ -31,7 +31,7 @@ from misc.report.relevance import image_tower, prepare, words_on_picture
 from misc.retrieval.text import TextRetrieval
 from misc.runtime.checkpoint import BEST, LAST, open_checkpoint
 from misc.runtime.distributed import processes
-from misc.runtime.script import Parser, positive, run_script
+from misc.runtime.script import Parser, given_path, positive, run_script
 from misc.synthetic.pedestrians.attributes import Person, draw_identity
 from misc.synthetic.pedestrians.english import ENGLISH
 from misc.synthetic.pedestrians.masks import GARMENTS, draw_masks
@@ -73,7 +73,7 @@ def _parser() -> Parser:
         description="The share of a colour word's weight that lies on the garment it names.",
     )
     add = parser.add_argument
-    add("--run", type=Path, required=True, metavar="RUN", help="trained on drawn pedestrians")
+    add("--run", type=given_path, required=True, metavar="RUN", help="trained on drawn pedestrians")
     add("--captions", type=positive, default=200, metavar="N", help="default: 200")
     add("--seed", type=int, default=0, help="of the captions that are drawn (default: 0)")
     add("--device", default=None, help="cpu, cuda, cuda:1 ... (default: a GPU, if there is one)")

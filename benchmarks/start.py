@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.records import Record, Row, against_bar
+from benchmarks.records import RECORD, Record, Row, against_bar
 from misc.runtime.script import Parser, positive, run_script
 
 MAIN = Path(__file__).parent.parent / "main.py"
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m benchmarks.start", description="Time until main.py answers.")
     add = parser.add_argument
-    add("--output", type=Path, required=True, metavar="FILE", help="JSON")
+    add("--output", type=RECORD, required=True, metavar="FILE", help="JSON")
     add("--rounds", type=positive, default=5, metavar="N", help="(default: 5)")
     return parser
 

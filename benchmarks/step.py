@@ -9,14 +9,12 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from statistics import median
 from timeit import timeit
 
 from benchmarks.open_clip_step import build_open_clip_step
-from benchmarks.records import NOT_MEASURED, Record, Row, against_bar
+from benchmarks.records import NOT_MEASURED, RECORD, Record, Row, against_bar
 from benchmarks.steps import RECIPES, SMALL, Step, build_step
-from errors import InputError
 from misc.runtime.distributed import Processes, processes
 from misc.runtime.script import Parser, positive, run_script
 
@@ -32,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m benchmarks.step", description="A training step on a CPU.")
     add = parser.add_argument
-    add("--output", type=Path, required=True, metavar="FILE", help="JSON, written row by row")
+    add("--output", type=RECORD, required=True, metavar="FILE", help="JSON, written row by row")
     add("--batch", type=positive, default=16, metavar="N", help="pairs (default: 16)")
     add("--rounds", type=positive, default=5, metavar="N", help="timed steps (default: 5)")
     add("--small", action="store_true", help="tiny towers, to try the command itself")
@@ -40,8 +38,6 @@ def _parser() -> Parser:
 
 
 def _run(asked: argparse.Namespace) -> None:
-    if asked.output.is_dir():
-        raise InputError(f"--output {asked.output} is a folder, give a file")
     with processes("cpu") as own:
         record = Record(asked.output, own.device, seconds=3600)
         for name, measurement in _rows(own, asked):

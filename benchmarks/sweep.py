@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.retrieval.report import summarise
-from misc.runtime.script import Parser, positive
+from misc.runtime.script import Parser, given_path, positive
 from misc.sweep.run import Run
 from misc.synthetic.writing import WrittenDataset
 
@@ -70,7 +70,7 @@ def sweep_parser(module: str, description: str, name: str) -> Parser:
     parser = Parser(prog=f"python -m benchmarks.{module}", description=description)
     parser.set_defaults(name=name, jobs=1)
     add = parser.add_argument
-    add("--output", type=Path, default=Path("runs", name), metavar="DIR", help="of all runs")
+    add("--output", type=given_path, default=Path("runs", name), metavar="DIR", help="of all runs")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     add("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     return parser

@@ -24,7 +24,7 @@ from errors import InputError
 from misc.datasets.pictures import read_picture
 from misc.runtime.distributed import processes
 from misc.runtime.precision import Precision
-from misc.runtime.script import Parser, run_script
+from misc.runtime.script import Parser, given, given_path, run_script
 from misc.synthetic.pedestrians.portraits import Portrait, Wanted, read_wanted
 
 BYSTANDERS = (
@@ -50,15 +50,21 @@ def _parser() -> Parser:
     add(
         "--image",
         nargs="+",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="pictures (default: drawn pedestrians)",
     )
     add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     about = "BAAI/AltCLIP (default), a folder in the hub's layout, or the root of a cache"
-    add("--altclip_pretrained", default="BAAI/AltCLIP", metavar="NAME_OR_FOLDER", help=about)
+    add(
+        "--altclip_pretrained",
+        type=given,
+        default="BAAI/AltCLIP",
+        metavar="NAME_OR_FOLDER",
+        help=about,
+    )
     about = "one more folder or root to search; downloads go there"
-    add("--cache_dir", metavar="FOLDER", help=about)
+    add("--cache_dir", type=given, metavar="FOLDER", help=about)
     return parser
 
 

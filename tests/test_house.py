@@ -60,6 +60,39 @@ def length(function: ast.FunctionDef) -> int:
     return function.end_lineno - function.lineno + 1 - docstring
 
 
+PLACES = {"CHECKPOINT", "DIR", "FILE", "FOLDER", "INDEX", "PATH", "RUN", "VIDEO"}
+
+
+def unchecked_paths(tree: ast.Module) -> Iterator[str]:
+    """The options whose path may be empty: `Path("")` is the current folder, which nobody means by
+    a variable of a script that is not set.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            is_place = PLACES & {*re.findall("[A-Z]+", given.get("metavar", ""))}
+            if given.get("type") == "Path" or (is_place and "type" not in given):
+                yield ast.literal_eval(node.args[0])
+
+
+def test_options_refuse_an_empty_path():
+    """Their types are `given` and `given_path` of misc.runtime.script, or an `OutputFile`."""
+    found = {
+        name: options for name, tree in SOURCES.items() if (options := [*unchecked_paths(tree)])
+    }
+    assert found == {}
+
+
+def test_unchecked_paths_are_noticed():
+    code = """
+add("--data", type=Path)
+add("--index", metavar="INDEX")
+add("--images", nargs="+", type=given_path, metavar="FILE")
+add("--name", metavar="NAME")
+"""
+    assert [*unchecked_paths(ast.parse(code))] == ["--data", "--index"]
+
+
 def test_types_are_named():
     """`Any` is left where a library forces it: at most 2 in 1,000 lines."""
     uses = sum(

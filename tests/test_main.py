@@ -82,6 +82,14 @@ def test_an_unreadable_picture_stops_the_training_in_a_sentence(fail, tmp_path, 
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
 
 
+def test_features_replace_no_checkpoint(fail, tmp_path):
+    checkpoint = tmp_path / "checkpoint_best.pt"
+    checkpoint.write_bytes(b"PK, as all checkpoints begin")
+    error = fail("--evaluate", str(tmp_path), "--save-features", str(checkpoint))
+    assert f"--save-features: {checkpoint} exists and is not a file of features" in error
+    assert checkpoint.read_bytes() == b"PK, as all checkpoints begin"
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(fail, places, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["--config", DEMO, "--output", "run", *SMALL, *places, "schedule.epoch=1"]

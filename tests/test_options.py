@@ -55,7 +55,10 @@ def test_options_and_settings_may_come_in_any_order():
         (["--save-features", "a"], "--save-features goes with one --evaluate"),
         (["model.freeze=[a"], "command line: model.freeze=[a, line 1: "),
         (["--backbone", "alclip"], "unknown backbone 'alclip': did you mean altclip? (clip, "),
-        (["--save-features", ".", "--evaluate", "a"], "--save-features . is a folder, give a file"),
+        (
+            ["--save-features", ".", "--evaluate", "a"],
+            "features: . is a folder, give a file",
+        ),
         (["--output", str(ROOT / "main.py")], "main.py is a file, give a folder"),
         *[([name, ""], f"argument {name}: it is empty; is a variable") for name in NAMING],
         (

@@ -30,7 +30,8 @@ from misc.datasets.check_text import check_text
 from misc.datasets.finding import Report
 from misc.datasets.text_person import read_text_person
 from misc.runtime.atomic import atomic_write
-from misc.runtime.script import Parser, run_script
+from misc.runtime.outputs import CHECK
+from misc.runtime.script import Parser, given_path, run_script
 from misc.settings.sections import Config, DataSettings
 from misc.tasks.reid.data import people_division
 
@@ -97,9 +98,9 @@ def _parser() -> Parser:
         description="Check all datasets of a configuration and report their faults.",
     )
     add = parser.add_argument
-    add("--config", type=Path, metavar="FILE", help="recipe (default: config/config.yaml)")
+    add("--config", type=given_path, metavar="FILE", help="recipe (default: config/config.yaml)")
     add("--workers", type=int, default=1, help="processes that read images (default: 1)")
-    add("--json", type=Path, metavar="FILE", help="also write the reports to this file")
+    add("--json", type=CHECK, metavar="FILE", help="also write the reports to this file")
     add("overrides", nargs="*", metavar="section.key=value", help="settings over the recipe")
     return parser
 

@@ -12,7 +12,7 @@ from misc.export.model_card import write_card
 from misc.export.output_folder import whole_folder
 from misc.export.published import export_clip_reid, export_tbps_clip
 from misc.export.trained_model import TrainedModel
-from misc.runtime.script import Parser, run_script
+from misc.runtime.script import Parser, given_path, run_script
 
 Writer = Callable[[TrainedModel, Path], None]
 FILES: dict[str, Writer] = {"tbps-clip": export_tbps_clip, "clip-reid": export_clip_reid}
@@ -36,8 +36,8 @@ def build_parser() -> Parser:
         description="Write a trained checkpoint for other programs (docs/export.md).",
     )
     add = parser.add_argument
-    add("checkpoint", type=Path, help="a checkpoint, or the folder of a run")
-    add("output", type=Path, help="the file (tbps-clip, clip-reid) or folder to write")
+    add("checkpoint", type=given_path, help="a checkpoint, or the folder of a run")
+    add("output", type=given_path, help="the file (tbps-clip, clip-reid) or folder to write")
     known = "the names of TBPS-CLIP's code (default), or another format"
     add("--format", choices=(*FILES, *FOLDERS), default="tbps-clip", help=known)
     known = "of ONNX: fp32 (default), fp16 or int8; the loss in R1 is printed"

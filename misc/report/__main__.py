@@ -17,7 +17,8 @@ from misc.report.page import draw_comparison, draw_page, draw_run, fold_run
 from misc.report.results import result_rows, to_latex, to_markdown
 from misc.report.run import Run, read_runs
 from misc.runtime.atomic import atomic_write
-from misc.runtime.script import Parser, run_script
+from misc.runtime.outputs import REPORT
+from misc.runtime.script import Parser, given, run_script
 
 SETTING = re.compile(r"\w+(\.\w+)+=")
 
@@ -33,8 +34,9 @@ def _parser() -> Parser:
         description="Report on one run or several: a page, or a table of results.",
     )
     add = parser.add_argument
-    add("words", nargs="+", metavar="RUN", help="folders of runs, then section.key=value over them")
-    add("--output", type=Path, metavar="FILE", help="write a page, such as report.html")
+    known = "folders of runs, then section.key=value over them"
+    add("words", nargs="+", type=given, metavar="RUN", help=known)
+    add("--output", type=REPORT, metavar="FILE", help="write a page, such as report.html")
     add("--markdown", action="store_true", help="print the results as a table in markdown")
     add("--latex", action="store_true", help="print the results as a table in LaTeX")
     known = "a page of what the folders record, without the runs' models and data"

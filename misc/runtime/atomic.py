@@ -13,8 +13,13 @@ def atomic_write(file: Path) -> Iterator[Path]:
 
     If the block fails, what it wrote is deleted and `file` stays as it was. The content reaches the
     disk before the name does, and the name before this returns, so that a loss of power is survived
-    as a kill is.
+    as a kill is. A link is replaced, too, and the file that it points to stays as it was.
+
+    Raises:
+        OSError: `file` is a folder, a device or a pipe, whose name is not to become a file's.
     """
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", str(file))
     partial = file.with_name(file.name + ".partial")
     try:
         yield partial

@@ -3,17 +3,23 @@
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 
 def write_picture(
-    file: Path, picture: Image.Image, kind: str | None = None, **options: int | bool
+    file: Path,
+    picture: Image.Image,
+    kind: str | None = None,
+    *,
+    description: str = "",
+    **options: int | bool,
 ) -> None:
     """Write a picture, encoded in memory: Pillow itself does not notice if a disk takes only a part
     of its last write, and leaves a picture that is cut short.
 
     Args:
         kind: Pillow's name of the format; None: that of the file's suffix.
+        description: of the picture, for its Exif data where the format has such.
         options: of Pillow's encoder.
 
     Raises:
@@ -23,6 +29,9 @@ def write_picture(
     kind = kind or Image.registered_extensions().get(file.suffix.lower())
     if kind is None:
         raise ValueError(f"unknown file extension: {file.suffix}")
-    content = BytesIO()
-    picture.save(content, kind, **options)
+    content, about = BytesIO(), dict[str, Image.Exif]()
+    if description:
+        about["exif"] = Image.Exif()
+        about["exif"][ExifTags.Base.ImageDescription] = description
+    picture.save(content, kind, **about, **options)
     file.write_bytes(content.getvalue())

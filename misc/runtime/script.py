@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from errors import InputError
@@ -46,6 +47,18 @@ def run_script(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def given(word: str) -> str:
+    """The type of an option that must not be empty."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError("it is empty; is a variable of a script not set?")
+    return word
+
+
+def given_path(word: str) -> Path:
+    """The type of an option that is a path: an empty one would be the current folder."""
+    return Path(given(word))
 
 
 def positive(word: str) -> int:

@@ -23,6 +23,7 @@ from misc.retrieval.cells import (
     draw_picture,
 )
 from misc.runtime.atomic import atomic_write
+from misc.runtime.outputs import SHEET
 from misc.runtime.picture_writing import write_picture
 from misc.search.hit import Hit
 from misc.search.query import Query
@@ -72,12 +73,11 @@ def write_sheet(file: Path, query: Query, hits: Sequence[Hit]) -> None:
     Raises:
         InputError: a picture cannot be read, or the file cannot be written.
     """
-    if file.is_dir():
-        raise InputError(f"{file} is a folder; give a file")
     sheet = draw_sheet(query, hits)
     try:
         with atomic_write(file) as partial:
-            write_picture(partial, sheet, "JPEG", quality=90, subsampling=0)
+            about = SHEET.mark.decode()
+            write_picture(partial, sheet, "JPEG", description=about, quality=90, subsampling=0)
     except OSError as error:
         raise InputError(f"cannot write {file} ({error.strerror}); choose another file") from error
 

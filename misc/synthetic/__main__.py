@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from errors import InputError
+from misc.runtime.outputs import SHEET
 from misc.runtime.picture_writing import write_picture
-from misc.runtime.script import Parser, run_script
+from misc.runtime.script import Parser, given_path, run_script
 from misc.synthetic.composed import COMPOSED_LAYOUTS, WrittenComposed, write_composed_dataset
 from misc.synthetic.drawing_plan import DiskLayout, check_layout
 from misc.synthetic.pedestrians.contact_sheet import draw_contact_sheet
@@ -48,7 +49,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     known = f"one or several of {', '.join(KNOWN)}"
     add("--layout", nargs="+", metavar="NAME", default=[], help=known)
-    add("--output", type=Path, metavar="DIR", help="parent folder of the dataset")
+    add("--output", type=given_path, metavar="DIR", help="parent folder of the dataset")
     for split, number in IDENTITIES.items():
         known = f"identities of the {split} split, if the layout has one (default: {number})"
         add(f"--{split}", type=int, metavar="N", help=known)
@@ -67,7 +68,7 @@ def _parser() -> Parser:
         default=1,
         help="processes (default: 1)",
     )
-    add("--contact-sheet", type=Path, metavar="FILE", help="draw a page of images with captions")
+    add("--contact-sheet", type=SHEET, metavar="FILE", help="draw a page of images with captions")
     return parser
 
 
@@ -174,7 +175,8 @@ def _save_contact_sheet(file: Path, seed: int, difficulty: float) -> None:
     sheet = draw_contact_sheet(seed, difficulty)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(file, sheet, quality=76, optimize=True)
+        about = SHEET.mark.decode()
+        write_picture(file, sheet, description=about, quality=76, optimize=True)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write {file} ({error}): give a .jpg or .png file.") from error
     print(f"{'contact sheet':<16} {file}")

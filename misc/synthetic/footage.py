@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from errors import InputError
 from misc.runtime.atomic import atomic_write
-from misc.runtime.script import Parser, positive, run_script
+from misc.runtime.script import Parser, given_path, positive, run_script
 from misc.synthetic.pedestrians.attributes import draw_identity
 from misc.synthetic.pedestrians.cameras import develop, draw_camera
 from misc.synthetic.pedestrians.canvas import Canvas
@@ -192,7 +192,7 @@ def _parser() -> Parser:
         description="Draw a video of synthetic pedestrians, with boxes and captions.",
     )
     add = parser.add_argument
-    add("--output", type=Path, required=True, metavar="DIR")
+    add("--output", type=given_path, required=True, metavar="DIR")
     add("--people", type=positive, default=24, metavar="N", help="(default: 24)")
     known = "identity of the first, as a dataset of the same seed numbers it (default: 1)"
     add("--first-identity", type=int, default=1, metavar="N", help=known)

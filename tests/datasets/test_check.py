@@ -48,15 +48,24 @@ def test_the_exit_status_and_the_json_tell_what_was_found(dataset, tmp_path, cap
     assert "Empty captions: 1" in capsys.readouterr().out
 
 
+def test_the_annotations_are_kept(dataset, capsys):
+    file, root = dataset(records())
+    before = file.read_bytes()
+    assert main([*words(file, root), "--json", str(file)]) == 2
+    assert f"{file} exists and is not an earlier report" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
 def test_bad_input_is_one_sentence(dataset, tmp_path, capsys):
     file, root = dataset(records())
     assert main([]) == 2
     assert main(words(tmp_path / "absent.json", root)) == 2
     assert main(words(file, tmp_path / "nowhere")) == 2
     assert main([*words(file, root), "--workers", "0"]) == 2
-    assert main([*words(file, root), "--json", str(tmp_path)]) == 2
+    for place in (str(tmp_path), ".", ""):
+        assert main([*words(file, root), "--json", place]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 5
+    assert len(errors) == 7
     assert all(line.startswith("error: ") for line in errors)
     with pytest.raises(InputError):
         check_text(file, tmp_path / "nowhere")

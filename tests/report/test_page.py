@@ -99,10 +99,23 @@ def test_a_page_of_the_record_alone_needs_no_data(run_folder, tmp_path):
     assert References(file.read_text()).headings == ["run", "Results", "Configuration", "Curves"]
 
 
+def test_a_page_replaces_pages_alone(run_folder, tmp_path, capsys):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    checkpoint, file = folder / "checkpoint_best.pt", tmp_path / "report.html"
+    before = checkpoint.read_bytes()
+    assert main([str(folder), "--output", str(checkpoint), "--record-only"]) == 2
+    assert f"{checkpoint} exists and is not an earlier report" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
+    for _ in range(2):
+        assert main([str(folder), "--output", str(file), "--record-only"]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         ([], "nothing to do: give --output report.html, --markdown or --latex"),
+        (["--output", ""], "argument --output: it is empty; is a variable of a script not set?"),
+        (["--output", "."], "argument --output: . is a folder, give a file"),
         (["--output", "nowhere/report.html"], "its folder does not exist; make it first"),
         (["--output", "report.html", "data.image_root=gone"], "if data or weights lie elsewhere"),
         (["--output", "report.html", "data.image_rot=a"], "data.image_root"),

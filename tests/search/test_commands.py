@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,24 @@ def test_a_sheet_of_the_hits_is_drawn(call, built, pictures, tmp_path):
         assert drawn.format == "JPEG"
         assert drawn.width > 8 * 88
         assert drawn.height > 2 * 224
+    again = call("query", "--index", built, "a man", "--top", 3, "--sheet", sheet)
+    assert again[0] == 0  # over the earlier sheet
+
+
+def test_a_sheet_replaces_no_picture(call, built, pictures, tmp_path):
+    indexed, asked = next(pictures.rglob("*.jpg")), tmp_path / "her.jpg"
+    shutil.copy(indexed, asked)
+    before = indexed.read_bytes()
+    words = ("query", "--index", built, "--image", asked, "--sheet")
+    for picture in (asked, indexed):
+        status, _, error = call(*words, picture)
+        assert status == 2
+        assert f"--sheet: {picture} exists and is not a contact sheet" in error
+        assert picture.read_bytes() == before
+    assert call(*words, tmp_path / "hits.jpg")[0] == 0
+    status, _, error = call(*words[:-2], tmp_path / "hits.jpg", "--sheet", tmp_path / "hits.jpg")
+    assert status == 2
+    assert "hits.jpg is the query's picture" in error
 
 
 def test_calibrate_by_described_pictures(call, built, pedestrians, run_folder):
@@ -130,11 +149,11 @@ def test_calibrate_by_described_pictures(call, built, pedestrians, run_folder):
         (["index", "--images", "PICTURES", "--output", "INDEX", "--camera", "("], "regular"),
         (["index", "--images", "PICTURES", "--output", "INDEX", "--camera", "cam"], "whole number"),
         (["calibrate", "--index", "INDEX", "--annotations", "no.json"], "no.json does not exist"),
-        (["index", "--images", "PICTURES", "--output", ""], "name of the index is empty"),
+        (["index", "--images", "PICTURES", "--output", ""], "--output: it is empty; is a variable"),
         (["index", "--images", "PICTURES", "--output", "INDEX", "--workers", "-1"], "--workers"),
         (["index", "--images", "PICTURES", "--output", "INDEX", "--config", "x"], "--checkpoint"),
         (["index", "--remove", "empty", "--output", "INDEX"], "no pictures of .*empty"),
-        (["query", "--index", "INDEX", "a", "--sheet", "."], "is a folder; give a file"),
+        (["query", "--index", "INDEX", "a", "--sheet", "."], "is a folder, give a file"),
         (["query", "--index", "INDEX", "--image", "empty"], "empty is not a file"),
         (["calibrate", "--index", "INDEX", "--annotations", "empty"], "at least 2"),
         (["search"], "invalid choice: 'search'"),
@@ -209,3 +228,25 @@ def test_an_interruption_is_no_traceback(call, built, monkeypatch):
     monkeypatch.setattr("misc.search.index.open_index", interrupt)
     status, _, err = call("query", "--index", built, "a man")
     assert (status, err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "index --checkpoint run --output people.index --images",
+        "index --output people.index --remove",
+        "index --images pictures --output people.index --checkpoint",
+        "query words --index",
+        "query --index people.index --image",
+        "calibrate --index people.index --annotations",
+        "calibrate --index people.index --annotations captions.csv --images",
+        "serve --index",
+        "crop walk.mp4 --output crops --boxes",
+        "crop walk.mp4 --boxes walk.txt --output",
+    ],
+)
+def test_an_empty_path_is_refused(call, words):
+    """It would be the current folder, where a variable of a script is not set."""
+    status, _, error = call(*words.split(), "")
+    assert status == 2
+    assert f"argument {words.split()[-1]}: it is empty; is a variable of a script not set?" in error

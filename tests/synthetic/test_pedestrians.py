@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from errors import InputError
+from misc.runtime.outputs import SHEET
+from misc.runtime.picture_writing import write_picture
 from misc.synthetic.__main__ import main
 from misc.synthetic.pedestrians import (
     CHINESE,
@@ -516,6 +518,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ([], "nothing to do"),
         (["--layout", "rstp", "--output", "x"], "did you mean rstpreid"),
         (["--layout", "rstpreid"], "give both --layout and --output"),
+        (["--layout", "rstpreid", "--output", ""], "argument --output: it is empty"),
         (["--contact-sheet", "sheet.nothing"], "cannot write sheet.nothing"),
     ],
 )
@@ -538,3 +541,12 @@ def test_contact_sheet(tmp_path: Path) -> None:
     assert main(["--contact-sheet", str(tmp_path / "docs" / "sheet.jpg"), "--seed", "5"]) == 0
     with Image.open(tmp_path / "docs" / "sheet.jpg") as sheet:
         assert sheet.size == (1204, 1084)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_contact_sheet_replaces_contact_sheets_alone(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"sheet.{suffix}"
+    Image.new("RGB", (4, 4)).save(file)
+    assert main(["--contact-sheet", str(file)]) == 2
+    write_picture(file, Image.new("RGB", (400, 400)), description=SHEET.mark.decode())
+    assert SHEET(str(file)) == file

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from misc.runtime.script import share
+from misc.runtime.script import given, given_path, share
 from misc.search.commands.base import Command
 
 
@@ -17,21 +17,22 @@ python search.py calibrate --index people.index --annotations captions.csv --ima
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        add("--index", required=True, metavar="INDEX", help="the index; its pictures do not matter")
+        known = "the index; its pictures do not matter"
+        add("--index", type=given, required=True, metavar="INDEX", help=known)
         known = (
             "described pictures of at least two people: captions.csv, a JSON file or folder as for "
             "data.annotation_file, or a folder of people, people/<name>/*.jpg (queries by picture "
             "alone); the more the better, and none that the model was trained on"
         )
-        add("--annotations", required=True, metavar="PATH", help=known)
+        add("--annotations", type=given, required=True, metavar="PATH", help=known)
         known = "folder that their paths are relative to (default: that of the annotations)"
-        add("--images", type=Path, metavar="DIR", help=known)
+        add("--images", type=given_path, metavar="DIR", help=known)
         known = "of the words beside a picture (default: 0.5); other weights keep their calibration"
         add("--weight", type=share, metavar="SHARE", help=known)
         known = "allowed share of false alarms (default: the index's)"
         add("--false-alarms", type=share, metavar="SHARE", help=known)
         known = "a run's folder or a checkpoint, if it is no longer where it was"
-        add("--checkpoint", metavar="PATH", help=known)
+        add("--checkpoint", type=given, metavar="PATH", help=known)
         add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
     def run(self, options: argparse.Namespace) -> int | None:

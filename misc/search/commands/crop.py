@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from errors import InputError
 from misc.datasets.counts import counted
-from misc.runtime.script import positive
+from misc.runtime.script import given_path, positive
 from misc.search.commands.base import Command
 from misc.search.listing import is_text
 from misc.search.path_fields import add_path_fields, parse_time, read_camera, read_time
@@ -39,16 +39,16 @@ python search.py index --checkpoint runs/demo-... --images crops --output people
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        add("videos", nargs="+", type=Path, metavar="VIDEO")
+        add("videos", nargs="+", type=given_path, metavar="VIDEO")
         known = "folder of the crops, one folder a video, and of crops.jsonl; a video that is there"
-        add("--output", type=Path, required=True, metavar="DIR", help=f"{known} is replaced")
+        add("--output", type=given_path, required=True, metavar="DIR", help=f"{known} is replaced")
         source = parser.add_mutually_exclusive_group(required=True)
         known = "MOTChallenge files, one a video, or a folder with a file <video's stem>.txt each"
-        source.add_argument("--boxes", nargs="+", type=Path, metavar="FILE", help=known)
+        source.add_argument("--boxes", nargs="+", type=given_path, metavar="FILE", help=known)
         known = "torchvision (Faster R-CNN), or hog (needs OpenCV 4)"
         source.add_argument("--detector", choices=tuple(THRESHOLDS), help=known)
         known = "state dict of torchvision's detector (default: downloaded once)"
-        add("--weights", type=Path, metavar="FILE", help=known)
+        add("--weights", type=given_path, metavar="FILE", help=known)
         add("--device", help="of torchvision's detector (default: a GPU if there is one)")
         known = "between the frames that are looked at; 0 for all frames (default: 1)"
         add("--every", type=_seconds, default=Fraction(1), metavar="SECONDS", help=known)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import InputError
-from misc.runtime.script import natural, positive, share
+from misc.runtime.script import given, given_path, natural, positive, share
 from misc.search.commands.base import Command
 from misc.search.path_fields import add_path_fields
 
@@ -31,15 +31,16 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
             "a run's folder, a checkpoint, or a folder of misc.export --format onnx (default, for "
             "an index that exists: its own)"
         )
-        add("--checkpoint", metavar="PATH", help=known)
-        add("--config", metavar="FILE", help="recipe in place of the run's; for published weights")
+        add("--checkpoint", type=given, metavar="PATH", help=known)
+        known = "recipe in place of the run's; for published weights"
+        add("--config", type=given, metavar="FILE", help=known)
         which = parser.add_mutually_exclusive_group(required=True)
         known = "folder of pictures, with all folders below; crops.jsonl files are read"
-        which.add_argument("--images", type=Path, metavar="DIR", help=known)
+        which.add_argument("--images", type=given_path, metavar="DIR", help=known)
         known = "drop the pictures of a folder from the index instead"
-        which.add_argument("--remove", type=Path, metavar="DIR", help=known)
+        which.add_argument("--remove", type=given_path, metavar="DIR", help=known)
         known = "the index: a folder, or a URI that Lance reads, such as s3://bucket/people"
-        add("--output", metavar="INDEX", required=True, help=known)
+        add("--output", type=given, metavar="INDEX", required=True, help=known)
         add_path_fields(parser)
         add("--half", action="store_true", help="new index: features in float16, half the size")
         known = "build Lance's approximate index, above 100,000 pictures, and print its recall"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errors import InputError
-from misc.runtime.script import positive, share
+from misc.runtime.outputs import SHEET
+from misc.runtime.script import given, given_path, positive, share
 from misc.search.commands.base import Command
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
         add("text", nargs="?", metavar="WORDS", help="a description of the person")
-        add("--index", required=True, metavar="INDEX", help="the index to search")
-        add("--image", type=Path, metavar="FILE", help="a picture of the person")
+        add("--index", type=given, required=True, metavar="INDEX", help="the index to search")
+        add("--image", type=given_path, metavar="FILE", help="a picture of the person")
         known = "of the words, from 0 to 1, beside a picture (default: 0.5)"
         add("--weight", type=float, help=known)
         known = "compose words and a picture by a fusion, a file by benchmarks.composed"
-        add("--fusion", type=Path, metavar="FILE", help=known)
+        add("--fusion", type=given_path, metavar="FILE", help=known)
         add("--top", type=positive, default=10, metavar="N", help="hits at most (default: 10)")
         known = "a condition on the columns, in SQL: \"camera = 3 and time > '2026-01-01 08:00'\""
         add("--where", metavar="SQL", help=known)
@@ -47,9 +48,9 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
         known = "allowed share of false alarms (default: the index's)"
         add("--false-alarms", type=share, metavar="SHARE", help=known)
         add("--json", action="store_true", help="print the hits as a JSON list")
-        add("--sheet", type=Path, metavar="FILE", help="draw the hits on a contact sheet, a JPEG")
+        add("--sheet", type=SHEET, metavar="FILE", help="draw the hits on a contact sheet, a JPEG")
         known = "a run's folder or a checkpoint, if it is no longer where it was"
-        add("--checkpoint", metavar="PATH", help=known)
+        add("--checkpoint", type=given, metavar="PATH", help=known)
         add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
     def run(self, options: argparse.Namespace) -> int | None:
@@ -60,6 +61,8 @@ python search.py query --index people.index "with a hat" --image her.jpg --sheet
 
         if options.fusion and options.weight is not None:
             raise InputError("--weight is of the sum, and --fusion takes its place; give one")
+        if options.sheet and options.image and options.sheet.resolve() == options.image.resolve():
+            raise InputError(f"--sheet {options.sheet} is the query's picture; give another file")
         weight = WEIGHT if options.weight is None else options.weight
         query = Query(options.text, options.image, weight)
         index = open_index(options.index, options.checkpoint, options.device, fusion=options.fusion)

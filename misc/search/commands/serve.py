@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 
 from errors import InputError
-from misc.runtime.script import positive
+from misc.runtime.script import given, positive
 from misc.search.commands.base import Command
 
 
@@ -21,13 +21,13 @@ python search.py serve --index people.index --host 0.0.0.0 --port 8080 --passwor
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        add("--index", required=True, metavar="INDEX", help="the index to search")
+        add("--index", type=given, required=True, metavar="INDEX", help="the index to search")
         known = "address to listen on; 0.0.0.0: every one (default: 127.0.0.1, this machine alone)"
         add("--host", default="127.0.0.1", help=known)
         add("--port", type=positive, default=7860, metavar="N", help="port (default: 7860)")
         add("--password", metavar="WORD", help="ask for a password; any user name goes with it")
         known = "a run's folder or a checkpoint, if it is no longer where it was"
-        add("--checkpoint", metavar="PATH", help=known)
+        add("--checkpoint", type=given, metavar="PATH", help=known)
         add("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
     def run(self, options: argparse.Namespace) -> int | None:
