@@ -80,7 +80,7 @@ python search.py index --checkpoint runs/demo-... --images crops --output people
         videos = [open_video(file) for file in options.videos]
         origins = [_origin(options, file) for file in options.videos]
         output = CropFolder(options.output)
-        output.check(options.videos)
+        output.check(origins)
         sources = _sources(options, videos)
         choice = Choice(
             options.every,
@@ -111,11 +111,12 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _origin(options: argparse.Namespace, file: Path) -> "Origin":
+    from misc.search.footage.fingerprint import fingerprint
     from misc.search.footage.origin import Origin
 
     text = read_time(options.time, file)
     start = datetime.fromisoformat(text) if text else options.start
-    return Origin(file, read_camera(options.camera, file), start)
+    return Origin(file, read_camera(options.camera, file), start, fingerprint(file))
 
 
 def _sources(

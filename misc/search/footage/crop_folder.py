@@ -3,12 +3,13 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from errors import InputError
+from misc.search.footage.origin import Origin
 from misc.search.footage.records import CROPS_FILE, CropRecord, read_crops, write_crops
 
 CROP_NAME = re.compile(r"\d{6,}_n?\d+\.jpg")
@@ -24,17 +25,18 @@ class CropFolder:
     def records_file(self) -> Path:
         return self.root / CROPS_FILE
 
-    def check(self, videos: list[Path]) -> None:
+    def check(self, origins: Sequence[Origin]) -> None:
         """Check that the crops of these videos may be written.
 
         Raises:
-            InputError: a folder holds something else, or the records are malformed.
+            InputError: a folder holds something else or the crops of another video, or the records
+                are malformed.
         """
-        stems = {video.stem: video for video in videos}
-        for video in videos:
-            if stems[video.stem] != video:
+        by_stem = {origin.video.stem: origin for origin in origins}
+        for video in (origin.video for origin in origins):
+            if by_stem[video.stem].video != video:
                 raise InputError(
-                    f"{stems[video.stem]} and {video} would share the folder "
+                    f"{by_stem[video.stem].video} and {video} would share the folder "
                     f"{self.root / video.stem}; rename one, or crop it into another --output"
                 )
             folder = self.root / video.stem
@@ -43,12 +45,10 @@ class CropFolder:
                     f"{folder} exists and holds more than crops; choose another --output"
                 )
         for record in self._records():
-            stem = Path(record.path).parts[0]
-            if stem in stems and record.video != stems[stem].name:
-                raise InputError(
-                    f"{self.root / stem} holds the crops of {record.video}; crop {stems[stem]} "
-                    "into another --output"
-                )
+            folder = self.root / Path(record.path).parts[0]
+            origin = by_stem.get(folder.name)
+            if origin and folder.exists():
+                _check_same_video(folder, record, origin)
 
     @contextmanager
     def draft(self, stem: str) -> Iterator[Path]:
@@ -79,6 +79,18 @@ class CropFolder:
 
     def _records(self) -> list[CropRecord]:
         return list(read_crops(self.records_file).values()) if self.records_file.exists() else []
+
+
+def _check_same_video(folder: Path, record: CropRecord, origin: Origin) -> None:
+    """Check that a crop was cut out of a video: records of older versions know only its name."""
+    video = origin.video
+    if record.video == video.name and record.fingerprint in (None, origin.fingerprint):
+        return
+    other = f"another {video.name}" if record.video == video.name else record.video
+    raise InputError(
+        f"{folder} holds the crops of {other}; crop {video} into another --output, or delete "
+        f"{folder} to replace them"
+    )
 
 
 def _has_only_crops(folder: Path) -> bool:

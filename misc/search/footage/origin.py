@@ -1,4 +1,4 @@
-"""Origin of a video: its camera, and the time when it starts."""
+"""Origin of a video: its file, its camera, and the time when it starts."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,11 +11,12 @@ from misc.search.footage.records import CropRecord
 
 @dataclass(frozen=True)
 class Origin:
-    """Camera and start of a video, as far as they are known."""
+    """Fingerprint of a video, and its camera and start, as far as they are known."""
 
     video: Path
     camera: int | None
     start: datetime | None
+    fingerprint: str
 
     def record(self, crop: Crop) -> CropRecord:
         """The record of a crop from this video.
@@ -41,4 +42,5 @@ class Origin:
             box=(left, top, right - left, bottom - top),
             score=crop.box.score,
             track=crop.box.track,
+            fingerprint=self.fingerprint,
         )

@@ -38,6 +38,7 @@ class CropRecord:
         box: left, top, width and height of the crop in pixels of the frame.
         score: of the detector.
         track: number of the person within the video.
+        fingerprint: of the video; None in records of older versions.
     """
 
     path: Annotated[str, AfterValidator(_below)]
@@ -49,6 +50,7 @@ class CropRecord:
     box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
     score: FiniteFloat | None
     track: Int64 | None
+    fingerprint: str | None = None
 
 
 _RECORD = TypeAdapter(CropRecord)

@@ -1,11 +1,14 @@
 """search.py crop: its files, a second run, and the user's mistakes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import search
+from errors import InputError
+from misc.search.footage.fingerprint import END, fingerprint
 from misc.search.footage.records import read_crops
 from tests.search.footage.conftest import SIZE, level, shade
 
@@ -52,6 +55,7 @@ def test_crops_and_records_are_written(video, boxes, output, capsys):
         "box": [60.0, 10.0, 30.0, 60.0],
         "score": None,
         "track": 2,
+        "fingerprint": fingerprint(walk),
     }
     assert level(output / crops[-1]) == pytest.approx(shade(10), abs=3)
 
@@ -69,6 +73,50 @@ def test_a_second_run_replaces_the_crops_of_its_video_alone(video, boxes, output
     assert set(output.rglob("*.jpg")) == after.keys()
     assert after[output / "walk/000000_1.jpg"].time == "2026-01-01 08:00:00"
     assert all(after[path] == before[path] for path in kept)
+
+
+def test_another_video_of_the_same_name_is_refused(video, boxes, output, tmp_path, capsys):
+    given = ("--boxes", boxes(*LINES), "--output", output)
+    assert crop(video("cam1/walk.mp4"), *given) == 0
+    before = files(output), (output / "crops.jsonl").read_bytes()
+    other = video("cam2/walk.mp4", num_frames=19)
+    told = refusal(capsys, other, *given)
+    assert f"{output / 'walk'} holds the crops of another walk.mp4; crop {other} into" in told
+    assert (files(output), (output / "crops.jsonl").read_bytes()) == before
+    moved = shutil.move(tmp_path / "cam1", tmp_path / "archive")
+    assert crop(moved / "walk.mp4", *given) == 0
+    shutil.rmtree(output / "walk")  # as the sentence says
+    assert crop(other, *given) == 0
+    assert {one.fingerprint for one in read_crops(output / "crops.jsonl").values()} == {
+        fingerprint(other)
+    }
+
+
+def test_crops_of_older_versions_are_replaced(video, boxes, output):
+    """Their records have no fingerprint."""
+    given = (video(), "--boxes", boxes(*LINES), "--output", output)
+    assert crop(*given) == 0
+    records = [json.loads(line) for line in (output / "crops.jsonl").read_text().splitlines()]
+    assert all(record.pop("fingerprint") for record in records)
+    (output / "crops.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in records))
+    assert {one.fingerprint for one in read_crops(output / "crops.jsonl").values()} == {None}
+    assert crop(*given) == 0
+    assert None not in {one.fingerprint for one in read_crops(output / "crops.jsonl").values()}
+
+
+def test_both_ends_and_the_size_make_the_fingerprint(tmp_path):
+    film = bytearray(3 * END)
+    prints = set()
+    for change in (None, 0, END - 1, -END, -1):
+        content = bytearray(film)
+        if change is not None:
+            content[change] = 1
+        (tmp_path / "a.mp4").write_bytes(content)
+        prints.add(fingerprint(tmp_path / "a.mp4"))
+    (tmp_path / "a.mp4").write_bytes(film + bytes(1))
+    assert len({*prints, fingerprint(tmp_path / "a.mp4")}) == 6
+    with pytest.raises(InputError, match=r"b\.mp4 cannot be read"):
+        fingerprint(tmp_path / "b.mp4")
 
 
 def test_boxes_may_be_a_folder(video, boxes, output, tmp_path, capsys):
