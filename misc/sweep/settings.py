@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -40,6 +41,9 @@ class Range(Section):
             raise ValueError(f"log needs a low above 0, not {self.low:g}")
         if self.log and self.step is not None:
             raise ValueError("log and step do not go together, give one of them")
+        low, high = Decimal(str(self.low)), Decimal(str(self.high))  # 0.1 + 0.2 is 0.3
+        if self.step is not None and low + Decimal(str(self.step)) > high:
+            raise ValueError(f"step {self.step:g} leads from low {low} beyond high {high}")
         return self
 
 

@@ -41,7 +41,8 @@ def run_sweep(plan: Plan) -> None:
     """Run the trials of a sweep that have not ended, and write its tables.
 
     Raises:
-        InputError: the folder is in use or holds another sweep, or several trials in a row fail.
+        InputError: the folder is in use or holds another sweep, or several trials in a row fail,
+            or all of them.
     """
     metric = _metric(plan)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -96,8 +97,10 @@ class Sweep:
                 bar.update()
                 made.append(rows[-1])
                 _check_failures(made)
-        note = self._draw_importances()
-        print(write_tables(self.plan, self.metric, self.rows(), note), end="")
+        note, rows = self._draw_importances(), self.rows()
+        print(write_tables(self.plan, self.metric, rows, note), end="")
+        if rows and all(row.state == "failed" for row in rows):
+            raise InputError(f"every trial of the sweep has failed, the last one: {rows[-1].note}")
 
     def close(self) -> None:
         """Let go of the study's file, also of a commit that was interrupted."""

@@ -9,6 +9,7 @@ import pytest
 import options
 from errors import InputError
 from misc.sweep.plan import plan_sweep
+from misc.sweep.settings import Range
 from tests import ROOT
 from tests.sweep.conftest import DEMO
 
@@ -58,11 +59,21 @@ def refusal(tmp_path, monkeypatch):
             "keys: {schedule.lr: {low: 0, high: 1, log: true}}",
             "keys.schedule.lr: log needs a low above 0, not 0",
         ),
+        (
+            "keys: {schedule.epoch: {low: 1, high: 4, step: 7}}",
+            "keys.schedule.epoch: step 7 leads from low 1 beyond high 4",
+        ),
         ("- 1", "s.yaml: a sweep is sections of keys, not [1]"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_sentence(refusal, text, sentence):
     assert sentence in refusal(text)
+
+
+@pytest.mark.parametrize("values", [(1, 4, 3), (0.1, 0.3, 0.2), (1e-5, 3e-5, 2e-5)])
+def test_a_step_may_be_as_wide_as_the_range(values):
+    low, high, step = values
+    assert Range(low=low, high=high, step=step).step == step
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,12 @@ def test_three_failures_in_a_row_end_the_sweep(sweep):
         sweep("keys: {schedule.lr: [0.5, 0.6, 0.7, 0.8]}")
 
 
+def test_a_sweep_without_a_trial_that_has_ended_fails(sweep, tmp_path):
+    with pytest.raises(InputError, match=r"every trial of the sweep has failed, the last one: the"):
+        sweep("keys: {schedule.lr: [0.5, 0.6]}")
+    assert len(json.loads((tmp_path / "out" / "sweep.json").read_text())["trials"]) == 2
+
+
 def test_a_hopeless_trial_is_stopped_and_saves_its_state(sweep, tmp_path, monkeypatch):
     sweep(f"trials: 5\n{LR}")
     monkeypatch.setenv("STAND_IN_HANGS", "1")
