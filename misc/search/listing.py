@@ -19,6 +19,23 @@ class FoundFile:
     modified: int  # nanoseconds since 1970
 
 
+@dataclass(frozen=True)
+class Link:
+    """A link to a folder, which is not followed, or one that leads nowhere."""
+
+    path: str  # as that of a file
+    is_dead: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures in a folder and all folders below, and the links that are left out; by path."""
+
+    files: list[FoundFile]
+    folder_links: list[str]
+    dead_links: list[str]
+
+
 def check_folder(folder: Path) -> None:
     """Check that there is a picture in a folder.
 
@@ -27,20 +44,32 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a folder of pictures")
-    if next(_walk(folder.resolve()), None) is None:
-        raise InputError(f"{folder} has no pictures ({', '.join(SUFFIXES)}); give another folder")
+    advice = "give another folder"
+    for found in _walk(folder.resolve()):
+        if isinstance(found, FoundFile):
+            return
+        if not found.is_dead:
+            advice = "links to folders are not followed, so give the folders themselves"
+    raise InputError(f"{folder} has no pictures ({', '.join(SUFFIXES)}); {advice}")
 
 
-def list_pictures(folder: Path) -> list[FoundFile]:
-    """The pictures in a folder and all folders below, by path.
+def list_pictures(folder: Path) -> Listing:
+    """The pictures in a folder and all folders below.
 
-    Hidden ones are left out, and so are those in an index and behind links to folders.
+    Hidden ones and those in an index are left out, and so are those behind links to folders, which
+    may lead around in circles.
 
     Raises:
         InputError: as `check_folder` does.
     """
     check_folder(folder)
-    return sorted(_walk(folder.resolve()), key=lambda file: file.path)
+    found = sorted(_walk(folder.resolve()), key=lambda each: each.path)
+    links = [each for each in found if isinstance(each, Link)]
+    return Listing(
+        [each for each in found if isinstance(each, FoundFile)],
+        [link.path for link in links if not link.is_dead],
+        [link.path for link in links if link.is_dead],
+    )
 
 
 def is_text(path: str) -> bool:
@@ -52,7 +81,7 @@ def is_text(path: str) -> bool:
     return True
 
 
-def _walk(folder: Path) -> Iterator[FoundFile]:
+def _walk(folder: Path) -> Iterator[FoundFile | Link]:
     def refuse(error: OSError) -> None:
         raise InputError(f"the folder {error.filename} cannot be read ({error.strerror})")
 
@@ -61,10 +90,12 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.startswith(".") or not name.lower().endswith(SUFFIXES):
-                continue
-            file = Path(parent, name)
-            if file.is_file():  # and no dangling link
+        for file in (Path(parent, name) for name in folders):
+            if file.is_symlink():
+                yield Link(file.as_posix(), is_dead=False)
+        for file in (Path(parent, name) for name in names if not name.startswith(".")):
+            if file.name.lower().endswith(SUFFIXES) and os.path.isfile(file):
                 status = file.stat()
                 yield FoundFile(file.as_posix(), status.st_size, status.st_mtime_ns)
+            elif file.is_symlink() and not os.path.exists(file):
+                yield Link(file.as_posix(), is_dead=True)

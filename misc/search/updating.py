@@ -12,7 +12,7 @@ from errors import InputError
 from misc.datasets.pictures import read_picture
 from misc.retrieval.base import Loading
 from misc.search.footage.records import CROPS_FILE, CropRecord, read_crops
-from misc.search.listing import FoundFile, is_text, list_pictures
+from misc.search.listing import FoundFile, Listing, is_text, list_pictures
 from misc.search.path_fields import read_camera, read_time
 from misc.search.person_search import PersonSearch
 from misc.search.picture_batches import PictureFiles, digest
@@ -27,7 +27,8 @@ COMPACTION, RARELY = 200, 2000
 @dataclass
 class Update:
     """The numbers of pictures that an update added, changed, dropped and left as they were, and
-    the files that could not be read, each with the reason.
+    the files that could not be read, each with the reason, and the links to folders, which are not
+    followed.
     """
 
     added: int = 0
@@ -35,6 +36,7 @@ class Update:
     removed: int = 0
     unchanged: int = 0
     unreadable: list[str] = field(default_factory=list)
+    folder_links: Sequence[str] = ()
 
     @property
     def encoded(self) -> int:
@@ -70,6 +72,7 @@ class Plan:
         describe: rows whose feature stays, but whose metadata have changed.
         remove: paths of files that are gone.
         unreadable: reasons why files are left out from the start.
+        folder_links: paths of links to folders, which are left out.
     """
 
     encode: Sequence[Row]
@@ -78,6 +81,7 @@ class Plan:
     remove: Sequence[str]
     unchanged: int
     unreadable: Sequence[str] = ()
+    folder_links: Sequence[str] = ()
 
 
 def plan_update(folder: Path, known: Mapping[str, Row], patterns: PathPatterns) -> Plan:
@@ -91,8 +95,8 @@ def plan_update(folder: Path, known: Mapping[str, Row], patterns: PathPatterns) 
     Raises:
         InputError: the folder has no pictures, or what a pattern finds is no camera or time.
     """
-    found, top = list_pictures(folder), folder.resolve()
-    files = [file for file in found if is_text(file.path)]
+    listing, top = list_pictures(folder), folder.resolve()
+    files = [file for file in listing.files if is_text(file.path)]
     records = _read_records(files)
     new, changed, described = [], [], []
     for file in files:
@@ -110,12 +114,19 @@ def plan_update(folder: Path, known: Mapping[str, Row], patterns: PathPatterns) 
     here = {file.path for file in files}
     gone = [path for path in known if path.startswith(above) and path not in here]
     unchanged = len(files) - len(new) - len(changed)
+    unreadable, links = _left_out(listing), listing.folder_links
+    return Plan([*new, *changed], len(new), described, gone, unchanged, unreadable, links)
+
+
+def _left_out(listing: Listing) -> list[str]:
+    """The reasons why files are not even tried."""
     nameless = [
         f"image {file.path!r} has a name that is not UTF-8; rename it"
-        for file in found
+        for file in listing.files
         if not is_text(file.path)
     ]
-    return Plan([*new, *changed], len(new), described, gone, unchanged, nameless)
+    dead = [f"link {path} leads nowhere; mend or remove it" for path in listing.dead_links]
+    return [*nameless, *dead]
 
 
 def _is_same_file(file: FoundFile, before: Row) -> bool:
@@ -174,7 +185,11 @@ def apply(plan: Plan, table: PictureTable, people: PersonSearch, loading: Loadin
     """
     is_main, update = (
         people.processes.is_main,
-        Update(unchanged=plan.unchanged, unreadable=[*plan.unreadable]),
+        Update(
+            unchanged=plan.unchanged,
+            unreadable=[*plan.unreadable],
+            folder_links=plan.folder_links,
+        ),
     )
     if is_main:
         table.remove(plan.remove)

@@ -64,6 +64,35 @@ def test_unreadable_files_are_listed(call, built, pictures):
     assert "broken.jpg" in err
 
 
+def test_pictures_behind_links_are_told(call, built, pictures, tmp_path):
+    shutil.copytree(pictures / "cam1", tmp_path / "elsewhere")
+    for name in ("cam3", "cam4", ".cam5"):
+        (pictures / name).symlink_to(tmp_path / "elsewhere")
+    (pictures / "cam1" / "same.jpg").symlink_to(pictures / "cam1" / "000.jpg")
+    for name in ("gone.jpg", "unmounted"):
+        (pictures / name).symlink_to(tmp_path / "nowhere")
+    words = ("--output", built, "--workers", 0)
+    status, out, err = call("index", "--images", pictures, *words)
+    assert status == 0
+    assert "1 added, 0 changed, 0 removed, 30 unchanged, 2 unreadable" in out
+    assert err.splitlines() == [
+        f"skipped: link {pictures}/gone.jpg leads nowhere; mend or remove it",
+        f"skipped: link {pictures}/unmounted leads nowhere; mend or remove it",
+        f"skipped: pictures behind links to folders (2, such as {pictures}/cam3); give each of "
+        "these folders by --images as well",
+    ]
+    assert "15 added" in call("index", "--images", pictures / "cam3", *words)[1]
+    assert "46 pictures; 0 added" in call("index", "--images", pictures, *words)[1]
+
+
+def test_a_folder_of_links_alone_has_no_pictures(call, built, pictures, tmp_path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "cam1").symlink_to(pictures / "cam1")
+    status, _, err = call("index", "--images", tmp_path / "links", "--output", built)
+    assert status == 2
+    assert err.endswith("links to folders are not followed, so give the folders themselves\n")
+
+
 def test_json_has_the_hits_of_the_library(call, built):
     status, out, err = call("query", "--index", built, "a man in black", "--json", "--top", 4)
     assert (status, err) == (0, "")

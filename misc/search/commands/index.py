@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from misc.search.path_fields import add_path_fields
 
 if TYPE_CHECKING:
     from misc.search.index import Index
+    from misc.search.updating import Update
 
 
 class BuildIndex(Command):
@@ -85,8 +87,8 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
                 return 0
             if options.false_alarms is not None:
                 index.set_false_alarms(options.false_alarms)
-            for reason in update.unreadable:
-                print(f"skipped: {reason}", file=sys.stderr)
+            for line in _left_out(update):
+                print(f"skipped: {line}", file=sys.stderr)
             print(f"{options.output}: {len(index):,} pictures; {update}")
             print(_threshold_line(index))
             if options.approximate:
@@ -99,6 +101,16 @@ def _remove(index: "Index", folder: Path) -> int:
         raise InputError("--remove runs in one process; start it without torchrun")
     print(f"{index.remove(folder):,} removed; {len(index):,} pictures are left")
     return 0
+
+
+def _left_out(update: "Update") -> Iterator[str]:
+    """A sentence for each file that could not be read, and one about all links to folders."""
+    yield from update.unreadable
+    if links := update.folder_links:
+        yield (
+            f"pictures behind links to folders ({len(links):,}, such as {links[0]}); give each of "
+            "these folders by --images as well"
+        )
 
 
 def _threshold_line(index: "Index") -> str:
