@@ -59,11 +59,7 @@ class Index:
                     PictureTable.create(location, people.width, half=half, about=about)
             made = True
         people.processes.share(made)  # wait until it is there
-        table = PictureTable(location)
-        if half and table.bytes_per_value != 2:
-            raise InputError(
-                f"the index {location} has features in float32, which stay so; make a new index"
-            )
+        table = _open_table(location, half=half)
         return cls(table, About.from_json(table.about, location), people)
 
     def __len__(self) -> int:
@@ -258,19 +254,23 @@ def open_index(
     device: str | None = None,
     processes: Processes | None = None,
     fusion: str | Path | None = None,
+    *,
+    half: bool = False,
 ) -> Index:
     """An index that exists, with its model.
 
     Args:
         checkpoint: None: the one that the index was made with, where it was then.
         device, processes, fusion: as of `PersonSearch`.
+        half: refuse an index whose features are float32.
 
     Raises:
-        InputError: there is no index, its checkpoint is not there, or is of another model.
+        InputError: there is no index, its checkpoint is not there, or is of another model, or its
+            features are float32 against `half`.
     """
     if not PictureTable.exists(location):
         raise InputError(f"{location} is not an index; make one with `search.py index`")
-    table = PictureTable(location)
+    table = _open_table(location, half=half)
     about = About.from_json(table.about, location)
     path = Path(checkpoint or about.checkpoint)
     if not path.exists():
@@ -279,6 +279,15 @@ def open_index(
         )
     people = PersonSearch(path, device, config=about.config, processes=processes, fusion=fusion)
     return Index(table, about, people)
+
+
+def _open_table(location: str, *, half: bool) -> PictureTable:
+    table = PictureTable(location)
+    if half and table.bytes_per_value != 2:
+        raise InputError(
+            f"the index {location} has features in float32, which stay so; make a new index"
+        )
+    return table
 
 
 def _compile(pattern: str | None) -> re.Pattern[str] | None:

@@ -55,6 +55,14 @@ def test_a_second_run_encodes_nothing(call, built, pictures):
     assert "0 added, 0 changed, 0 removed, 30 unchanged, 0 unreadable" in out
 
 
+def test_half_goes_with_an_index_in_float16(call, run_folder, pictures, tmp_path):
+    words = ("--images", pictures, "--output", tmp_path / "index", "--workers", 0, "--half")
+    assert call("index", "--checkpoint", run_folder, *words)[0] == 0
+    status, out, _ = call("index", *words)
+    assert status == 0
+    assert "30 unchanged" in out
+
+
 def test_unreadable_files_are_listed(call, built, pictures):
     (pictures / "broken.jpg").write_text("no picture")
     status, out, err = call("index", "--images", pictures, "--output", built, "--workers", 0)
@@ -181,7 +189,22 @@ def test_calibrate_by_described_pictures(call, built, pedestrians, run_folder):
         (["index", "--images", "PICTURES", "--output", ""], "--output: it is empty; is a variable"),
         (["index", "--images", "PICTURES", "--output", "INDEX", "--workers", "-1"], "--workers"),
         (["index", "--images", "PICTURES", "--output", "INDEX", "--config", "x"], "--checkpoint"),
+        (["index", "--images", "PICTURES", "--output", "INDEX", "--half"], "features in float32"),
         (["index", "--remove", "empty", "--output", "INDEX"], "no pictures of .*empty"),
+        *(
+            (
+                ["index", "--remove", "PICTURES", "--output", "INDEX", *words],
+                f"{words[0]} goes with",
+            )
+            for words in (
+                ["--half"],
+                ["--camera", "x"],
+                ["--camera", ""],
+                ["--time", "x"],
+                ["--approximate"],
+                ["--false-alarms", "0.1"],
+            )
+        ),
         (["query", "--index", "INDEX", "a", "--sheet", "."], "is a folder, give a file"),
         (["query", "--index", "INDEX", "--image", "empty"], "empty is not a file"),
         (["calibrate", "--index", "INDEX", "--annotations", "empty"], "at least 2"),

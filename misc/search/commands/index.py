@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from misc.search.index import Index
     from misc.search.updating import Update
 
+OF_ADDING = ("camera", "time", "half", "approximate", "false_alarms")  # options
+
 
 class BuildIndex(Command):
     """`search.py index`."""
@@ -63,14 +65,13 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
         from misc.search.listing import check_folder
         from misc.search.person_search import PersonSearch
 
+        _check(options)
         if options.images:
             check_folder(options.images)  # before a model is loaded and an index made
-        if options.config and not options.checkpoint:
-            raise InputError("--config goes with --checkpoint; give that as well")
         with processes(options.device) as own:
             start_logging(own.is_main)
             if options.checkpoint is None:
-                index = open_index(options.output, processes=own)
+                index = open_index(options.output, processes=own, half=options.half)
             else:
                 people = PersonSearch(options.checkpoint, config=options.config, processes=own)
                 index = people.index(options.output, half=options.half)
@@ -94,6 +95,16 @@ torchrun --nproc_per_node=4 search.py index --checkpoint ... --images ... --outp
             if options.approximate:
                 print(build_approximate(index))
         return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Check options against each other."""
+    if options.config and not options.checkpoint:
+        raise InputError("--config goes with --checkpoint; give that as well")
+    given = [name for name in OF_ADDING if getattr(options, name) not in (None, False)]
+    if options.remove and given:
+        name = given[0].replace("_", "-")
+        raise InputError(f"--{name} goes with --images, and not with --remove; leave it out")
 
 
 def _remove(index: "Index", folder: Path) -> int:
