@@ -24,14 +24,23 @@ def write_picture(
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: the suffix is of no format.
+        ValueError: as `picture_kind` does.
     """
-    kind = kind or Image.registered_extensions().get(file.suffix.lower())
-    if kind is None:
-        raise ValueError(f"unknown file extension: {file.suffix}")
     content, about = BytesIO(), dict[str, Image.Exif]()
     if description:
         about["exif"] = Image.Exif()
         about["exif"][ExifTags.Base.ImageDescription] = description
-    picture.save(content, kind, **about, **options)
+    picture.save(content, kind or picture_kind(file), **about, **options)
     file.write_bytes(content.getvalue())
+
+
+def picture_kind(file: Path) -> str:
+    """Pillow's name of the format in which a file of this name is written.
+
+    Raises:
+        ValueError: the suffix is of no format that Pillow writes.
+    """
+    kind = Image.registered_extensions().get(file.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ValueError(f"unknown file extension: {file.suffix}")
+    return kind

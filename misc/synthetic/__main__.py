@@ -17,19 +17,27 @@ from typing import Any
 
 from errors import InputError
 from misc.runtime.outputs import SHEET
-from misc.runtime.picture_writing import write_picture
+from misc.runtime.picture_writing import picture_kind, write_picture
 from misc.runtime.script import Parser, given_path, run_script
-from misc.synthetic.composed import COMPOSED_LAYOUTS, WrittenComposed, write_composed_dataset
+from misc.synthetic.composed import (
+    COMPOSED_LAYOUTS,
+    ComposedPlan,
+    WrittenComposed,
+    draw_composed_dataset,
+)
 from misc.synthetic.drawing_plan import DiskLayout, check_layout
 from misc.synthetic.pedestrians.contact_sheet import draw_contact_sheet
 from misc.synthetic.pedestrians.languages import LANGUAGES
 from misc.synthetic.pedestrians.layouts import LAYOUTS
+from misc.synthetic.pedestrians.plan import Plan
 from misc.synthetic.reid_layouts import REID_LAYOUTS
+from misc.synthetic.reid_samples import ReIDPlan
 from misc.synthetic.writing import (
     WrittenDataset,
     WrittenReIDDataset,
-    write_dataset,
-    write_reid_dataset,
+    draw_dataset,
+    draw_reid_dataset,
+    find_counts,
 )
 
 KNOWN: dict[str, DiskLayout] = {**LAYOUTS, **REID_LAYOUTS, **COMPOSED_LAYOUTS}
@@ -81,50 +89,47 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError("nothing to do: give --layout and --output, or --contact-sheet.")
     for layout in layouts:
         check_layout(layout, KNOWN)
-    for layout in layouts:
-        if layout in REID_LAYOUTS:
-            _write_reid(layout, options)
-        elif layout in COMPOSED_LAYOUTS:
-            _write_composed(layout, options)
-        else:
-            _write(layout, options)
+    plans = [_plan(layout, options) for layout in layouts]
+    for plan in plans:
+        find_counts(plan, options.output)  # all are checked before one is drawn
+    if options.contact_sheet is not None:
+        _check_contact_sheet(options.contact_sheet)
+    for plan in plans:
+        _draw(plan, options)
     if options.contact_sheet is not None:
         _save_contact_sheet(options.contact_sheet, options.seed, options.difficulty)
 
 
-def _write_composed(layout: str, options: argparse.Namespace) -> None:
-    _report_composed(write_composed_dataset(options.output, **_shared(layout, options, (2, 4))))
+def _plan(layout: str, options: argparse.Namespace) -> Plan | ReIDPlan | ComposedPlan:
+    """The plan of a layout's dataset.
 
-
-def _write(layout: str, options: argparse.Namespace) -> None:
-    shared = _shared(layout, options, (2, 4))
-    skipped = _skipped(layout, options)
-    written = write_dataset(
-        layout, options.output, languages=options.languages, skipped=skipped, **shared
+    Raises:
+        InputError: an option is out of range.
+    """
+    sizes = (
+        _identities(layout, options),
+        tuple(options.images or ((4, 8) if layout in REID_LAYOUTS else (2, 4))),
+        options.seed,
+        tuple(options.height),
+        options.difficulty,
     )
-    _report(written)
-
-
-def _write_reid(layout: str, options: argparse.Namespace) -> None:
-    shared, viewpoints = _shared(layout, options, (4, 8)), not options.no_viewpoints
+    if layout in COMPOSED_LAYOUTS:
+        return ComposedPlan(layout, *sizes)
     skipped = _skipped(layout, options)
-    written = write_reid_dataset(
-        layout, options.output, viewpoints=viewpoints, skipped=skipped, **shared
-    )
-    _report_reid(written)
+    if layout in REID_LAYOUTS:
+        return ReIDPlan(layout, *sizes, not options.no_viewpoints, skipped=skipped)
+    return Plan(layout, *sizes, tuple(options.languages), skipped=skipped)
 
 
-def _shared(layout: str, options: argparse.Namespace, images: tuple[int, int]) -> dict[str, Any]:
-    """The arguments that all writers take; `images` unless the command line has others."""
-    return {
-        "identities": _identities(layout, options),
-        "images": tuple(options.images or images),
-        "seed": options.seed,
-        "height": tuple(options.height),
-        "difficulty": options.difficulty,
-        "workers": options.workers,
-        "progress": True,
-    }
+def _draw(plan: Plan | ReIDPlan | ComposedPlan, options: argparse.Namespace) -> None:
+    """Write the dataset of a plan, and print its sizes and folders."""
+    asked = options.output, options.workers, True
+    if isinstance(plan, ReIDPlan):
+        _report_reid(draw_reid_dataset(plan, *asked))
+    elif isinstance(plan, ComposedPlan):
+        _report_composed(draw_composed_dataset(plan, *asked))
+    else:
+        _report(draw_dataset(plan, *asked))
 
 
 def _identities(name: str, options: argparse.Namespace) -> dict[str, int]:
@@ -169,6 +174,13 @@ def _report_composed(written: WrittenComposed) -> None:
             f"{count.captions} queries"
         )
     print(f"{'root':<16} {written.root}")
+
+
+def _check_contact_sheet(file: Path) -> None:
+    try:
+        picture_kind(file)
+    except ValueError as error:
+        raise InputError(f"cannot write {file} ({error}): give a .jpg or .png file.") from error
 
 
 def _save_contact_sheet(file: Path, seed: int, difficulty: float) -> None:

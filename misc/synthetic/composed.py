@@ -90,6 +90,13 @@ def write_composed_dataset(
         InputError: as `write_dataset` does.
     """
     plan = ComposedPlan("composed", dict(identities), images, seed, height, difficulty)
+    return draw_composed_dataset(plan, output, workers, progress)
+
+
+def draw_composed_dataset(
+    plan: ComposedPlan, output: Path, workers: int, progress: bool
+) -> WrittenComposed:
+    """Write the dataset of a plan, as `write_composed_dataset` does."""
     return WrittenComposed(*write_once(plan, output, _write, workers, progress))
 
 

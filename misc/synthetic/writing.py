@@ -99,8 +99,14 @@ def write_dataset(
     """
     sizes = dict(identities), images, seed, height, difficulty
     plan = Plan(layout, *sizes, tuple(languages), skipped=skipped)
+    return draw_dataset(plan, output, workers, progress)
+
+
+def draw_dataset(plan: Plan, output: Path, workers: int, progress: bool) -> WrittenDataset:
+    """Write the dataset of a plan, as `write_dataset` does."""
     root, counts = write_once(plan, output, _write, workers, progress)
-    return _written(root, plan, counts)
+    annotation_file = root / plan.published.annotation_file
+    return WrittenDataset(root, annotation_file, root / "processed", root / "imgs", counts)
 
 
 def write_reid_dataset(
@@ -134,6 +140,13 @@ def write_reid_dataset(
     """
     sizes = dict(identities), images, seed, height, difficulty
     plan = ReIDPlan(layout, *sizes, viewpoints, skipped=skipped)
+    return draw_reid_dataset(plan, output, workers, progress)
+
+
+def draw_reid_dataset(
+    plan: ReIDPlan, output: Path, workers: int, progress: bool
+) -> WrittenReIDDataset:
+    """Write the dataset of a plan, as `write_reid_dataset` does."""
     return WrittenReIDDataset(*write_once(plan, output, _write_reid, workers, progress))
 
 
@@ -154,10 +167,10 @@ def write_once(
     """
     if workers < 1:
         raise InputError(f"{workers} workers: give at least 1.")
-    root = Path(output) / plan.published.folder
+    root, counts = Path(output) / plan.published.folder, find_counts(plan, output)
+    if counts is not None:
+        return root, counts
     try:
-        if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-            return root, _read_receipt(root, plan)
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".synthetic-", dir=root.parent) as temporary:
             draft = Path(temporary) / root.name
@@ -166,9 +179,27 @@ def write_once(
             write_json({"arguments": _arguments(plan), "counts": receipt}, draft / RECEIPT)
             os.replace(draft, root)
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write to {root} ({reason}): choose another folder.") from error
+        raise _no_room(root, error) from error
     return root, counts
+
+
+def find_counts(plan: DrawingPlan, output: Path) -> dict[str, Count] | None:
+    """The sizes of the dataset that the same plan wrote before; None if nothing is there.
+
+    Raises:
+        InputError: the folder has other contents or cannot be read.
+    """
+    root = Path(output) / plan.published.folder
+    try:
+        is_new = not root.exists() or (root.is_dir() and not any(root.iterdir()))
+    except OSError as error:
+        raise _no_room(root, error) from error
+    return None if is_new else _read_receipt(root, plan)
+
+
+def _no_room(root: Path, error: OSError) -> InputError:
+    reason = error.strerror or error
+    return InputError(f"cannot write to {root} ({reason}): choose another folder.")
 
 
 def read_plan(root: Path) -> Plan:
@@ -185,11 +216,6 @@ def read_plan(root: Path) -> Plan:
         raise InputError(
             f"{root} has no synthetic pedestrians: draw them with python -m misc.synthetic"
         ) from error
-
-
-def _written(root: Path, plan: Plan, counts: Mapping[str, Count]) -> WrittenDataset:
-    annotation_file = root / plan.published.annotation_file
-    return WrittenDataset(root, annotation_file, root / "processed", root / "imgs", counts)
 
 
 def _read_receipt(root: Path, plan: DrawingPlan) -> dict[str, Count]:

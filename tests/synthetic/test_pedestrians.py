@@ -520,6 +520,12 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["--layout", "rstpreid"], "give both --layout and --output"),
         (["--layout", "rstpreid", "--output", ""], "argument --output: it is empty"),
         (["--contact-sheet", "sheet.nothing"], "cannot write sheet.nothing"),
+        (["--contact-sheet", "sheet.psd"], "cannot write sheet.psd"),  # Pillow only reads it
+        (["--layout", "rstpreid", "--output", "x", "--contact-sheet", "sheet"], "write sheet (unk"),
+        (
+            ["--layout", "cuhk-pedes", "market1501", "--output", "x", "--images", "2", "2"],
+            "images per identity (2, 2): give a range of at least 4",
+        ),
     ],
 )
 def test_command_line_refuses(

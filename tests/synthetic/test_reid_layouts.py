@@ -199,6 +199,16 @@ def test_command_line(tmp_path, capsys):
     assert "did you mean veri776" in capsys.readouterr().err
 
 
+def test_all_layouts_are_checked_before_one_is_drawn(tmp_path, capsys):
+    people = ["--train", "1", "--val", "0", "--test", "1"]
+    words = ["--output", str(tmp_path), *people, "--height", "32", "40"]
+    assert main(["--layout", "market1501", *words]) == 0
+    capsys.readouterr()
+    assert main(["--layout", "cuhk-pedes", "market1501", *words, "--seed", "1"]) == 2
+    assert "was written with different arguments (seed)" in capsys.readouterr().err
+    assert not (tmp_path / "CUHK-PEDES").exists()
+
+
 def test_layouts_of_one_command_search_for_the_same_people(tmp_path):
     """Also with a val split, which CUHK-PEDES has and Market-1501 has not."""
     words = ["--layout", "cuhk-pedes", "market1501", "--output", str(tmp_path)]
