@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -24,14 +25,22 @@ class Holding(NamedTuple):
     """Counts of memory, files and threads of the process."""
 
     mebibytes: float  # of main memory
-    files: int
+    files: int  # but TensorBoard's, whose thread has it open for a moment at every flush
     threads: int
 
 
 def holding() -> Holding:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     mebibytes = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return Holding(mebibytes, len(os.listdir("/proc/self/fd")), threading.active_count())
+    return Holding(mebibytes, _open_files(), threading.active_count())
+
+
+def _open_files() -> int:
+    count = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the list itself
+            count += "tfevents" not in os.readlink(f"/proc/self/fd/{descriptor}")
+    return count
 
 
 def measure(epochs: int, workers: int, folder: Path) -> list[Holding]:
@@ -72,8 +81,8 @@ def main() -> int:
 def grown(held: list[Holding]) -> str | None:
     """The thing that has grown from the second third of the epochs to the last, if any has.
 
-    The least of each third counts: TensorBoard's thread holds its file open for a moment at
-    every flush. Memory may grow by a twentieth: the allocator's parts are not all full.
+    The least of each third counts: a worker may hand over a batch at the moment of the count.
+    Memory may grow by a twentieth: the allocator's parts are not all full.
     """
     third = len(held) // 3
     before, after = (

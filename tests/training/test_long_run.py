@@ -13,7 +13,7 @@ from tests.long_run import Holding, grown
 @pytest.mark.parametrize("workers", [0, 1])
 def test_memory_files_and_threads_stay_the_same(workers):
     """In a process of its own: what other tests have left behind may come and go."""
-    words = ["--epochs", "12" if workers == 0 else "4", "--workers", str(workers)]
+    words = ["--epochs", "12" if workers == 0 else "9", "--workers", str(workers)]
     command = [sys.executable, "-m", "tests.long_run", *words]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
