@@ -1,6 +1,7 @@
-"""A training step on a CPU against open_clip's, and bf16 against fp32.
+"""A training step on a CPU against open_clip's and TBPS-CLIP's own, and bf16 against fp32.
 
 python -m benchmarks.step --output step.json
+python -m benchmarks.step --output step.json --authors TBPS-CLIP    # a clone of their repository
 
 What is compared is measured in turns in one process, since the speed of a machine changes.
 """
@@ -12,14 +13,16 @@ from functools import partial
 from statistics import median
 from timeit import timeit
 
+from benchmarks.authors_step import REPOSITORY, authors_step
 from benchmarks.open_clip_step import build_open_clip_step
 from benchmarks.records import NOT_MEASURED, RECORD, Record, Row, against_bar
 from benchmarks.steps import RECIPES, SMALL, Step, build_step
 from misc.runtime.distributed import Processes, processes
-from misc.runtime.script import Parser, positive, run_script
+from misc.runtime.script import Parser, given_path, positive, run_script
 
 SIMPLIFIED, FULL = "TBPS-CLIP, simplified", "TBPS-CLIP, full"
-BAR = 0.90  # of open_clip's time, for the simplified step
+BAR, AUTHORS_BAR = 0.90, 0.60  # of open_clip's time and the authors', for the simplified step
+AUTHORS = {SIMPLIFIED: "s.config.yaml", FULL: "config.yaml"}  # their configurations
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,6 +36,8 @@ def _parser() -> Parser:
     add("--output", type=RECORD, required=True, metavar="FILE", help="JSON, written row by row")
     add("--batch", type=positive, default=16, metavar="N", help="pairs (default: 16)")
     add("--rounds", type=positive, default=5, metavar="N", help="timed steps (default: 5)")
+    known = f"a clone of {REPOSITORY}, to measure its step, too"
+    add("--authors", type=given_path, metavar="DIR", help=known)
     add("--small", action="store_true", help="tiny towers, to try the command itself")
     return parser
 
@@ -53,8 +58,17 @@ def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Call
 
     def against_open_clip(name: str) -> Row:
         ours = build(name)
-        row = compare(ours, build_open_clip_step(ours.task.config, own.device), asked.rounds)
-        return {**row, **against_bar(row["ratio"], "<=", BAR)} if name == SIMPLIFIED else row
+        theirs = build_open_clip_step(ours.task.config, own.device)
+        return held(name, compare(ours, theirs, asked.rounds), BAR)
+
+    def against_authors(name: str) -> Row:
+        if asked.authors is None:
+            return {NOT_MEASURED: "--authors, a clone of their repository, was not given"}
+        with authors_step(asked.authors, AUTHORS[name], asked.batch) as theirs:
+            return held(name, compare(build(name), theirs, asked.rounds), AUTHORS_BAR)
+
+    def held(name: str, row: dict[str, float], bar: float) -> Row:
+        return {**row, **against_bar(row["ratio"], "<=", bar)} if name == SIMPLIFIED else {**row}
 
     def half(name: str) -> Row:
         return compare(build(name, "bf16"), build(name), asked.rounds)
@@ -62,8 +76,8 @@ def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Call
     for name in (SIMPLIFIED, FULL):
         yield f"{name}, against open_clip with its plain loss", partial(against_open_clip, name)
     yield f"{SIMPLIFIED}, bf16 against fp32", partial(half, SIMPLIFIED)
-    reason = "the code of TBPS-CLIP's authors is not part of this project"
-    yield f"{SIMPLIFIED}, against its authors' code", lambda: {NOT_MEASURED: reason}
+    for name in AUTHORS:
+        yield f"{name}, against its authors' code", partial(against_authors, name)
 
 
 def compare(

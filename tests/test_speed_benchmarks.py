@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from benchmarks import gpu, growth, start, step
+from benchmarks.authors_step import authors_step
 from benchmarks.records import NOT_MEASURED, Record
 from benchmarks.steps import RECIPES, SMALL, build_step, tower_operations
+from errors import InputError
 from misc.runtime.distributed import Processes
 from tests import ROOT
 from tests.ranks import run_ranks
@@ -114,15 +116,63 @@ def test_operations_are_those_that_torch_counts():
     assert tower_operations(step) == pytest.approx(3 * forward + convolution)
 
 
-def test_a_step_is_compared_with_open_clips(tmp_path, capsys):
-    file = tmp_path / "step.json"
-    assert step.main(["--output", str(file), "--small", "--rounds", "1", "--batch", "4"]) == 0
-    rows = json.loads(file.read_text())["rows"]
-    *measured, authors = rows.values()
-    assert len(measured) == 3
-    for row in measured:
+AUTHORS = {
+    "config/s.config.yaml": "experiment: {input_resolution: [32, 16]}",
+    "config/config.yaml": "experiment: {input_resolution: [32, 16]}",
+    "model/__init__.py": "",
+    "model/tbps_model.py": """
+from easydict import EasyDict
+from nltk.corpus import stopwords
+from torch import nn
+class Model(nn.Linear):
+    def forward(self, batch, alpha):
+        assert len(batch["caption"]) == len(batch["id"]) == len(batch["aug_ss_2"]) == 4
+        return {"ritc_loss": super().forward(batch["image"]).sum() * alpha}
+def clip_vitb(config):
+    return Model(config.experiment.input_resolution[1], 2)
+""",
+    "misc/__init__.py": "",
+    "misc/build.py": """
+import torch
+def build_optimizer(config, model):
+    return torch.optim.AdamW(model.parameters())
+""",
+}
+
+
+def test_a_step_is_compared_with_others(tmp_path, capsys):
+    """With open_clip's, and with that of code whose packages are named as those of this project."""
+    for name, text in AUTHORS.items():
+        file = tmp_path / "clone" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    words = ["--output", str(tmp_path / "step.json"), "--small", "--rounds", "1", "--batch", "4"]
+    assert step.main([*words, "--authors", str(tmp_path / "clone")]) == 0
+    rows = json.loads((tmp_path / "step.json").read_text())["rows"]
+    assert len(rows) == 5
+    for row in rows.values():
         assert row["ratio"] == pytest.approx(row["seconds"] / row["the other's"])
-    assert "not part of this project" in authors[NOT_MEASURED]
+    assert rows["TBPS-CLIP, simplified, against its authors' code"]["bar"] == "<= 0.6"
+
+
+def test_the_authors_code_is_not_part_of_this_project(tmp_path):
+    asked = step._parser().parse_args(["--output", str(tmp_path / "step.json")])
+    *_, (name, measure) = step._rows(ALONE, asked)
+    assert name == "TBPS-CLIP, full, against its authors' code"
+    assert "a clone of their repository, was not given" in measure()[NOT_MEASURED]
+    with (
+        pytest.raises(InputError, match=r"has no config/config\.yaml: give a clone of https"),
+        authors_step(tmp_path, "config.yaml", 4),
+    ):
+        pass
+    for name, text in AUTHORS.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with (
+        authors_step(tmp_path, "config.yaml", 3) as theirs,  # a batch that the model does not take
+        pytest.raises(RuntimeError, match="has failed"),
+    ):
+        theirs()
 
 
 @pytest.mark.parametrize("main", [gpu.main, step.main])
