@@ -101,9 +101,9 @@ def _check(options: argparse.Namespace) -> None:
     """Check options against each other."""
     if options.config and not options.checkpoint:
         raise InputError("--config goes with --checkpoint; give that as well")
-    given = [name for name in OF_ADDING if getattr(options, name) not in (None, False)]
-    if options.remove and given:
-        name = given[0].replace("_", "-")
+    of_adding = [name for name in OF_ADDING if getattr(options, name) not in (None, False)]
+    if options.remove and of_adding:
+        name = of_adding[0].replace("_", "-")
         raise InputError(f"--{name} goes with --images, and not with --remove; leave it out")
 
 
