@@ -29,7 +29,9 @@ def authors_step(clone: Path, config: str, batch: int) -> Iterator[Callable[[], 
     if not file.is_file():
         raise InputError(f"{clone} has no config/{config}: give a clone of {REPOSITORY}")
     command = [sys.executable, "-P", str(PROGRAM), str(file), str(batch)]
-    with Popen(command, cwd=clone, stdin=PIPE, stdout=PIPE, text=True) as process:
+    with Popen(  # nosec B603  # our own program, and no shell
+        command, cwd=clone, stdin=PIPE, stdout=PIPE, text=True
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         orders, answers = process.stdin, process.stdout
