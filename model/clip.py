@@ -122,6 +122,9 @@ class ImageTower(Protocol):
     def __call__(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> tokens (B, N, width)."""
 
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> features (B, D), not normalised."""
+
     def project(self, x: Tensor) -> Tensor:
         """Tokens (..., width) -> the joint space (..., embed_dim)."""
 
@@ -199,14 +202,10 @@ class DualEncoder(nn.Module):
         With `dense`, also every token's, the class token first and prompts, if any, last: (B, D),
         (B, 1+N, D). A ResNet's class token is the mean of its map.
         """
-        features, tokens = self._read_image(images, dense)
-        return features if tokens is None else (features, tokens)
+        return self._dense_image(images) if dense else self.visual.encode(images)
 
-    def _read_image(self, images: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
-        x = self.visual(images)  # (B, 1+N, width)
-        if not dense:
-            return self.visual.project(x[:, 0]), None
-        every = self.visual.project(x)  # (B, 1+N, D)
+    def _dense_image(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        every = self.visual.project(self.visual(images))  # (B, 1+N, D)
         return every[:, 0], every
 
     @overload

@@ -110,6 +110,10 @@ class OpenCLIPImageTower(OpenCLIPTower):
         super().__init__(tower)
         self.shape = shape
 
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> features (B, D), not normalised."""
+        return self(images)
+
 
 class OpenCLIPTextTower(OpenCLIPTower):
     """A text tower of open_clip."""
@@ -162,10 +166,6 @@ class OpenCLIP(DualEncoder):
             "image": _linear_layers(self.visual),
             "text": _linear_layers(self.text),
         }
-
-    def _read_image(self, images: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
-        features = self.visual(images)
-        return features, self.visual.project(features) if dense else None
 
     def _read_text(self, tokens: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
         features = self.text(tokens)

@@ -42,27 +42,30 @@ def patch_relevance(
 
 
 def roll_out(attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """Relevance of the input tokens (columns) to those after the last block (rows), (B, L, L).
+    """Relevance of the input tokens (columns) to those after the last block (rows), (B, K, L).
 
     Args:
-        attention, gradients: of each block, (B, heads, L, L).
+        attention, gradients: of each block, (B, heads, L, L); of the last, (B, heads, K, L), where
+            only the first K tokens may be computed.
     """
     relevance = torch.eye(attention[0].shape[-1], device=attention[0].device)
     for weights, gradient in zip(attention, gradients, strict=True):
-        relevance = relevance + (gradient * weights).clamp(min=0).mean(dim=1) @ relevance
+        own = relevance[..., : weights.shape[2], :]
+        relevance = own + (gradient * weights).clamp(min=0).mean(dim=1) @ relevance
     return relevance
 
 
 @contextmanager
 def attention_recorded(transformer: Transformer) -> Iterator[list[Tensor]]:
-    """The attention (B, heads, L, L) of each block that runs within, in the graph of its output.
+    """The attention (B, heads, K, L) of each block that runs within, in the graph of its output.
 
     Only there, blocks compute their attention step by step; their ordinary path does not keep it.
     """
     recorded: list[Tensor] = []
 
     def record(attention: Attention, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
-        output, weights = attend(attention, inputs[0])
+        x, _, places = inputs
+        output, weights = attend(attention, x, x if places is None else x[:, places])
         recorded.append(weights)
         return output
 
@@ -77,14 +80,18 @@ def attention_recorded(transformer: Transformer) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
-def attend(attention: Attention, x: Tensor) -> tuple[Tensor, Tensor]:
-    """`Attention.forward` without a causal mask or dropout, and its weights (B, heads, L, L)."""
+def attend(attention: Attention, x: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+    """`Attention.forward` without a mask or dropout, and its weights (B, heads, K, L).
+
+    Args:
+        queries: (B, K, D), the tokens of `x` asked for.
+    """
     assert not attention.causal
-    B, L, D = x.shape
-    split = (B, L, attention.heads, D // attention.heads)
-    q = attention.q_proj(x).view(split).transpose(1, 2)  # (B, heads, L, D / heads)
+    B, _, D = x.shape
+    split = (B, -1, attention.heads, D // attention.heads)
+    q = attention.q_proj(queries).view(split).transpose(1, 2)  # (B, heads, L, D / heads)
     k = attention.k_proj(x).view(split).transpose(1, 2)
     v = attention.v_proj(x).view(split).transpose(1, 2)
     weights = (q @ k.transpose(2, 3) * q.shape[-1] ** -0.5).softmax(dim=-1)
-    y = (weights @ v).transpose(1, 2).reshape(B, L, D)
+    y = (weights @ v).transpose(1, 2).reshape(B, -1, D)
     return attention.out_proj(y), weights

@@ -160,6 +160,10 @@ class ModifiedResNet(nn.Module):
         token = self.attnpool(layer4, dense=False)[:, 0]
         return layer3.mean(dim=(2, 3)), layer4.mean(dim=(2, 3)), self.project(token)
 
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> the mean's token, projected, (B, embed_dim), not normalised."""
+        return self.project(self.attnpool(self.maps(images)[1], dense=False)[:, 0])
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> attended tokens (B, 1+N, 32 width), that of the mean first."""
         return self.attnpool(self.maps(images)[1])

@@ -65,6 +65,10 @@ class SigLIPVisionTransformer(nn.Module):
         """Tokens (..., width), after `ln_post`; there is no projection."""
         return self.ln_post(x)
 
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> the patches, pooled, (B, D), not normalised."""
+        return self.head(self.project(self(images)))
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> N patches after the last block, in row-major order (B, N, width).
 
@@ -151,6 +155,6 @@ class SigLIP(DualEncoder):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(10.0)))  # section 3.2, as the bias
         self.logit_bias = nn.Parameter(torch.tensor(-10.0))
 
-    def _read_image(self, images: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
+    def _dense_image(self, images: Tensor) -> tuple[Tensor, Tensor]:
         every = self.visual.project(self.visual(images))  # (B, N, D)
-        return self.visual.head(every), every if dense else None
+        return self.visual.head(every), every

@@ -55,18 +55,29 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, L, D) -> (B, L, D); `mask` (L, L), bool: whether a token (row) sees another."""
-        B, L, D = x.shape
-        split = (B, L, self.heads, D // self.heads)
-        q = self.q_proj(x).view(split).transpose(1, 2)  # (B, heads, L, D / heads)
-        k = self.k_proj(x).view(split).transpose(1, 2)
+    def forward(self, x: Tensor, mask: Tensor | None = None, places: slice | None = None) -> Tensor:
+        """(B, L, D) -> (B, L, D), or (B, K, D) if only K tokens are asked for.
+
+        Args:
+            mask: (L, L), bool: whether a token (row) sees another.
+            places: those K, as a slice, which no device waits for; not of causal attention.
+        """
+        queries = x
+        if places is not None:
+            assert not self.causal
+            # Of other layouts torch takes another product where the weight is frozen.
+            queries = x[:, places].contiguous()
+            mask = None if mask is None else mask[places]
+        B, _, D = x.shape
+        split = (B, -1, self.heads, D // self.heads)
+        q = self.q_proj(queries).view(split).transpose(1, 2)  # (B, heads, L or K, D / heads)
+        k = self.k_proj(x).view(split).transpose(1, 2)  # (B, heads, L, D / heads)
         v = self.v_proj(x).view(split).transpose(1, 2)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=self.causal
         )
-        return self.out_proj(y.transpose(1, 2).reshape(B, L, D))
+        return self.out_proj(y.transpose(1, 2).reshape(B, -1, D))
 
     def weights(self, x: Tensor, queries: Tensor) -> Tensor:
         """Attention of one token of each row to all, without dropout: the mean over the heads.
@@ -125,8 +136,10 @@ class Block(nn.Module):
         self.mlp = MLP(width, activation, mlp_width)
         self.adapter: nn.Module | None = None
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), mask)
+    def forward(self, x: Tensor, mask: Tensor | None = None, places: slice | None = None) -> Tensor:
+        """(B, L, width) -> (B, L, width), or (B, K, width); see `Attention.forward`."""
+        attended = self.attn(self.ln_1(x), mask, places)
+        x = attended + (x if places is None else x[:, places])
         branch = self.mlp(self.ln_2(x))
         if self.adapter is not None:
             branch = branch + self.adapter(x)
@@ -199,8 +212,9 @@ class Transformer(nn.Module):
             elif name.endswith(".bias"):
                 nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return deque(self.stream(x), maxlen=1).pop()
+    def forward(self, x: Tensor, places: slice | None = None) -> Tensor:
+        """(B, L, width) -> (B, L, width), or (B, K, width); see `stream`."""
+        return deque(self.stream(x, places=places), maxlen=1).pop()
 
     def attend(self, x: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """`forward`, and `Attention.weights` of the last block, without gradient; no prompts.
@@ -216,18 +230,22 @@ class Transformer(nn.Module):
         with torch.no_grad():
             return after, last.attn.weights(last.ln_1(before), queries)
 
-    def stream(self, x: Tensor, mask: Tensor | None = None) -> Iterator[Tensor]:
+    def stream(
+        self, x: Tensor, mask: Tensor | None = None, places: slice | None = None
+    ) -> Iterator[Tensor]:
         """The input of the first block, then the output of each block.
 
         Args:
             mask: of `Attention`, in every block.
+            places: the tokens that the last block gives, which computes no other; None: all.
         """
         yield x
         for i, block in enumerate(self.blocks):
+            asked = places if i == len(self.blocks) - 1 else None
             if i > 0 and self.prompts is not None:
                 x = self.prompts(i, x)
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, mask, use_reentrant=False)
+                x = checkpoint(block, x, mask, asked, use_reentrant=False)
             else:
-                x = block(x, mask)
+                x = block(x, mask, asked)
             yield x

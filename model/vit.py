@@ -132,13 +132,12 @@ class VisionTransformer(nn.Module):
         return self.project(last[:, 0]), self._read_features(penultimate, last)
 
     def _read_features(self, penultimate: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        place = 0 if self.second_class is None else -1
-        token = self.ln_post(last[:, place])
-        return penultimate[:, place], token, token @ self.proj
+        token = self.ln_post(last[:, -1])
+        return penultimate[:, -1], token, token @ self.proj
 
     def _last_two(self, images: Tensor, class_offset: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Tokens before and after the last block, the second class token, if any, last."""
-        mask = None
+        """The class tokens before and after the last block, (B, 1 or 2, width) each."""
+        mask, places = None, slice(1)
         if self.second_class is None:
             x = self.embed(images, class_offset)
         else:
@@ -147,9 +146,9 @@ class VisionTransformer(nn.Module):
             if class_offset is not None:
                 token = token + class_offset[:, None]
             x = torch.cat([self.embed(images), token], dim=1)  # (B, 2+N, width)
-            mask = self._mask(x.shape[1], x.device)
-        penultimate, last = deque(self.transformer.stream(self.ln_pre(x), mask), maxlen=2)
-        return penultimate, last
+            mask, places = self._mask(x.shape[1], x.device), slice(None, None, x.shape[1] - 1)
+        penultimate, last = deque(self.transformer.stream(self.ln_pre(x), mask, places), maxlen=2)
+        return penultimate[:, places], last
 
     @staticmethod
     def _mask(length: int, device: torch.device) -> Tensor:
@@ -164,6 +163,11 @@ class VisionTransformer(nn.Module):
         """`forward`, and the attention of the class token in the last block, (B, 1+N)."""
         class_token = torch.zeros(images.shape[0], dtype=torch.long, device=images.device)
         return self.transformer.attend(self.ln_pre(self.embed(images)), class_token)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> the class token, projected, (B, embed_dim), not normalised."""
+        x = self.transformer(self.ln_pre(self.embed(images)), slice(1))
+        return self.project(x[:, 0])
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> tokens after the last block (B, 1+N, width), class token first.

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 Mode = Literal["default", "max-autotune"]
 # CUDA graphs would overwrite the features of a part when the next part is encoded.
 MODES = {"default": "default", "max-autotune": "max-autotune-no-cudagraphs"}
-# Graphs of one function. Captions of five lengths, pictures, parts with and without gradient, and a
-# smaller last part are more than torch's own limit, 8.
+# Graphs of one function. Captions of five lengths, pictures, the last block of their tower, parts
+# with and without gradient, and a smaller last part are more than torch's own limit, 8.
 MOST_GRAPHS = 64
 
 

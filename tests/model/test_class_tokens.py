@@ -79,9 +79,13 @@ def assert_used_it_changes_no_other(clip: DualEncoder, pictures: Tensor) -> None
     assert isinstance(visual, VisionTransformer)
     torch.testing.assert_close(visual.features(pictures)[2], clip.encode_image(pictures))
     visual.second_class += torch.randn(visual.second_class.shape)
-    _, last = visual._last_two(pictures, None)
+    others = visual.ln_pre(visual.embed(pictures))
+    second = visual.ln_pre(visual.second_class.expand(len(pictures), 1, -1))
+    x = torch.cat([others, second], dim=1)
+    *_, last = visual.transformer.stream(x, visual._mask(x.shape[1], x.device))
     torch.testing.assert_close(last[:, :-1], visual(pictures), rtol=1e-6, atol=1e-6)
-    first = visual.project(last[:, 0])
+    first, features = visual.both_features(pictures)
+    torch.testing.assert_close(features[1], visual.ln_post(last[:, -1]), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(first, clip.encode_image(pictures), rtol=1e-6, atol=1e-6)
     assert (visual.features(pictures)[2] - first).abs().max() > 1e-3
 

@@ -30,6 +30,27 @@ def test_attention_equals_torch(causal):
     torch.testing.assert_close(attention(x), expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("places", [slice(1), slice(None, None, 6)])
+def test_tokens_asked_for_alone_are_those_of_the_whole(places, checkpointing):
+    torch.manual_seed(0)
+    transformer = Transformer(WIDTH, 3, HEADS, gradient_checkpointing=checkpointing)
+    for parameter in transformer.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    x = torch.randn(3, 7, WIDTH, requires_grad=True)
+    mask = torch.rand(7, 7) > 0.3
+    mask.fill_diagonal_(True)
+
+    def last(tokens):
+        pieces = (x, *transformer.parameters())
+        return tokens.detach(), torch.autograd.grad(tokens.square().sum(), pieces)
+
+    *_, every = transformer.stream(x, mask)
+    *before, asked = transformer.stream(x, mask, places)
+    assert [tokens.shape for tokens in (*before, asked)] == [x.shape] * 3 + [every[:, places].shape]
+    torch.testing.assert_close(last(asked), last(every[:, places]), atol=1e-5, rtol=1e-4)
+
+
 def test_attention_dropout_is_for_training_only():
     torch.manual_seed(0)
     attention = Attention(WIDTH, HEADS, dropout=0.5)
