@@ -127,9 +127,10 @@ class Benchmark:
         ours = self.build(SIMPLIFIED)
         config, batch = ours.task.config, ours.batch
         assert isinstance(batch, TextBatch)
-        # It reads captions at full length, and this is counted.
+        # It reads captions at full length and gives every patch, and this is counted.
         tokens = batch.tokens.new_zeros(len(batch), config.experiment.text_length)
-        operations = tower_operations(replace(ours, batch=replace(batch, tokens=tokens)))
+        theirs = replace(ours, batch=replace(batch, tokens=tokens))
+        operations = tower_operations(theirs, whole=True)
         del ours
         return self._cost(build_open_clip_step(config, self.device), self.batch, operations)
 

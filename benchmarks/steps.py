@@ -154,12 +154,16 @@ def free(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def tower_operations(step: Step) -> float:
+def tower_operations(step: Step, whole: bool = False) -> float:
     """Floating-point operations of both towers in a step of CLIP with a ViT.
 
     A product of (m, k) and (k, n) has 2 m k n. In a block of width D, L tokens take 24 L D^2 in the
-    linear layers and 4 L^2 D in the attention. The backward takes twice the forward. Heads, norms,
-    losses and the optimizer are left out, and so is the frozen patch embedding's backward.
+    linear layers and 4 L^2 D in the attention; in the last block of the image tower, which gives
+    the class token alone, 4 L D^2 + 20 D^2 and 4 L D. The backward takes twice the forward. Heads,
+    norms, losses and the optimizer are left out, and so is the frozen patch embedding's backward.
+
+    Args:
+        whole: every token passes through that block, as in open_clip's tower.
     """
     batch = step.batch
     assert isinstance(batch, TextBatch)
@@ -169,7 +173,8 @@ def tower_operations(step: Step) -> float:
     shape, words = model.clip.visual.shape, model.clip.text.shape
     patches = shape.grid[0] * shape.grid[1]
     views = len(batch.images) + (0 if batch.simclr_images is None else len(batch.simclr_images))
-    picture = 3 * _blocks(shape.width, shape.layers, 1 + patches)
+    last = _blocks(shape.width, 1, 1 + patches) if whole else _class_block(shape.width, 1 + patches)
+    picture = 3 * (_blocks(shape.width, shape.layers - 1, 1 + patches) + last)
     picture += 2 * patches * shape.width * 3 * shape.patch_size**2
     caption = 3 * _blocks(words.width, words.layers, batch.tokens.shape[1])
     return len(batch) * (views * picture + caption)
@@ -177,3 +182,7 @@ def tower_operations(step: Step) -> float:
 
 def _blocks(width: int, layers: int, tokens: int) -> float:
     return layers * (24.0 * tokens * width**2 + 4.0 * tokens**2 * width)
+
+
+def _class_block(width: int, tokens: int) -> float:
+    return (4.0 * tokens + 20.0) * width**2 + 4.0 * tokens * width

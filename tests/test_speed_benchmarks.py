@@ -97,7 +97,8 @@ def test_a_row_that_fails_or_comes_too_late_costs_no_other(tmp_path, capsys):
     assert capsys.readouterr().out.count("\n") == 3
 
 
-def test_operations_are_those_that_torch_counts():
+@pytest.mark.parametrize("whole", [False, True])
+def test_operations_are_those_that_torch_counts(whole):
     """In the linear layers and the patch embedding; attention is counted by the flop counter, too,
     where it is two products.
     """
@@ -109,11 +110,12 @@ def test_operations_are_those_that_torch_counts():
     clip, batch = step.trainer.model.clip, step.batch
     pictures = torch.cat([batch.images, batch.simclr_images]).flatten(0, 1)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        clip.visual(pictures)
+        clip.visual(pictures) if whole else clip.encode_image(pictures)
         clip.text(batch.tokens)
+    projection = 0 if whole else 2 * len(pictures) * clip.visual.shape.width * clip.embed_dim
     convolution = 2 * len(pictures) * 8 * 32 * 3 * 8**2
-    forward = counter.get_total_flops() - convolution
-    assert tower_operations(step) == pytest.approx(3 * forward + convolution)
+    forward = counter.get_total_flops() - convolution - projection
+    assert tower_operations(step, whole) == pytest.approx(3 * forward + convolution)
 
 
 AUTHORS = {

@@ -18,6 +18,7 @@ from torch.autograd.function import FunctionCtx
 from torch.distributed.rendezvous import rendezvous
 
 from errors import InputError
+from misc.runtime.allocator import keep_freed_memory
 from misc.runtime.heartbeats import Heartbeats
 
 if sys.platform != "win32":
@@ -144,6 +145,8 @@ def processes(
         raise InputError("distributed.backend=nccl needs GPUs; use gloo or auto")
     if own_device.type == "cuda":
         torch.cuda.set_device(own_device)
+    if own_device.type == "cpu":
+        keep_freed_memory()
     _prepare_for_signals()
     if world_size == 1:
         yield Processes(rank=0, world_size=1, device=own_device)

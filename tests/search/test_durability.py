@@ -25,11 +25,11 @@ WORDS = "a woman in a red coat"
 
 @pytest.fixture
 def many(tmp_path, pedestrians) -> Path:
-    """A folder of 400 pictures."""
+    """A folder of 160 pictures."""
     files = sorted(Path(pedestrians.image_root).rglob("*.jpg"))
     folder = tmp_path / "many"
     folder.mkdir()
-    for number in range(400):
+    for number in range(160):
         shutil.copyfile(files[number % len(files)], folder / f"{number:03}.jpg")
     return folder
 
