@@ -64,7 +64,7 @@ def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Call
     def against_authors(name: str) -> Row:
         if asked.authors is None:
             return {NOT_MEASURED: "--authors, a clone of their repository, was not given"}
-        size = asked.batch // (1 if name == SIMPLIFIED else 2)  # two full steps need 24 GB at 16
+        size = max(1, asked.batch // (1 if name == SIMPLIFIED else 2))  # two full ones: 24 GB at 16
         with authors_step(asked.authors, AUTHORS[name], size) as theirs:
             row = compare(build(name, size=size), theirs, asked.rounds)
             return {**held(name, row, AUTHORS_BAR), "batch": size}
