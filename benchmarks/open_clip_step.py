@@ -1,6 +1,9 @@
 """A training step of open_clip's model with the towers of a configuration, to compare with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 
 import torch
 
@@ -8,10 +11,30 @@ import options
 from misc.runtime.precision import Precision
 from misc.settings.model_sections import VisionTowerSettings
 
+Step = Callable[[], None]
+_step: Step  # of this process, which `in_own_process` has started
+
+
+@contextmanager
+def in_own_process(build: Callable[[], Step]) -> Iterator[Step]:
+    """A step that a process of its own takes, in which nothing of this project's is set."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=_keep, initargs=(build,)) as pool:
+        yield lambda: pool.submit(_take).result()
+
+
+def _keep(build: Callable[[], Step]) -> None:
+    global _step
+    _step = build()
+
+
+def _take() -> None:
+    _step()
+
 
 def build_open_clip_step(
     config: options.Config, device: torch.device, vocab_size: int = 49408
-) -> Callable[[], None]:
+) -> Step:
     """A step of open_clip's CLIP with its plain contrastive loss, on one batch of noise.
 
     Its optimizer is the fused AdamW, as ours. It reads captions at full length, as its tokenizer

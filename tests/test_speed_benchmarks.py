@@ -160,7 +160,7 @@ def test_a_step_is_compared_with_others(tmp_path, capsys):
 
 def test_the_authors_code_is_not_part_of_this_project(tmp_path):
     asked = step._parser().parse_args(["--output", str(tmp_path / "step.json")])
-    *_, (name, measure) = step._rows(ALONE, asked)
+    (_, _), (name, measure), *_ = step._rows(ALONE, asked)
     assert name == "TBPS-CLIP, full, against its authors' code"
     assert "a clone of their repository, was not given" in measure()[NOT_MEASURED]
     with (
