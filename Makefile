@@ -31,7 +31,7 @@ serve serve-both: $(RUN)  ## a web page that searches pictures of drawn stranger
 	$(BIN)/python search.py serve --index $(dir $(MODEL))strangers.index
 
 test: $(DEVELOP)  ## all tests that need no GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal --durations 5
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 5
 
 mutants: $(DEVELOP)  ## 20 minutes of small faults put into the code: at least 90 % must be noticed
 	$(BIN)/python -m tests.mutants

@@ -19,17 +19,17 @@ from misc.search.table import ABOUT, PICTURES, PictureTable
 from tests.search.contents import assert_part, assert_same, content
 from tests.search.forked import run_command, start
 
-KILLS = 6
+KILLS, COUNT = 6, 160
 WORDS = "a woman in a red coat"
 
 
 @pytest.fixture
 def many(tmp_path, pedestrians) -> Path:
-    """A folder of 160 pictures."""
+    """A folder of `COUNT` pictures."""
     files = sorted(Path(pedestrians.image_root).rglob("*.jpg"))
     folder = tmp_path / "many"
     folder.mkdir()
-    for number in range(160):
+    for number in range(COUNT):
         shutil.copyfile(files[number % len(files)], folder / f"{number:03}.jpg")
     return folder
 
@@ -157,14 +157,14 @@ def test_one_process_writes_while_others_read(command, location, tmp_path, capsy
         sentence = f"error: another process is writing to the index {location}; wait until"
         assert capsys.readouterr().err.startswith(sentence)
         number = len(PictureTable(str(location)))
-        assert 0 < number < 400
+        assert 0 < number < COUNT
         assert search.main(["query", "--index", str(location), "--top", "500", WORDS]) == 0
         assert capsys.readouterr().out.count(".jpg") == number
     finally:
         os.kill(process.pid, signal.SIGCONT)
     process.join()
     assert process.exitcode == 0, log.read_text()
-    assert "400 added" in log.read_text()
+    assert f"{COUNT} added" in log.read_text()
 
 
 @pytest.mark.parametrize(
