@@ -77,7 +77,7 @@ def test_it_learns_two_languages_on_two_processes(bilingual, tmp_path):
     arguments = [
         *words(bilingual, folder, (96, 48), 128),
         "data.batch_size=16",
-        "schedule.epoch=4",
+        "schedule.epoch=5",
         "schedule.lr=6e-4",
         "model.softlabel_ratio=0",
         "experiment.use_altclip_processor=false",
