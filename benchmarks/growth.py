@@ -87,7 +87,7 @@ def _run(asked: argparse.Namespace) -> None:
     }
     for name, lines in curves.items():
         for way, points in lines.items():
-            record.measure(f"{name}, {way}" if way else name, partial(_strings, points))
+            record.add(f"{name}, {way}" if way else name, _strings(points))
     draw(asked.plot, curves)
 
 

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import count, cycle, islice
 from pathlib import Path
 from statistics import median
@@ -121,7 +120,7 @@ def _run(asked: argparse.Namespace) -> None:
         seconds = measure((*data, *asked.overrides), asked.batches)
     record = Record(asked.output, torch.device("cpu"), seconds=math.inf)
     for name, row in to_rows(seconds).items():
-        record.measure(name, partial(dict, row))
+        record.add(name, row)
 
 
 def measure(overrides: Sequence[str], batches: int) -> dict[str, float]:

@@ -55,8 +55,16 @@ class Record:
         self.start = time.perf_counter()
         self.machine, self.rows = describe_machine(device), dict[str, Row]()
 
+    def add(self, name: str, row: Row) -> None:
+        """Add a row, and write the file."""
+        self.rows[name] = row
+        print(f"{name}: {format_row(row)}", flush=True)
+        tree = {"machine": self.machine, "rows": self.rows}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
     def measure(self, name: str, measurement: Callable[[], Row]) -> Row:
-        """Add a row; the reason, where it could not be measured."""
+        """Measure and add a row; the reason, where it could not be measured."""
         began = time.perf_counter()
         left = self.seconds - (began - self.start)
         row: Row
@@ -69,15 +77,8 @@ class Record:
             except Exception as error:  # of whatever kind: the others are to be measured, too
                 first = (str(error).strip().splitlines() or [""])[0]
                 row = {NOT_MEASURED: f"{type(error).__name__}: {first[:300]}"}
-        self.rows[name] = {**row, "seconds taken": round(time.perf_counter() - began, 1)}
-        print(f"{name}: {format_row(row)}", flush=True)
-        self._write()
+        self.add(name, {**row, "seconds taken": round(time.perf_counter() - began, 1)})
         return row
-
-    def _write(self) -> None:
-        tree = {"machine": self.machine, "rows": self.rows}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
 
 def format_row(row: Row) -> str:
