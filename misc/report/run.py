@@ -27,7 +27,7 @@ class Run:
         name: unique among the runs of a report.
         config: the one that it was trained with.
         evaluated_config: `config` under the overrides that say where its data and weights lie now.
-        recipe: the name of its recipe; None of a folder without a checkpoint.
+        recipe: the name of its recipe; None where neither a checkpoint nor results.json has it.
         samples: a description of its training samples, and of those that select, by name; empty
             where `checkpoint_last.pt` is not there or older than descriptions are, and where the
             seed draws the samples.
@@ -113,9 +113,10 @@ def _read_run(folder: Path, name: str, overrides: Sequence[str], needs_checkpoin
         )
     checkpoint = open_checkpoint(folder, BEST, LAST, ours_only=True) if has_checkpoint else None
     config, evaluated = resolve_saved(saved), options.parse(list(overrides)).configure(saved)
-    recipe = checkpoint.recipe if checkpoint else None
+    results, recipe = _results(folder)
+    recipe = checkpoint.recipe if checkpoint else recipe
     samples = {} if _seed_draws_samples(config) else _samples(folder)
-    results, rows = _results(folder), _rows(folder)
+    rows = _rows(folder)
     return Run(folder, name, config, evaluated, checkpoint, recipe, samples, results, rows)
 
 
@@ -139,11 +140,11 @@ def _samples(folder: Path) -> dict[str, str]:
     return samples
 
 
-def _results(folder: Path) -> Evaluation:
-    """The closing tables of a single checkpoint."""
+def _results(folder: Path) -> tuple[Evaluation, str | None]:
+    """The closing tables of a single checkpoint, and the recipe of its training, if it is there."""
     file = folder / RESULTS
     if not file.is_file():
-        return {}
+        return {}, None
     try:
         document = json.loads(_read(file))
         if document["checkpoints"] != 1:
@@ -151,7 +152,7 @@ def _results(folder: Path) -> Evaluation:
                 f"{folder} compares {document['checkpoints']} checkpoints; give the folders of "
                 "their trainings"
             )
-        return {
+        results = {
             dataset: {
                 direction: {
                     metric: value["mean"] if isinstance(value, Mapping) else value
@@ -161,6 +162,7 @@ def _results(folder: Path) -> Evaluation:
             }
             for dataset, directions in document["results"].items()
         }
+        return results, document.get("recipe")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise

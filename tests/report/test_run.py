@@ -15,7 +15,12 @@ from misc.export.model_card import write_card
 from misc.export.trained_model import TrainedModel
 from misc.job import Chosen, Job
 from misc.report.__main__ import main as report
-from misc.report.configuration import differences, draw_differences, group_by_seed
+from misc.report.configuration import (
+    differences,
+    draw_configuration,
+    draw_differences,
+    group_by_seed,
+)
 from misc.report.measured import measured
 from misc.report.run import Run, read_runs, recipe_setting
 from misc.runtime.checkpoint import BEST, LAST, save_checkpoint
@@ -40,6 +45,23 @@ def test_a_run_is_read_with_its_results_and_rows(run_folder):
     assert {row["epoch"] for row in run.evaluations("val")} == {1, 2}
     assert run.evaluations("test") == []  # the closing one is none of the training
     assert len(run.steps) >= 2
+
+
+def test_the_recipe_outlives_the_checkpoints(copied):
+    for file in copied.glob("*.pt"):
+        file.unlink()
+    (run,) = read_runs([copied], needs_checkpoint=False)
+    assert (run.checkpoint, run.recipe, run.samples) == (None, "demo", {})
+    file = copied / "results.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, "recipe": "irra"}))
+    (run,) = read_runs([copied], needs_checkpoint=False)
+    assert "Differences from its recipe, irra:" in draw_configuration(run)
+    del document["recipe"]  # as earlier versions wrote it
+    file.write_text(json.dumps(document))
+    (run,) = read_runs([copied], needs_checkpoint=False)
+    assert run.recipe is None
+    assert run.results
 
 
 def test_rows_that_are_cut_off_are_left_out(copied):
