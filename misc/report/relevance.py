@@ -32,7 +32,6 @@ ABOUT = (
     "2021). They are bright, the others dark. The number is the similarity that the word adds; the "
     "words that add most are coloured and shown side by side. Point at any word, or tap it."
 )
-
 OF_TWO = (
     "This model ranks by two embeddings. Patches and numbers are those of the first one alone, "
     "that of the class token; the second one, of selected tokens, is not shown."

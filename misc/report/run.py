@@ -113,10 +113,9 @@ def _read_run(folder: Path, name: str, overrides: Sequence[str], needs_checkpoin
         )
     checkpoint = open_checkpoint(folder, BEST, LAST, ours_only=True) if has_checkpoint else None
     config, evaluated = resolve_saved(saved), options.parse(list(overrides)).configure(saved)
-    results, recipe = _results(folder)
+    (results, recipe), rows = _results(folder), _rows(folder)
     recipe = checkpoint.recipe if checkpoint else recipe
     samples = {} if _seed_draws_samples(config) else _samples(folder)
-    rows = _rows(folder)
     return Run(folder, name, config, evaluated, checkpoint, recipe, samples, results, rows)
 
 
