@@ -93,12 +93,14 @@ def write_tables(
     evaluations: Sequence[Evaluation],
     data_keys: str,
     names: Sequence[str] | None = None,
+    recipe: str | None = None,
 ) -> None:
     """Write the closing tables for papers, and log the paths of what was written.
 
     Args:
         data_keys: the keys that say what is evaluated.
         names: of checkpoints that are compared side by side; None: their mean and deviation.
+        recipe: of the training that ends with them, if any does.
     """
     rows = [{name: set(results) for name, results in each.items()} for each in evaluations]
     if any(other != rows[0] for other in rows):
@@ -108,7 +110,7 @@ def write_tables(
         )
     if evaluations[0]:
         recorder.write_text("results.md", to_markdown(evaluations, names))
-        recorder.write_text("results.json", to_json(evaluations, names))
+        recorder.write_text("results.json", to_json(evaluations, names, recipe))
     if len(evaluations) > 1:
         log.info("%s", to_markdown(evaluations, names).rstrip())
     recorder.list_files()

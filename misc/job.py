@@ -157,7 +157,7 @@ class Job:
             write_calibration(recorder.folder, calibration, self.config.evaluation.false_alarms)
         if self.config.log.figures:
             recorder.draw_curves()
-        write_tables(recorder, [evaluation], self.task.data_keys)
+        write_tables(recorder, [evaluation], self.task.data_keys, recipe=self.recipe)
 
     def _resumed(
         self, output: Path | None, data: Tree, allow_changes: bool

@@ -144,6 +144,7 @@ def test_several_checkpoints_have_a_mean_and_a_deviation(run, tmp_path, capsys):
     found = both["results"]["CUHK-PEDES test"]["image to text"]["mAP"]
     assert first != second
     assert both["checkpoints"] == 2
+    assert "recipe" not in both
     assert found["values"] == [first, second]
     assert found["mean"] == pytest.approx((first + second) / 2)
     assert found["deviation"] == pytest.approx(abs(first - second) / 2**0.5)

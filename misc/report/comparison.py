@@ -14,10 +14,11 @@ RESAMPLES = 10_000
 COVERED = 0.95
 METRICS = ("R1", "mAP")
 MEANING = (
+    "Differences are in percentage points. "
     "In brackets is where the difference lay in 95 % of 10,000 resamplings of the test people, "
     "each with all their queries (paired bootstrap): if that excludes 0 (*), the difference is not "
     "due to who is in the test set; other training seeds may still change it. "
-    "Of several languages or drawn galleries the first is compared."
+    "Where a test set has several languages, or draws several galleries, the first one is compared."
 )
 
 

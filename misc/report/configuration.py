@@ -28,8 +28,8 @@ def draw_configuration(run: Run) -> str:
 
 
 def draw_differences(runs: Sequence[Run]) -> str:
-    """The keys in which several runs differ, side by side."""
-    rows = differences([run.setting for run in runs])
+    """The keys in which several runs differ, and their training samples, side by side."""
+    rows = differences([run.setting for run in runs]) | _other_samples(runs)
     if not rows:
         return paragraph("The configurations are equal.")
     named = [(key, *map(show, values)) for key, values in rows.items()]
@@ -47,8 +47,15 @@ def differences(settings: Sequence[Setting]) -> dict[str, list[object]]:
     }
 
 
+def _other_samples(runs: Sequence[Run]) -> dict[str, list[object]]:
+    """The samples in which runs differ, as `differences` has them, where they are known."""
+    rows = differences([run.samples for run in runs])
+    return {name: values for name, values in rows.items() if len({*values} - {ABSENT}) > 1}
+
+
 def group_by_seed(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ in the seed alone, by the name of the group.
+    """Runs that differ in the seed alone, by the name of the group; not those that are known to
+    have other training samples.
 
     Runs with the same seed, too, repeat each other: they are groups of their own.
     """
@@ -64,7 +71,8 @@ def group_by_seed(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def _is_another_seed(run: Run, group: Sequence[Run]) -> bool:
     is_new = all(run.setting[SEED] != other.setting[SEED] for other in group)
-    return is_new and set(differences([run.setting, group[0].setting])) == {SEED}
+    is_alike = set(differences([run.setting, group[0].setting])) == {SEED}
+    return is_new and is_alike and not _other_samples([*group, run])
 
 
 def show(value: object) -> str:

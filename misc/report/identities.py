@@ -29,8 +29,8 @@ def draw_map(measured: Measured, test: EncodedSet) -> str:
     paths = [Path(features.image_paths[row]) for row in rows]
     return paragraph(
         f"{len(rows)} pictures of {len(people)} people of {test.name}, placed by t-SNE of their "
-        "features; a frame's colour is the person. Near pictures are similar to the model; "
-        "distances between far ones mean little."
+        "features; frames of one colour are of one person. Pictures that lie close together are "
+        "similar for the model; distances between others mean little."
     ) + _draw(places, paths, features.image_ids[rows].tolist(), people)
 
 

@@ -17,6 +17,10 @@ from misc.report.run import Run
 from misc.retrieval.base import METRICS
 from model.trees import Tree
 
+METRICS_NOTE = (
+    "In percent. R1 is the share of queries whose first result is right, R5 and R10 of those with "
+    "a right result among the first five and ten; mAP and mINP rate the whole ranking."
+)
 STYLE = Path(__file__).with_name("style.css")
 # A word shows its patches on the large picture of its caption.
 SCRIPT = """
@@ -81,11 +85,12 @@ def draw_results(runs: Sequence[Run]) -> str:
         shown = slice(int(len(runs) == 1), len(TITLES) - 2 + notes)
         words = WORDS - shown.start
         parts.append(table(TITLES[shown], [row.cells[shown] for row in rows], words, notes))
+        parts.append(paragraph(METRICS_NOTE))
         if has_published:
             parts.append(paragraph(PUBLISHED_NOTE))
     for run in runs:
         if not run.results:
-            parts.append(paragraph(f"{run.name} has not ended: it has no closing evaluation."))
+            parts.append(paragraph(f"{run.name} has not ended, so it has no results yet."))
     if len(runs) == 1 and (evaluations := [r for r in runs[0].rows if "split" in r]):
         shown_rows = [_evaluation(row) for row in evaluations]
         titles = ("Epoch", "Split", "Direction", *METRICS)

@@ -17,8 +17,9 @@ def draw_queries(test: EncodedSet) -> str:
     worst, best = test.extremes(COUNT)
     parts = [
         paragraph(
-            f"{test.name}, encoded anew by the run's checkpoint. Green: the person asked for; red: "
-            "another one. Beside the rank is the cosine similarity."
+            f"{test.name}, encoded anew by the run's checkpoint: the queries whose first right "
+            "picture ranks lowest (worst) and highest (best), one of each identity. Green: the "
+            "identity asked for; red: another one. Beside the rank is the cosine similarity."
         )
     ]
     for title, rows in (("Worst", worst), ("Best", best)):

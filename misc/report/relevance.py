@@ -32,6 +32,10 @@ ABOUT = (
     "2021). They are bright, the others dark. The number is the similarity that the word adds; the "
     "words that add most are coloured and shown side by side. Point at any word, or tap it."
 )
+OF_TWO = (
+    "This model ranks by two embeddings. Patches and numbers are those of the first one alone, "
+    "that of the class token; the second one, of selected tokens, is not shown."
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class WordOnPicture:
     """A word of a caption, on a picture.
 
     Args:
-        gain: by which it raises the cosine similarity of picture and caption.
+        gain: by which it raises the cosine similarity of picture and caption, of two embeddings
+            that of the first.
         patches: (rows, columns), their relevance, at least 0.
     """
 
@@ -62,7 +67,8 @@ def words_on_picture(
     """Gains of similarity by each of W words, (W,), and their patches, (W, rows, columns), on
     the CPU.
 
-    The score of a word is cos(image, caption) - cos(image, caption without it).
+    The score of a word is cos(image, caption) - cos(image, caption without it). Of a model with
+    two embeddings it is that of the first, as the relevance is followed from the class token.
 
     Args:
         model: in evaluation mode.
@@ -73,14 +79,14 @@ def words_on_picture(
     device = next(model.parameters()).device
     image, tokens = image.to(device), tokens.to(device)
     with torch.no_grad():
-        texts = F.normalize(model.encode_text(tokens).float(), dim=-1)
-        whole = F.normalize(model.encode_image(image[None]).float(), dim=-1)
+        texts = F.normalize(model.clip.encode_text(tokens).float(), dim=-1)
+        whole = F.normalize(model.clip.encode_image(image[None]).float(), dim=-1)
     directions = texts[:1] - texts[1:]  # (W, D)
     parts = []
     for some in directions.split(AT_ONCE):
 
         def score(images: Tensor, some: Tensor = some) -> Tensor:
-            return (F.normalize(model.encode_image(images), dim=-1) * some).sum(dim=-1)
+            return (F.normalize(model.clip.encode_image(images), dim=-1) * some).sum(dim=-1)
 
         parts.append(patch_relevance(tower, image.expand(len(some), -1, -1, -1), score))
     return (directions @ whole[0]).cpu(), torch.cat(parts).cpu()
@@ -132,6 +138,8 @@ def draw_relevance(measured: Measured, test: EncodedSet) -> str:
         return ""
     rows = [usable[int(n)] for n in np.linspace(0, len(usable) - 1, CAPTIONS + 2)[1:-1]]
     parts = [paragraph(ABOUT)]
+    if model.image_selector is not None:
+        parts.append(paragraph(OF_TWO))
     for ranked in test.lists(sorted({*rows})):
         picture = ranked.matches[0].path
         words = explain(model, tower, retrieval, str(ranked.query), picture)

@@ -1,10 +1,10 @@
 """Results of runs in rows: measured, beside them published ones in a column of their own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from misc.report.configuration import differences
+from misc.report.configuration import Setting, differences, show
 from misc.report.run import Run, recipe_setting
 from misc.retrieval.base import METRICS
 from misc.retrieval.report import summarise
@@ -19,11 +19,21 @@ PUBLISHED_NOTE = (
 )
 TITLES = ("Run", "Test set", "Direction", *METRICS, "Published", "Source")
 METHOD = (  # the keys, and sections of keys, that make a recipe the published method
-    *("task", "model.backbone", "model.stride", "model.token_selection", "model.class_tokens"),
-    *("prompts", "adapters", "lora", "tuning", "reid.sie", "experiment.losses"),
+    *("task", "model.backbone", "model.embed_dim", "model.stride", "model.last_stride"),
+    *("model.init_from", "model.token_selection", "model.class_tokens"),
+    *("data.image_size", "data.noise", "data.train_sets", "reid.train_sets"),
+    *("prompts", "adapters", "lora", "tuning", "reid.sie"),
+    *("experiment.losses", "experiment.division", "experiment.token_change"),
     *(f"experiment.{name}" for name in TextLossSwitches.model_fields),
     *(f"reid.{name}" for name in ReIDLossSwitches.model_fields),
 )
+HUBS = ("hf:", "open_clip:")  # whose names tell the weights; that of a local file does not
+PUBLISHED_WEIGHTS = (  # OpenAI's, which all these papers start from
+    "hf:openai/clip-vit-base-patch16",
+    *(f"open_clip:{name}/openai" for name in ("ViT-B-16", "ViT-B-16-quickgelu")),
+    *(f"open_clip:{name}/openai" for name in ("RN50", "RN50-quickgelu")),
+)
+TOWER = ("width", "layers", "heads", "patch_size")  # the sizes that tell CLIP's image towers apart
 WORDS = 3  # columns, from the left
 LATEX = str.maketrans(
     {char: f"\\{char}" for char in "&%$#_{}"}
@@ -95,14 +105,35 @@ def result_rows(groups: Mapping[str, Sequence[Run]]) -> list[Row]:
 
 
 def find_publication(run: Run) -> Publication | None:
-    """The publication of a run's recipe; None if the run has another backbone, tuning or losses."""
+    """The publication of a run's recipe; None if the run is of another method: with other weights,
+    another backbone, tuning, losses, size of images or training data.
+    """
     entries = (entry for entry in read_publications() if entry.recipe == run.recipe)
     if (publication := next(entries, None)) is None:
         return None
     _, recipe = recipe_setting(run.recipe)
     changed = differences([recipe, run.setting])
     is_other = any(key == name or key.startswith(f"{name}.") for key in changed for name in METHOD)
-    return None if is_other else publication
+    if is_other or not _has_published_weights(run) or not _has_tower(run, recipe):
+        return None
+    return publication
+
+
+def _has_published_weights(run: Run) -> bool:
+    """Whether a run starts from OpenAI's weights, as far as their name tells."""
+    source = run.config.model.source
+    return source is not None and (source in PUBLISHED_WEIGHTS or not source.startswith(HUBS))
+
+
+def _has_tower(run: Run, recipe: Setting) -> bool:
+    """Whether the image tower is that of the recipe; taken for granted without a checkpoint."""
+    if run.checkpoint is None:
+        return True
+    architecture = run.checkpoint.architecture
+    vision = asdict(architecture.vision)
+    held = {f"vision.{name}": vision.get(name) for name in TOWER}
+    held["embed_dim"] = architecture.embed_dim
+    return all(show(value) == show(recipe[f"model.{key}"]) for key, value in held.items())
 
 
 def _published(publication: Publication | None, dataset: str, direction: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from misc.settings.sections import Config
 from misc.settings.yaml12 import read_yaml
 from model.trees import Tree
 
+DIGITS = 12  # of a hash that is shown
 CONFIG, METRICS, RESULTS = "config.yaml", "metrics.jsonl", "results.json"
 
 
@@ -26,7 +27,10 @@ class Run:
         name: unique among the runs of a report.
         config: the one that it was trained with.
         evaluated_config: `config` under the overrides that say where its data and weights lie now.
-        recipe: the name of its recipe; None of a folder without a checkpoint.
+        recipe: the name of its recipe; None where neither a checkpoint nor results.json has it.
+        samples: a description of its training samples, and of those that select, by name; empty
+            where `checkpoint_last.pt` is not there or older than descriptions are, and where the
+            seed draws the samples.
         results: the closing tables; empty of a training that has not ended.
         rows: those of metrics.jsonl.
     """
@@ -37,6 +41,7 @@ class Run:
     evaluated_config: Config
     checkpoint: Checkpoint | None
     recipe: str | None
+    samples: Mapping[str, str]
     results: Evaluation
     rows: Sequence[Tree]
 
@@ -108,16 +113,37 @@ def _read_run(folder: Path, name: str, overrides: Sequence[str], needs_checkpoin
         )
     checkpoint = open_checkpoint(folder, BEST, LAST, ours_only=True) if has_checkpoint else None
     config, evaluated = resolve_saved(saved), options.parse(list(overrides)).configure(saved)
-    recipe = checkpoint.recipe if checkpoint else None
-    results, rows = _results(folder), _rows(folder)
-    return Run(folder, name, config, evaluated, checkpoint, recipe, results, rows)
+    (results, recipe), rows = _results(folder), _rows(folder)
+    recipe = checkpoint.recipe if checkpoint else recipe
+    samples = {} if _seed_draws_samples(config) else _samples(folder)
+    return Run(folder, name, config, evaluated, checkpoint, recipe, samples, results, rows)
 
 
-def _results(folder: Path) -> Evaluation:
-    """The closing tables of a single checkpoint."""
+def _seed_draws_samples(config: Config) -> bool:
+    """Whether another seed has other training samples: noise, or people of a folder, are drawn."""
+    datasets = config.reid.dataset, *(source.dataset for source in config.reid.train_sets)
+    return config.data.noise.rate > 0 or "folder" in datasets
+
+
+def _samples(folder: Path) -> dict[str, str]:
+    """The description of the data in the checkpoint that a resumption needs, in words."""
+    if not (folder / LAST).is_file():
+        return {}
+    training = open_checkpoint(folder / LAST, ours_only=True).training
+    if training is None or training.data is None:
+        return {}
+    data = training.data
+    samples = {"training samples": f"{data.get('samples')}, hash {str(data.get('hash'))[:DIGITS]}"}
+    if selection := data.get("selection"):
+        samples["samples that select"] = f"hash {str(selection)[:DIGITS]}"
+    return samples
+
+
+def _results(folder: Path) -> tuple[Evaluation, str | None]:
+    """The closing tables of a single checkpoint, and the recipe of its training, if it is there."""
     file = folder / RESULTS
     if not file.is_file():
-        return {}
+        return {}, None
     try:
         document = json.loads(_read(file))
         if document["checkpoints"] != 1:
@@ -125,7 +151,7 @@ def _results(folder: Path) -> Evaluation:
                 f"{folder} compares {document['checkpoints']} checkpoints; give the folders of "
                 "their trainings"
             )
-        return {
+        results = {
             dataset: {
                 direction: {
                     metric: value["mean"] if isinstance(value, Mapping) else value
@@ -135,6 +161,7 @@ def _results(folder: Path) -> Evaluation:
             }
             for dataset, directions in document["results"].items()
         }
+        return results, document.get("recipe")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise

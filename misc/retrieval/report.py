@@ -55,17 +55,22 @@ def to_markdown(evaluations: Sequence[Evaluation], names: Sequence[str] | None =
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
-def to_json(evaluations: Sequence[Evaluation], names: Sequence[str] | None = None) -> str:
+def to_json(
+    evaluations: Sequence[Evaluation],
+    names: Sequence[str] | None = None,
+    recipe: str | None = None,
+) -> str:
     """A JSON document of the results, in percent and unrounded.
 
     Without names it is `{"checkpoints": n, "results": {dataset: {direction: {metric: {mean,
     deviation, values}}}}}`, with names `{"checkpoints": n, "results": {dataset: {direction: {name:
     {metric: value}}}}}`. Beside the metrics, `unmatched` is the number of queries excluded from
-    them.
+    them. With a recipe, `"recipe"` is its name.
 
     Args:
         evaluations: of one checkpoint or several, all on the same datasets.
         names: one for each evaluation, to compare them; None: their mean and deviation.
+        recipe: of the training that ends with the evaluation; None: nothing was trained.
 
     Raises:
         ValueError: the datasets differ, or the names are not one for each evaluation.
@@ -81,7 +86,8 @@ def to_json(evaluations: Sequence[Evaluation], names: Sequence[str] | None = Non
             content = {name: asdict(summary) for name, summary in _summaries(found).items()}
             content["unmatched"] = _unmatched(evaluations, dataset, direction)
         results.setdefault(dataset, {})[direction] = content
-    document = {"checkpoints": len(evaluations), "results": results}
+    trained = {} if recipe is None else {"recipe": recipe}
+    document = {"checkpoints": len(evaluations), **trained, "results": results}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

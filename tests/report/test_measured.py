@@ -13,9 +13,10 @@ from misc.evaluation import Ranking
 from misc.report.identities import choose_pictures, place
 from misc.report.measured import EncodedSet, Measured, measured
 from misc.report.queries import draw_query
-from misc.report.relevance import draw_relevance, explain, image_tower
+from misc.report.relevance import draw_relevance, explain, image_tower, prepare
 from misc.report.run import read_runs
 from misc.retrieval.ranked_lists import Found, RankedList
+from tests.report.conftest import train
 
 
 @pytest.fixture
@@ -94,6 +95,35 @@ def test_gains_of_words_are_differences_of_similarities(opened: Measured):
     assert words[4].gain == pytest.approx(((whole - without) @ image).item(), abs=1e-5)
     assert all(word.patches.shape == tower.shape.grid for word in words)
     assert all(word.patches.min() >= 0 for word in words)
+
+
+def test_words_of_two_embeddings_are_those_of_the_first(tmp_path, places):
+    words = (
+        "model.clip_pretrained=null",
+        "model.token_selection={embed_dim: 8, ratio: 0.3}",
+        "experiment.division=none",
+        "data.global_batch_size=null",
+        "schedule={epoch: 1, epoch_warmup: 0}",
+    )
+    (run,) = read_runs([train(tmp_path / "rde", "rde.yaml", *places, *words)])
+    with measured(run, "cpu") as found:
+        (test,) = found.tests
+        model, retrieval = found.job.model, test.retrieval
+        caption, file = "A red coat.", Path(retrieval.images.files[0])
+        tower = image_tower(model)
+        shown = explain(model, tower, retrieval, caption, file)
+        drawn = draw_relevance(found, test)
+        image, tokens = prepare(retrieval, file, [caption, "A coat."])
+        with torch.no_grad():
+            texts = F.normalize(model.clip.encode_text(tokens), dim=-1)
+            alone = F.normalize(model.clip.encode_image(image[None]), dim=-1)[0]
+        assert shown[1].gain == pytest.approx(((texts[0] - texts[1]) @ alone).item(), abs=1e-5)
+        model.image_selector = model.text_selector = None
+        first = explain(model, tower, retrieval, caption, file)
+    assert "This model ranks by two embeddings." in drawn
+    for one, other in zip(shown, first, strict=True):
+        assert one.gain == pytest.approx(other.gain, abs=1e-6)
+        torch.testing.assert_close(one.patches, other.patches)
 
 
 def test_a_tower_with_prompts_is_left_out(opened: Measured):

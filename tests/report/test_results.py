@@ -15,10 +15,18 @@ from misc.report.results import (
     to_latex,
     to_markdown,
 )
-from misc.report.run import read_runs
+from misc.report.run import Run, read_runs
+from model.architecture import ImageShape
+from model.resnet import ResNetShape
+from model.vit import VisionShape
 from tests import ROOT
 from tests.command_line import configure
 
+VIT_B_16 = VisionShape(768, 12, 12, 16, 16, (384, 128))
+VIT_B_32 = VisionShape(768, 12, 12, 32, 32, (384, 128))
+VIT_L_14 = VisionShape(1024, 24, 16, 14, 14, (384, 128))
+RN50 = ResNetShape(64, (3, 4, 6, 3), 32, (384, 128))
+RN101 = ResNetShape(64, (3, 4, 23, 3), 32, (384, 128))
 RESULTS = {
     "CUHK-PEDES test": {
         "text to image": {"R1": 70.0, "R5": 85.0, "R10": 90.0, "mAP": 60.0, "mINP": 40.0},
@@ -30,12 +38,23 @@ RESULTS = {
 }
 
 
+IRRA = f"{ROOT}/config/irra.yaml"
+
+
+def with_tower(run: Run, vision: ImageShape, embed_dim: int) -> Run:
+    """The run as if its checkpoint had this image tower."""
+    architecture = run.checkpoint.architecture
+    changed = replace(architecture, vision=vision, embed_dim=embed_dim)
+    return replace(run, checkpoint=replace(run.checkpoint, architecture=changed))
+
+
 @pytest.fixture
 def irra(run_folder):
     """A run of IRRA's recipe."""
     (run,) = read_runs([run_folder])
-    config = configure("--config", f"{ROOT}/config/irra.yaml", "schedule.epoch=30")
-    return replace(run, name="mine", recipe="irra", config=config, results=RESULTS)
+    config = configure("--config", IRRA, "schedule.epoch=30")
+    run = replace(run, name="mine", recipe="irra", config=config, results=RESULTS)
+    return with_tower(run, VIT_B_16, 512)
 
 
 def test_published_numbers_have_a_column_and_a_source(irra):
@@ -59,13 +78,45 @@ def test_published_numbers_have_a_column_and_a_source(irra):
         ["--backbone", "altclip"],
         ["experiment.sdm=false", "experiment.nitc=true"],
         ["experiment.sdm_ratio=0.5"],
+        ["experiment.division=sdm"],
+        ["experiment.token_change=0.2"],
+        ["data.image_size=[224,224]"],
+        ["data.noise.rate=0.2"],
+        ["data.noise.file=noise.npy"],
+        ["data.train_sets=[{name: more, annotation_file: a.json, image_root: imgs}]"],
+        ["model.init_from=runs/other"],
+        ["model.embed_dim=768"],
+        ["model.clip_pretrained=null"],
+        ["model.clip_pretrained=hf:openai/clip-vit-base-patch32"],
+        ["model.clip_pretrained=hf:laion/CLIP-ViT-B-16-laion2B-s34B-b88K"],
+        ["model.clip_pretrained=open_clip:ViT-B-16-quickgelu/metaclip_400m"],
     ],
 )
 def test_published_numbers_are_those_of_the_same_method_only(irra, words):
     """Whatever the name of the file that it was trained with."""
-    config = configure("--config", f"{ROOT}/config/irra.yaml", *words)
+    config = configure("--config", IRRA, *words)
     (row, *_) = result_rows({"mine": [replace(irra, config=config)]})
     assert (row.published, row.source) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["hf:openai/clip-vit-base-patch16", "open_clip:ViT-B-16-quickgelu/openai", "ViT-B-16.pt"],
+)
+def test_published_numbers_are_those_of_openai_s_weights(irra, source):
+    config = configure("--config", IRRA, f"model.clip_pretrained={source}")
+    assert find_publication(replace(irra, config=config)).recipe == "irra"
+
+
+@pytest.mark.parametrize(
+    ("vision", "embed_dim"), [(VIT_B_32, 512), (RN101, 512), (VIT_L_14, 768), (RN50, 1024)]
+)
+def test_a_local_file_with_another_tower_is_another_method(irra, vision, embed_dim):
+    config = configure("--config", IRRA, "model.clip_pretrained=weights.pt")
+    run = replace(irra, config=config)
+    assert find_publication(run) is not None
+    assert find_publication(with_tower(run, vision, embed_dim)) is None
+    assert find_publication(replace(run, checkpoint=None)) is not None
 
 
 @pytest.mark.parametrize("entry", read_publications(), ids=lambda entry: entry.recipe)
@@ -76,6 +127,9 @@ def test_every_publication_is_found_by_a_run_of_its_recipe(irra, entry):
         if options.parse(["--config", str(file)]).recipe == entry.recipe
     )
     run = replace(irra, recipe=entry.recipe, config=configure("--config", str(file)))
+    if "RN50" in entry.method:
+        assert find_publication(run) is None
+        run = with_tower(run, RN50, 1024)
     assert find_publication(run) == entry
 
 

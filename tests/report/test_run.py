@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import main
 from errors import InputError
@@ -14,11 +15,17 @@ from misc.export.model_card import write_card
 from misc.export.trained_model import TrainedModel
 from misc.job import Chosen, Job
 from misc.report.__main__ import main as report
-from misc.report.configuration import differences, group_by_seed
+from misc.report.configuration import (
+    differences,
+    draw_configuration,
+    draw_differences,
+    group_by_seed,
+)
 from misc.report.measured import measured
-from misc.report.run import read_runs, recipe_setting
-from misc.runtime.checkpoint import BEST, LAST
+from misc.report.run import Run, read_runs, recipe_setting
+from misc.runtime.checkpoint import BEST, LAST, save_checkpoint
 from misc.runtime.recorder import Recorder
+from misc.settings.sections import Config
 from tests.command_line import parse
 
 
@@ -38,6 +45,23 @@ def test_a_run_is_read_with_its_results_and_rows(run_folder):
     assert {row["epoch"] for row in run.evaluations("val")} == {1, 2}
     assert run.evaluations("test") == []  # the closing one is none of the training
     assert len(run.steps) >= 2
+
+
+def test_the_recipe_outlives_the_checkpoints(copied):
+    for file in copied.glob("*.pt"):
+        file.unlink()
+    (run,) = read_runs([copied], needs_checkpoint=False)
+    assert (run.checkpoint, run.recipe, run.samples) == (None, "demo", {})
+    file = copied / "results.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, "recipe": "irra"}))
+    (run,) = read_runs([copied], needs_checkpoint=False)
+    assert "Differences from its recipe, irra:" in draw_configuration(run)
+    del document["recipe"]  # as earlier versions wrote it
+    file.write_text(json.dumps(document))
+    (run,) = read_runs([copied], needs_checkpoint=False)
+    assert run.recipe is None
+    assert run.results
 
 
 def test_rows_that_are_cut_off_are_left_out(copied):
@@ -113,6 +137,59 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group(run_folder, reseeded_fol
     same_seed = replace(runs[0], name="again")  # no second draw of chance
     repeated = group_by_seed([runs[0], same_seed])
     assert [len(own) for own in repeated.values()] == [1, 1]
+
+
+def reseed(run: Run, seed: int) -> Config:
+    """The configuration of a run with another seed."""
+    return run.config.model_copy(update={"misc": run.config.misc.model_copy(update={"seed": seed})})
+
+
+def describe(folder: Path, **data: object) -> None:
+    """Change the description of the data that a run was trained on."""
+    content = torch.load(folder / LAST, weights_only=True)
+    content["data"] |= data
+    save_checkpoint({key: content[key] for key in content if key != "checksum"}, folder / LAST)
+
+
+@pytest.mark.parametrize(
+    ("changed", "row"),
+    [
+        ({"samples": 7, "hash": "0" * 64}, "<td>7, hash 000000000000</td>"),
+        ({"hash": "0" * 64}, ", hash 000000000000</td>"),
+        ({"selection": "0" * 64}, "<td>hash 000000000000</td>"),
+    ],
+)
+def test_runs_on_other_samples_are_no_group(run_folder, reseeded_folder, tmp_path, changed, row):
+    other = Path(shutil.copytree(reseeded_folder, tmp_path / "other"))
+    describe(other, **changed)
+    runs = read_runs([run_folder, other])
+    assert [*group_by_seed(runs)] == ["one", "other"]
+    assert row in draw_differences(runs)
+    unknown = [replace(run, samples={}) for run in runs]
+    assert [*group_by_seed(unknown)] == ["one, other"]
+    third = replace(unknown[0], name="old", config=reseed(unknown[0], 9))
+    assert [*group_by_seed([runs[0], third, runs[1]])] == ["one, old", "other"]
+
+
+def test_the_batch_is_no_part_of_the_samples(run_folder, reseeded_folder, tmp_path):
+    other = Path(shutil.copytree(reseeded_folder, tmp_path / "other"))
+    describe(other, batches={"train": 1})
+    runs = read_runs([run_folder, other])
+    assert [*group_by_seed(runs)] == ["one, other"]
+    assert "samples" not in draw_differences(runs)
+
+
+@pytest.mark.parametrize("line", [("rate: 0.0", "rate: 0.5"), ("market1501", "folder")])
+def test_samples_that_the_seed_draws_make_no_difference(run_folder, tmp_path, line):
+    """Injected noise, and the people of a folder that train."""
+    folders = [Path(shutil.copytree(run_folder, tmp_path / name)) for name in ("a", "b")]
+    for number, folder in enumerate(folders):
+        describe(folder, hash=f"{number}" * 64)
+        text = (folder / "config.yaml").read_text()
+        assert line[0] in text
+        changed = text.replace(*line).replace("seed: 0", f"seed: {number}")
+        (folder / "config.yaml").write_text(changed)
+    assert [*group_by_seed(read_runs(folders))] == ["a, b"]
 
 
 def test_overrides_make_no_runs_alike(run_folder, reseeded_folder, tmp_path, places, capsys):

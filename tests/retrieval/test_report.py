@@ -48,6 +48,11 @@ def test_json_of_one_checkpoint():
     assert list(found) == ["R1", "R5", "R10", "mAP", "mINP", "unmatched"]
     assert found["mINP"] == {"mean": 49.125, "deviation": None, "values": [49.125]}
     assert found["unmatched"] == 3
+    assert "recipe" not in document
+    assert json.loads(to_json([evaluation()], recipe="irra")) == {
+        **json.loads(to_json([evaluation()])),
+        "recipe": "irra",
+    }
 
 
 def test_named_checkpoints_stand_side_by_side():
