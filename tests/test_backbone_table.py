@@ -118,6 +118,24 @@ def test_a_recipe_prepares_pictures_as_its_weights_were(row):
     assert RESAMPLING[data.test_resampling] == expected.resampling
 
 
+@pytest.mark.parametrize("row", DELTAS, ids=lambda row: row["source"])
+def test_a_method_and_the_recipe_of_a_backbone_are_two_bases(row, tmp_path):
+    assert "base: [irra.yaml, mobileclip2.yaml]" in PAGE
+    names = ("irra.yaml", row["recipe"])
+    bases = [str(options.RECIPES / name) for name in names]
+    (tmp_path / "both.yaml").write_text(f"base: {bases}")
+    method, backbone, both = (
+        options.parse(["--config", file]).configure()
+        for file in (*bases, str(tmp_path / "both.yaml"))
+    )
+    assert both.experiment.loss_weights() == method.experiment.loss_weights()
+    assert both.schedule == method.schedule
+    assert both.data.normalize == backbone.data.normalize
+    assert both.data.image_size == backbone.data.image_size
+    own = both.model.backbone, both.model.source
+    assert own == (backbone.model.backbone, backbone.model.source)
+
+
 METHODS = ("config.yaml", "s.config.yaml", "irra.yaml", "rde.yaml")
 
 
