@@ -71,7 +71,9 @@ def test_a_kind_can_do_what_the_table_says(row, tmp_path):
         return load_backbone(tmp_path).model
 
     assert recognise(str(tmp_path)) in (kind, None if kind.name == "clip" else kind)
-    assert (row["masked words, changed tokens"] == "yes") is kind.masks_words
+    words = row["masked words, changed tokens"]
+    assert (words == "yes") is kind.masks_words
+    assert (words == "with CLIP's vocabulary") is kind.words_by_source
     assert (row["second embedding"] != "no") is load().shows_attention is kind.shows_attention
     assert (row["sigmoid"] != "no") is (load().logit_bias is not None)
     assert row["prompts"] == _prompts(load())

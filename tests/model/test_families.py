@@ -186,9 +186,64 @@ def test_open_clip_has_its_own_features(tmp_path, family):
     assert clip.logit_scale.item() == reference.logit_scale.item()
     assert (clip.logit_bias is None) == (family != "pooled")
     assert (backbone.mean, backbone.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    if not plain:
-        with pytest.raises(InputError, match=r"gives no tokens, which experiment\.mlm"):
-            clip.encode_image(images(*size), dense=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["eva02", "mobileclip2", "pe", "pooled"])
+def test_open_clip_gives_the_tokens_behind_its_features(tmp_path, family):
+    """Those of captions as the library projects the pooled one, those of pictures as their mean or
+    class token."""
+    reference = write_open_clip_folder(tmp_path, family)
+    clip, size = load_backbone(tmp_path).model, SIZES.get(family, (32, 32))
+    clip.check_tokens()
+    pictures, tokens = images(*size), ClipTokenizer()(CAPTIONS, 77)
+    features, dense = clip.encode_text(tokens, dense=True)
+    assert_allclose(features, reference.encode_text(tokens), atol=1e-5)
+    ends = tokens.argmax(dim=1) if family != "pooled" else torch.full((3,), 76)
+    assert_allclose(dense[torch.arange(3), ends], features, atol=1e-5)
+    features, dense = clip.encode_image(pictures, dense=True)
+    assert_allclose(features, reference.encode_image(pictures), atol=1e-5)
+    assert torch.equal(dense[:, 0], features)
+    count = {"eva02": 16 * 16, "mobileclip2": 2 * 2, "pe": 24 * 24, "pooled": 4 * 4}[family]
+    assert dense.shape == (2, 1 + count, 32)
+    if family == "mobileclip2":  # whose head is linear
+        assert_allclose(dense[:, 1:].mean(1), features, atol=1e-5)
+    if family == "eva02":  # the class token's feature, where the tower has no other token
+        trunk, head = reference.visual.trunk, reference.visual.head
+        patch = trunk.forward_features(pictures)[:, 1:][:, 5:6].expand(-1, 2, -1)
+        assert_allclose(dense[:, 6], head(trunk.forward_head(patch)), atol=1e-5)
+
+
+@torch.no_grad()
+def test_tokens_of_a_class_token_are_projected_alike(tmp_path):
+    """`xlmr` has CLIP's image tower, where ours has the reference of its tokens."""
+    write_open_clip_folder(tmp_path / "xlmr", "xlmr")
+    clip = load_backbone(tmp_path / "xlmr").model
+    tower = clip.visual.tower
+    pictures = images(32, 32)
+    x = tower.ln_post(tower.transformer(tower._embeds(pictures)))
+    assert_allclose(clip.encode_image(pictures, dense=True)[1], x @ tower.proj, atol=1e-5)
+    with pytest.raises(InputError, match=r"experiment\.mlm reads single tokens, .* HFTextEncoder"):
+        clip.encode_text(torch.ones(2, 8, dtype=torch.long), dense=True)
+    with pytest.raises(InputError, match=r"experiment\.mlm reads single tokens, .* HFTextEncoder"):
+        clip.check_tokens()
+
+
+@pytest.mark.parametrize(
+    ("source", "has"),
+    [
+        ("open_clip:EVA02-B-16/merged2b_s8b_b131k", True),
+        ("open_clip:MobileCLIP2-S0/dfndr2b", True),
+        ("open_clip:PE-Core-B-16/meta", True),
+        ("open_clip:ViT-B-16-SigLIP/webli", False),
+        ("open_clip:xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k", False),
+        ("nowhere", True),  # its loader says what is wrong
+    ],
+)
+def test_the_weights_tell_whether_they_have_the_words_of_clip(source, has):
+    assert find_kind("open_clip").reads_clip_words(source) is has
+    assert find_kind("clip").reads_clip_words(source)
+    assert not find_kind("siglip").reads_clip_words(source)
 
 
 def test_statistics_of_pictures_are_those_of_the_source(tmp_path):

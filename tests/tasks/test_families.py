@@ -149,6 +149,22 @@ def test_a_published_method_trains_another_backbone(recipe, train, tmp_path):
     assert ("Division, epoch 1: " in log) is (recipe == "rde.yaml")
 
 
+def test_masked_and_changed_words_of_open_clip_by_its_vocabulary(train, tmp_path):
+    """Of CLIP's they train; others are told by the weights, not by the kind."""
+    write_open_clip_folder(tmp_path / "weights", "pooled")
+    write_open_clip_folder(tmp_path / "other", "xlmr")
+    irra = ("--config", str(options.RECIPES / "irra.yaml"), "data.global_batch_size=null")
+    words = (*irra, "schedule={epoch: 1, epoch_warmup: 0}", "experiment.cmt_depth=1")
+    folder = train("weights", *words, "experiment.token_change=0.2")
+    (row,) = [row for row in rows(folder) if "lr" in row]
+    assert {"sdm", "id", "mlm"} <= row.keys()
+    assert "switched off" not in (folder / "log.txt").read_text()
+    with pytest.raises(InputError, match="needs CLIP's vocabulary, and other has another"):
+        train("other", *words, "experiment.token_change=0.2", output="changed")
+    folder = train("other", *words, output="masked")
+    assert "words of CLIP's vocabulary, and other has another" in (folder / "log.txt").read_text()
+
+
 def test_pictures_prepared_unlike_those_of_the_weights_are_told_once(train, tmp_path):
     """Not where they are alike, of CLIP, whose methods do so on purpose, nor in an evaluation."""
     write_open_clip_folder(tmp_path / "weights", "pooled")
@@ -193,7 +209,7 @@ def test_losses_and_prompts_that_a_backbone_lacks_are_refused(train, tmp_path):
         train("null", "experiment.sigmoid=true", "model.embed_dim=16", output="clip")
     with pytest.raises(InputError, match=r"prompts go through .* image tower is a SigLIPVisionTr"):
         train("weights", "prompts={n_ctx: 2, depth: 1, direction: independent}")
-    with pytest.raises(InputError, match=r"mlm is the only loss, and model\.backbone siglip"):
+    with pytest.raises(InputError, match=r"mlm is the only loss, .* but weights has another"):
         train("weights", *("experiment={nitc: false, ritc: false, mlm: true}",), output="words")
 
 
