@@ -302,9 +302,22 @@ def test_faults_of_an_open_clip_folder_are_named(tmp_path):
         load_backbone(tmp_path, context_length=100)
 
 
-def test_a_source_that_is_no_backbone_says_what_was_looked_for():
+def test_a_source_that_is_no_backbone_says_what_was_looked_for(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "blip"}')
+    types = "clip, altclip, chinese_clip, siglip2, siglip"
+    told = (
+        f"blip: give a backbone, which has open_clip_config.json or .* {types} .looked for in this"
+    )
+    with pytest.raises(InputError, match=told):
+        load_backbone(tmp_path)
     with pytest.raises(InputError, match=r"no weights at nowhere\.pt: .*, local-dir:FOLDER"):
         load_backbone("nowhere.pt")
+    for name, told in (
+        ("openai/clip-vit-base-patch16", "hf:openai/clip-vit-base-patch16 "),
+        ("weights/ViT-B-16.pt", "hf:ORG/NAME "),
+    ):
+        with pytest.raises(InputError, match=rf"no weights at {name}: .* or {told}"):
+            load_backbone(name)
 
 
 @pytest.mark.parametrize(
