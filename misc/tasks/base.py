@@ -95,7 +95,8 @@ class Task(ABC, Generic[M]):
         """Sentences about settings that do not go with the backbone, or with its weights.
 
         Args:
-            begins: whether a training begins, as the weights count then alone.
+            begins: whether a training begins, with pretrained weights; a run that is resumed or
+                evaluated keeps its own settings.
         """
         if self.warning:
             yield self.warning

@@ -12,17 +12,21 @@ from transformers import AutoTokenizer
 
 from errors import InputError
 from misc.optim import freeze, layer_factors
+from misc.tasks.text.model import build_tbps_clip
 from model.backbone_loader import TowerOptions
 from model.backbones import find_kind, load_backbone, recognise
 from model.batch_norm import BatchNorm
 from model.clip import CLIP, PIXEL_MEAN
-from model.open_clip import OpenCLIP
+from model.configured import ConfiguredShape, ConfiguredTextShape
+from model.open_clip import OpenCLIP, build_open_clip
 from tests.backbone_folders import (
     OPEN_CLIP,
+    TEXT,
     write_chinese_clip_folder,
     write_open_clip_folder,
     write_siglip_folder,
 )
+from tests.command_line import configure
 from text_utils.tokenizer import ClipTokenizer
 
 CAPTIONS = ["a man wearing a blue coat", "红色上衣的女生", "a woman " * 20]
@@ -191,8 +195,6 @@ def test_open_clip_has_its_own_features(tmp_path, family):
 @torch.no_grad()
 @pytest.mark.parametrize("family", ["eva02", "mobileclip2", "pe", "pooled"])
 def test_open_clip_gives_the_tokens_behind_its_features(tmp_path, family):
-    """Those of captions as the library projects the pooled one, those of pictures as their mean or
-    class token."""
     reference = write_open_clip_folder(tmp_path, family)
     clip, size = load_backbone(tmp_path).model, SIZES.get(family, (32, 32))
     clip.check_tokens()
@@ -208,15 +210,15 @@ def test_open_clip_gives_the_tokens_behind_its_features(tmp_path, family):
     assert dense.shape == (2, 1 + count, 32)
     if family == "mobileclip2":  # whose head is linear
         assert_allclose(dense[:, 1:].mean(1), features, atol=1e-5)
-    if family == "eva02":  # the class token's feature, where the tower has no other token
+    if family == "eva02":  # whose head reads the class token alone
         trunk, head = reference.visual.trunk, reference.visual.head
-        patch = trunk.forward_features(pictures)[:, 1:][:, 5:6].expand(-1, 2, -1)
-        assert_allclose(dense[:, 6], head(trunk.forward_head(patch)), atol=1e-5)
+        every = trunk.head(trunk.fc_norm(trunk.forward_features(pictures)))
+        assert_allclose(dense, head(every), atol=1e-5)
 
 
 @torch.no_grad()
 def test_tokens_of_a_class_token_are_projected_alike(tmp_path):
-    """`xlmr` has CLIP's image tower, where ours has the reference of its tokens."""
+    """Of CLIP's image tower, which `xlmr` has; its text tower is of transformers."""
     write_open_clip_folder(tmp_path / "xlmr", "xlmr")
     clip = load_backbone(tmp_path / "xlmr").model
     tower = clip.visual.tower
@@ -227,6 +229,19 @@ def test_tokens_of_a_class_token_are_projected_alike(tmp_path):
         clip.encode_text(torch.ones(2, 8, dtype=torch.long), dense=True)
     with pytest.raises(InputError, match=r"experiment\.mlm reads single tokens, .* HFTextEncoder"):
         clip.check_tokens()
+
+
+def test_a_tower_without_tokens_names_the_loss_that_reads_them():
+    vision = {"layers": [1, 1, 1, 1], "width": 8, "image_size": 32}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": TEXT, "custom_text": True}
+    shapes = (
+        ConfiguredShape(256, image_size=(32, 32), config=config),
+        ConfiguredTextShape(32, 2, 4, 77, 49408),
+    )
+    clip = OpenCLIP(build_open_clip(config, None), *shapes)
+    clip.text.check_tokens()
+    with pytest.raises(InputError, match=r"experiment\.mlm reads single .* a ModifiedResNet of"):
+        build_tbps_clip(configure("experiment.mlm=true"), clip, num_identities=2)
 
 
 @pytest.mark.parametrize(

@@ -215,19 +215,19 @@ def without_masked_words(config: Config) -> tuple[Config, str]:
     Raises:
         InputError: no loss is left.
     """
-    source = config.model.source
+    weights = config.model.source or config.model.backbone
     if not config.experiment.mlm or config.model.reads_clip_words:
         return config, ""
     experiment = config.experiment.model_copy(update={"mlm": False})
     if not any(experiment.loss_weights().values()):
         raise InputError(
-            f"experiment.mlm is the only loss, and needs CLIP's vocabulary, but {source} has "
+            f"experiment.mlm is the only loss, and needs CLIP's vocabulary, but {weights} has "
             "another: set nitc, ritc or another loss to true"
         )
     return (
         config.model_copy(update={"experiment": experiment}),
         "experiment.mlm is switched off: it predicts words of CLIP's vocabulary, and "
-        f"{source} has another",
+        f"{weights} has another",
     )
 
 
