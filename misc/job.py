@@ -88,12 +88,13 @@ class Job:
             TASKS[config.task].check(config)
         self.task = TASKS[config.task](config, processes, self.precision)
         self.config, self.processes, self.checkpoint = self.task.config, processes, checkpoint
-        if self.task.warning and processes.is_main:
-            log.warning(self.task.warning)
         is_ours = checkpoint is not None and checkpoint.published is None
         self.recipe = checkpoint.recipe if checkpoint and is_ours else recipe
         seed_torch(config.misc.seed, Purpose.INITIALISATION)
         self.model = self.task.build_model(checkpoint, for_training).to(processes.device)
+        if processes.is_main:
+            for warning in self.task.warnings(begins=for_training and checkpoint is None):
+                log.warning(warning)
 
     @property
     def tracking(self) -> Tracking:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from errors import InputError
-from model.recognition import is_of_open_clip, read_model_type
+from model.recognition import has_clip_words, is_of_open_clip, read_model_type
 from text_utils.hub import is_repository
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class BackboneKind:
         tasks: that it can be trained for.
         random_init: whether it starts from random weights where no others are named.
         masks_words: whether its vocabulary is CLIP's, which masked-word prediction needs.
+        words_by_source: whether that depends on the weights.
         shows_attention: whether its towers give the attention that `model.token_selection` needs;
             a ResNet gives none.
         processor: whether it has a processor of its own (`experiment.use_altclip_processor`).
@@ -53,6 +54,7 @@ class BackboneKind:
     tasks: tuple[TaskName, ...] = ("text_to_image",)
     random_init: bool = False
     masks_words: bool = False
+    words_by_source: bool = False
     shows_attention: bool = False
     processor: bool = False
     resizes_text: bool = False
@@ -65,6 +67,10 @@ class BackboneKind:
         """The implementation, imported when it is asked for."""
         loader: BackboneLoader = getattr(import_module(self.module), self.implementation)
         return loader
+
+    def reads_clip_words(self, source: str | None) -> bool:
+        """Whether weights of this kind have CLIP's vocabulary."""
+        return self.masks_words or (self.words_by_source and has_clip_words(str(source)))
 
 
 KINDS: dict[str, BackboneKind] = {}
@@ -142,7 +148,11 @@ register(
         hub_word="chinese-clip",
     )
 )
-register(BackboneKind("open_clip", "model.open_clip_loader", recipe="open_clip.yaml"))
+register(
+    BackboneKind(
+        "open_clip", "model.open_clip_loader", recipe="open_clip.yaml", words_by_source=True
+    )
+)
 register(
     BackboneKind(
         "siglip2-naflex",

@@ -228,6 +228,13 @@ class DualEncoder(nn.Module):
         every = self.text.project(x)  # (B, L, D)
         return every[rows, places], every
 
+    def check_tokens(self) -> None:
+        """Check that both towers give features of single tokens.
+
+        Raises:
+            InputError: one of them does not, which only towers of open_clip may not.
+        """
+
     @property
     def shows_attention(self) -> bool:
         """Whether `attend_image` and `attend_text` can be called: not of a ResNet or AltCLIP."""

@@ -25,6 +25,7 @@ from model.transformer import Attention
 from model.trees import Tree
 from model.tuning.description import LoraTarget
 
+WITH_TOKENS = open_clip.transformer.TextTransformer | open_clip.transformer.VisionTransformer
 BLOCKS = open_clip.transformer.ResidualAttentionBlock
 _ATTENTION = re.compile(r"(^|\.)(attn|attention|self_attn|attn_pool|token_mixer)\.")
 _NAME = re.compile(r"\w[\w.-]*")  # of timm itself: neither of a folder nor of the hub
@@ -70,9 +71,13 @@ class SplitAttention(Attention):
 class OpenCLIPTower(nn.Module):
     """A tower of open_clip, from its inputs to the joint space (B, D)."""
 
+    tower: Any  # a module, whose parts have no types
+
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()
         self.tower = tower
+        if isinstance(tower, WITH_TOKENS):
+            tower.output_tokens = True
         for module in list(tower.modules()):
             for name, part in list(module.named_children()):
                 if isinstance(part, nn.MultiheadAttention) and isinstance(module, BLOCKS):
@@ -80,20 +85,31 @@ class OpenCLIPTower(nn.Module):
                 elif isinstance(part, nn.BatchNorm2d):
                     setattr(module, name, _shared_norm(part))
 
-    def project(self, x: Tensor) -> Tensor:
-        """Refuse single tokens, which the library does not give in the joint space.
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether single tokens have a feature in the joint space."""
+        return isinstance(self.tower, WITH_TOKENS)
+
+    def check_tokens(self) -> None:
+        """Check that single tokens have features.
 
         Raises:
-            InputError: always.
+            InputError: they have none.
         """
-        raise InputError(
-            "this backbone gives no tokens, which experiment.mlm and losses on tokens need: switch "
-            "them off, or give weights of CLIP"
-        )
+        if not self.gives_tokens:
+            raise InputError(
+                f"experiment.mlm reads single tokens, for which a {type(self.tower).__name__} of "
+                "open_clip has no features: set it to false, or give other weights"
+            )
+
+    def project(self, x: Tensor) -> Tensor:
+        """The same features, which are in the joint space."""
+        return x
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images (B, 3, H, W) or ids (B, L) -> features (B, D), not normalised."""
-        return self.tower(inputs)
+        features = self.tower(inputs)
+        return features[0] if isinstance(features, tuple) else features
 
 
 def _shared_norm(norm: nn.BatchNorm2d) -> nn.Module:
@@ -104,7 +120,10 @@ def _shared_norm(norm: nn.BatchNorm2d) -> nn.Module:
 
 
 class OpenCLIPImageTower(OpenCLIPTower):
-    """An image tower of open_clip."""
+    """An image tower of open_clip.
+
+    A token's feature is that of a picture which consists of this token alone.
+    """
 
     def __init__(self, tower: nn.Module, shape: ConfiguredShape) -> None:
         super().__init__(tower)
@@ -113,6 +132,44 @@ class OpenCLIPImageTower(OpenCLIPTower):
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> features (B, D), not normalised."""
         return self(images)
+
+    @property
+    def gives_tokens(self) -> bool:
+        if isinstance(self.tower, open_clip.timm_model.TimmModel):
+            is_fixed = hasattr(self.tower.head, "pool")  # made for so many tokens
+            return not is_fixed and getattr(self.tower.trunk, "output_fmt", "NLC") != "NHWC"
+        return super().gives_tokens and self.tower.attn_pool is None
+
+    def encode_dense(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> the feature of each, then its N tokens' (B, 1+N, D).
+
+        Raises:
+            InputError: the tower gives no tokens.
+        """
+        self.check_tokens()
+        tower = self.tower
+        if isinstance(tower, open_clip.timm_model.TimmModel):
+            features, tokens = _encode_by_timm(tower, images)
+        else:
+            features, tokens = tower(images)
+            tokens = tower.ln_post(tokens) if tower.final_ln_after_pool else tokens
+            tokens = tokens if tower.proj is None else tokens @ tower.proj
+        return torch.cat([features[:, None], tokens], dim=1)
+
+
+def _encode_by_timm(tower: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W) -> their features (B, D), and those of the tokens (B, N, D)."""
+    trunk = tower.trunk
+    x = trunk.forward_features(images)  # (B, prefix + N, width), or (B, width, rows, columns)
+    if x.ndim == 4:
+        tokens = x.flatten(2).transpose(1, 2)  # (B, N, width)
+        alone = tokens.flatten(0, 1)[:, :, None, None]
+    else:
+        prefix = getattr(trunk, "num_prefix_tokens", 0)
+        tokens = x[:, prefix:]
+        alone = tokens.flatten(0, 1)[:, None].expand(-1, prefix + 1, -1)
+    every = tower.head(trunk.forward_head(alone)).unflatten(0, tokens.shape[:2])
+    return tower.head(trunk.forward_head(x)), every
 
 
 class OpenCLIPTextTower(OpenCLIPTower):
@@ -130,6 +187,21 @@ class OpenCLIPTextTower(OpenCLIPTower):
     def locate(self, tokens: Tensor) -> Tensor:
         """The first token, as the tower gives one feature a caption: ids (B, L) -> (B,)."""
         return tokens.new_zeros(tokens.shape[0])
+
+    def encode_dense(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids (B, L) -> features (B, D), and every token's (B, L, D).
+
+        Raises:
+            InputError: the tower gives no tokens.
+        """
+        self.check_tokens()
+        features, x = self.tower(tokens)
+        if self.tower.cls_emb is not None:  # the library normalises its feature alone
+            x = self.tower.ln_final(x)
+        projection = self.tower.text_projection
+        if projection is None:
+            return features, x
+        return features, projection(x) if isinstance(projection, nn.Linear) else x @ projection
 
 
 class OpenCLIP(DualEncoder):
@@ -167,9 +239,16 @@ class OpenCLIP(DualEncoder):
             "text": _linear_layers(self.text),
         }
 
+    def check_tokens(self) -> None:
+        self.visual.check_tokens()
+        self.text.check_tokens()
+
+    def _dense_image(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        every = self.visual.encode_dense(images)
+        return every[:, 0], every
+
     def _read_text(self, tokens: Tensor, dense: bool) -> tuple[Tensor, Tensor | None]:
-        features = self.text(tokens)
-        return features, self.text.project(features) if dense else None
+        return self.text.encode_dense(tokens) if dense else (self.text(tokens), None)
 
 
 def _linear_layers(tower: nn.Module) -> Mapping[LoraTarget, str]:

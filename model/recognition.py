@@ -45,6 +45,7 @@ def read_model_type(source: str | Path) -> str | None:
     return None
 
 
+CLIP_WORDS = 49408  # in CLIP's vocabulary
 # Of CLIP's towers in open_clip's configurations; other keys have their defaults, or make others.
 _SIZES = {"layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size"}
 _SIZES |= {"context_length", "vocab_size", "heads"}
@@ -71,8 +72,8 @@ def split_open_clip_name(source: str) -> tuple[str, str]:
     return arch, tag
 
 
-def is_of_open_clip(source: str) -> bool:
-    """Whether a source is a model of open_clip whose towers are not CLIP's."""
+def read_open_clip_config(source: str) -> Tree | None:
+    """The `model_cfg` of a model of open_clip; None if there is none, or none that can be read."""
     folder = find_open_clip_folder(source)
     config: object = None
     if folder is not None:
@@ -82,7 +83,22 @@ def is_of_open_clip(source: str) -> bool:
         import open_clip
 
         config = open_clip.get_model_config(split_open_clip_name(source)[0])
-    return isinstance(config, dict) and not is_plain_clip(config)
+    return config if isinstance(config, dict) else None
+
+
+def is_of_open_clip(source: str) -> bool:
+    """Whether a source is a model of open_clip whose towers are not CLIP's."""
+    config = read_open_clip_config(source)
+    return config is not None and not is_plain_clip(config)
+
+
+def has_clip_words(source: str) -> bool:
+    """Whether a model of open_clip has CLIP's vocabulary; True where nothing tells it."""
+    text = (read_open_clip_config(source) or {}).get("text_cfg")
+    if not isinstance(text, dict):
+        return True  # its loader says what is wrong
+    names = text.get("hf_tokenizer_name") or text.get("hf_model_name")
+    return not names and text.get("vocab_size", CLIP_WORDS) == CLIP_WORDS
 
 
 def is_plain_clip(config: Tree) -> bool:

@@ -6,6 +6,15 @@ import open_clip
 import pytest
 import torch
 from PIL.Image import Resampling
+from transformers import (
+    AltCLIPConfig,
+    AutoModel,
+    ChineseCLIPConfig,
+    CLIPConfig,
+    Siglip2Config,
+    SiglipConfig,
+    XLMRobertaConfig,
+)
 
 import options
 from errors import InputError
@@ -15,6 +24,7 @@ from misc.tasks.text.task import without_masked_words
 from model.backbone_loader import Preprocessing
 from model.backbones import KINDS, load_backbone, recognise
 from model.clip import PIXEL_MEAN, PIXEL_STD, DualEncoder
+from model.open_clip import build_open_clip
 from model.recognition import is_plain_clip, split_open_clip_name
 from model.tuning.bidirectional_prompts import BidirectionalPrompts
 from model.tuning.description import AdapterTuning, LoraTuning, PromptTuning, Tuning
@@ -71,7 +81,9 @@ def test_a_kind_can_do_what_the_table_says(row, tmp_path):
         return load_backbone(tmp_path).model
 
     assert recognise(str(tmp_path)) in (kind, None if kind.name == "clip" else kind)
-    assert (row["masked words, changed tokens"] == "yes") is kind.masks_words
+    words = row["masked words, changed tokens"]
+    assert (words == "yes") is kind.masks_words
+    assert (words == "with CLIP's vocabulary") is kind.words_by_source
     assert (row["second embedding"] != "no") is load().shows_attention is kind.shows_attention
     assert (row["sigmoid"] != "no") is (load().logit_bias is not None)
     assert row["prompts"] == _prompts(load())
@@ -116,6 +128,24 @@ def test_a_recipe_prepares_pictures_as_its_weights_were(row):
     data = options.parse(words).configure().data
     assert statistics(data.normalize) == (expected.mean, expected.std)
     assert RESAMPLING[data.test_resampling] == expected.resampling
+
+
+@pytest.mark.parametrize("row", DELTAS, ids=lambda row: row["source"])
+def test_a_method_and_the_recipe_of_a_backbone_are_two_bases(row, tmp_path):
+    assert "base: [irra.yaml, mobileclip2.yaml]" in PAGE
+    names = ("irra.yaml", row["recipe"])
+    bases = [str(options.RECIPES / name) for name in names]
+    (tmp_path / "both.yaml").write_text(f"base: {bases}")
+    method, backbone, both = (
+        options.parse(["--config", file]).configure()
+        for file in (*bases, str(tmp_path / "both.yaml"))
+    )
+    assert both.experiment.loss_weights() == method.experiment.loss_weights()
+    assert both.schedule == method.schedule
+    assert both.data.normalize == backbone.data.normalize
+    assert both.data.image_size == backbone.data.image_size
+    own = both.model.backbone, both.model.source
+    assert own == (backbone.model.backbone, backbone.model.source)
 
 
 METHODS = ("config.yaml", "s.config.yaml", "irra.yaml", "rde.yaml")
@@ -171,12 +201,57 @@ def test_numbers_are_those_of_open_clip(row):
         recipe = options.parse(["--config", str(options.RECIPES / row["recipe"])]).configure()
         assert recipe.model.clip_pretrained == row["source"]
         assert set(recipe.data.image_size) == {config["vision_cfg"]["image_size"]}
-    if "hf_model_name" in config["text_cfg"]:
-        return  # its text tower is described on the hub
-    assert config["text_cfg"]["context_length"] == int(row["tokens"])
+    body = None
+    if "hf_model_name" in config["text_cfg"]:  # described on the hub
+        body = XLMRobertaConfig(**XLM_ROBERTA).to_dict()
+    else:
+        assert config["text_cfg"]["context_length"] == int(row["tokens"])
     plain = is_plain_clip(config)
-    config.pop("custom_text", None)
     with torch.device("meta"):
-        model = (open_clip.CLIP if plain else open_clip.CustomTextCLIP)(**config)
-    count = sum(parameter.numel() for parameter in model.parameters())
-    assert round(count / 1e6) == int(row["parameters, M"])
+        model = open_clip.CLIP(**config) if plain else build_open_clip(config, body)
+    assert count_millions(model) == int(row["parameters, M"])
+
+
+def count_millions(model: torch.nn.Module) -> int:
+    return round(sum(parameter.numel() for parameter in model.parameters()) / 1e6)
+
+
+# Sizes in the config.json of the weights, where they are not the defaults of transformers.
+XLM_ROBERTA = {"vocab_size": 250002, "max_position_embeddings": 514, "type_vocab_size": 1}
+LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}
+LARGE |= {"num_attention_heads": 16}
+GEMMA = {"text_config": {"vocab_size": 256000}}
+ALTCLIP = {
+    "text_config": {**XLM_ROBERTA, **LARGE, "project_dim": 768},
+    "vision_config": {**LARGE, "patch_size": 14, "projection_dim": 768},
+    "projection_dim": 768,
+}
+PUBLISHED = {
+    "hf:openai/clip-vit-base-patch16": CLIPConfig(
+        text_config={"vocab_size": 49408}, vision_config={"patch_size": 16}
+    ),
+    "hf:BAAI/AltCLIP": AltCLIPConfig(**ALTCLIP),
+    "hf:BAAI/AltCLIP-m9": AltCLIPConfig(**ALTCLIP),
+    "hf:OFA-Sys/chinese-clip-vit-base-patch16": ChineseCLIPConfig(
+        text_config={"vocab_size": 21128}, vision_config={"patch_size": 16}
+    ),
+    "hf:google/siglip-base-patch16-224": SiglipConfig(),
+    "hf:google/siglip2-base-patch16-224": SiglipConfig(**GEMMA),
+    "hf:google/siglip2-base-patch16-naflex": Siglip2Config(**GEMMA),
+}
+
+
+@pytest.mark.parametrize("source", PUBLISHED)
+def test_parameters_are_those_of_the_published_configuration(source):
+    (row,) = [row for row in SOURCES if row["source"] == source]
+    with torch.device("meta"):
+        model = AutoModel.from_config(PUBLISHED[source])
+    assert count_millions(model) == int(row["parameters, M"])
+    tokens = PUBLISHED[source].text_config.max_position_embeddings
+    assert int(row["tokens"].split()[0]) == (512 if tokens == 514 else tokens)
+
+
+def test_every_cell_is_filled_and_every_count_is_tested():
+    assert [row["source"] for row in SOURCES if not all(row.values())] == []
+    others = {row["source"] for row in SOURCES if not row["source"].startswith("open_clip:")}
+    assert others - PUBLISHED.keys() == {"hf:BAAI/AltCLIP-m18"}  # whose sizes are not known here

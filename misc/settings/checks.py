@@ -84,8 +84,9 @@ def _check_text(config: Config) -> Iterator[ErrorDetails]:
     if config.model.token_selection is not None and config.prompts.n_ctx:
         fault = "does not choose among words and prompts: leave it null, or set prompts.n_ctx to 0"
         yield _problem(fault, "model", "token_selection")
-    if config.experiment.token_change and not config.model.kind.masks_words:
-        fault = f"needs CLIP's vocabulary, and model.backbone {config.model.backbone} has another"
+    if config.experiment.token_change and not config.model.reads_clip_words:
+        weights = config.model.source or config.model.backbone
+        fault = f"needs CLIP's vocabulary, and {weights} has another"
         yield _problem(f"{fault}: set it to 0", "experiment", "token_change")
     yield from _check_unread(config)
     if config.experiment.division != "none" and config.experiment.mixgen:

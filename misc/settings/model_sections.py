@@ -125,6 +125,11 @@ class ModelSettings(Section):
         return source
 
     @property
+    def reads_clip_words(self) -> bool:
+        """Whether the weights have CLIP's vocabulary, which masked and changed words need."""
+        return self.kind.reads_clip_words(self.source)
+
+    @property
     def from_scratch(self) -> bool:
         """Whether the backbone is initialised at random, with the towers described here."""
         return self.source is None

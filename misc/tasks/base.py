@@ -1,7 +1,7 @@
 """A task: its data, model, stages and evaluations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Generic, NamedTuple, TypeVar
@@ -27,6 +27,7 @@ from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
 from misc.settings.sections import Config, ScheduleSettings, StageSettings
+from misc.tasks.starting_weights import compare_statistics
 from misc.training.division import Division
 from misc.training.engine import Selection
 from misc.training.trainer import Stage, TrainingSettings
@@ -89,6 +90,18 @@ class Task(ABC, Generic[M]):
 
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
         self.config, self.processes, self.precision = config, processes, precision
+
+    def warnings(self, begins: bool) -> Iterator[str]:
+        """Sentences about settings that do not go with the backbone, or with its weights.
+
+        Args:
+            begins: whether a training begins, with pretrained weights; a run that is resumed or
+                evaluated keeps its own settings.
+        """
+        if self.warning:
+            yield self.warning
+        if begins and (sentence := compare_statistics(self.config)):
+            yield sentence
 
     @classmethod
     def check(cls, config: Config) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from errors import InputError
+from misc.data.transforms import STATISTICS, statistics
 from misc.runtime.checkpoint import BEST, LAST, Checkpoint, open_checkpoint
 from misc.settings.sections import Config
 from model.architecture import Architecture, ImageShape, TextArchitecture
 from model.backbone_loader import TowerOptions
-from model.clip import DualEncoder, TextShape
+from model.clip import PIXEL_MEAN, PIXEL_STD, DualEncoder, TextShape
 from model.resnet import ResNetShape
 from model.vit import VisionShape, VisionTransformer
 from model.weights.published.format import Geometry
@@ -43,6 +44,28 @@ def build_backbone(config: Config) -> DualEncoder:
             raise InputError(_no_class_token(source))
         clip.visual.add_class_token()
     return clip
+
+
+def compare_statistics(config: Config) -> str:
+    """A sentence if pictures are not normalised as those that the pretrained weights were trained
+    on, else an empty one.
+
+    Methods are published that train CLIP with the statistics of others on purpose, as TBPS-CLIP and
+    CLIP-ReID do: weights with those of CLIP are not compared.
+    """
+    model, name = config.model, config.data.normalize
+    if model.source is None or model.init_from or config.experiment.use_altclip_processor:
+        return ""
+    read = model.kind.loader().read_preprocessing(model.source, model.tokenizer_cache_dir)
+    own = read.mean, read.std
+    is_clip = model.backbone == "clip" and own == (PIXEL_MEAN, PIXEL_STD)
+    if is_clip or own == statistics(name):
+        return ""
+    advice = next((f"set it to {key}" for key, each in STATISTICS.items() if each == own), None)
+    return (
+        f"data.normalize is {name}, but {model.source} was trained on pictures with the mean "
+        f"{list(own[0])} and the deviation {list(own[1])}: {advice or 'no value of it has these'}"
+    )
 
 
 def _no_class_token(source: str) -> str:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from errors import InputError
+from model.backbones import KINDS
 from model.recognition import find_open_clip_folder, is_plain_clip, read_json, split_open_clip_name
 from model.transformer import Activation
 from model.trees import Tree
 from model.weights.soundness import check_finite, check_tensors, is_sound_zip
 from model.weights.torchscript import is_torchscript, read_torchscript
-from text_utils.hub import find_model, find_snapshot
+from text_utils.hub import find_model, find_snapshot, is_repository
 
 State = dict[str, Tensor]
 # Beside the weights in archives: OpenAI's three numbers, and the causal mask once traced.
@@ -62,9 +63,10 @@ def _read(name: str, path: Path) -> Weights:
         return _read_folder(find_snapshot(path))
     if os.path.isfile(path):
         return _read_file(path)
+    hub = f"hf:{name}" if is_repository(name) and not path.suffix else "hf:ORG/NAME"
     raise InputError(
         f"there are no weights at {name}: give a file, a folder, local-dir:FOLDER, "
-        "open_clip:ARCH/TAG or hf:ORG/NAME (looked for from the last to the first)"
+        f"open_clip:ARCH/TAG or {hub} (looked for from the last to the first)"
     )
 
 
@@ -151,9 +153,12 @@ def read_config(folder: Path, *kinds: str) -> Any:
     content = read_json(file)
     model_type = content.get("model_type")
     if model_type not in kinds:
-        raise InputError(
-            f"{file} describes a model of type {model_type}: give one of type {' or '.join(kinds)}"
-        )
+        known = [name for kind in KINDS.values() for name in kind.model_types]
+        advice = f"one of type {' or '.join(kinds)}"
+        if model_type not in known:
+            advice = "a backbone, which has open_clip_config.json or is of type "
+            advice += f"{', '.join(known)} (looked for in this order)"
+        raise InputError(f"{file} describes a model of type {model_type}: give {advice}")
     from transformers import CONFIG_MAPPING  # knows the values that the file leaves out
 
     try:

@@ -12,17 +12,21 @@ from transformers import AutoTokenizer
 
 from errors import InputError
 from misc.optim import freeze, layer_factors
+from misc.tasks.text.model import build_tbps_clip
 from model.backbone_loader import TowerOptions
 from model.backbones import find_kind, load_backbone, recognise
 from model.batch_norm import BatchNorm
 from model.clip import CLIP, PIXEL_MEAN
-from model.open_clip import OpenCLIP
+from model.configured import ConfiguredShape, ConfiguredTextShape
+from model.open_clip import OpenCLIP, build_open_clip
 from tests.backbone_folders import (
     OPEN_CLIP,
+    TEXT,
     write_chinese_clip_folder,
     write_open_clip_folder,
     write_siglip_folder,
 )
+from tests.command_line import configure
 from text_utils.tokenizer import ClipTokenizer
 
 CAPTIONS = ["a man wearing a blue coat", "红色上衣的女生", "a woman " * 20]
@@ -186,9 +190,75 @@ def test_open_clip_has_its_own_features(tmp_path, family):
     assert clip.logit_scale.item() == reference.logit_scale.item()
     assert (clip.logit_bias is None) == (family != "pooled")
     assert (backbone.mean, backbone.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    if not plain:
-        with pytest.raises(InputError, match=r"gives no tokens, which experiment\.mlm"):
-            clip.encode_image(images(*size), dense=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["eva02", "mobileclip2", "pe", "pooled"])
+def test_open_clip_gives_the_tokens_behind_its_features(tmp_path, family):
+    reference = write_open_clip_folder(tmp_path, family)
+    clip, size = load_backbone(tmp_path).model, SIZES.get(family, (32, 32))
+    clip.check_tokens()
+    pictures, tokens = images(*size), ClipTokenizer()(CAPTIONS, 77)
+    features, dense = clip.encode_text(tokens, dense=True)
+    assert_allclose(features, reference.encode_text(tokens), atol=1e-5)
+    ends = tokens.argmax(dim=1) if family != "pooled" else torch.full((3,), 76)
+    assert_allclose(dense[torch.arange(3), ends], features, atol=1e-5)
+    features, dense = clip.encode_image(pictures, dense=True)
+    assert_allclose(features, reference.encode_image(pictures), atol=1e-5)
+    assert torch.equal(dense[:, 0], features)
+    count = {"eva02": 16 * 16, "mobileclip2": 2 * 2, "pe": 24 * 24, "pooled": 4 * 4}[family]
+    assert dense.shape == (2, 1 + count, 32)
+    if family == "mobileclip2":  # whose head is linear
+        assert_allclose(dense[:, 1:].mean(1), features, atol=1e-5)
+    if family == "eva02":  # whose head reads the class token alone
+        trunk, head = reference.visual.trunk, reference.visual.head
+        every = trunk.head(trunk.fc_norm(trunk.forward_features(pictures)))
+        assert_allclose(dense, head(every), atol=1e-5)
+
+
+@torch.no_grad()
+def test_tokens_of_a_class_token_are_projected_alike(tmp_path):
+    """Of CLIP's image tower, which `xlmr` has; its text tower is of transformers."""
+    write_open_clip_folder(tmp_path / "xlmr", "xlmr")
+    clip = load_backbone(tmp_path / "xlmr").model
+    tower = clip.visual.tower
+    pictures = images(32, 32)
+    x = tower.ln_post(tower.transformer(tower._embeds(pictures)))
+    assert_allclose(clip.encode_image(pictures, dense=True)[1], x @ tower.proj, atol=1e-5)
+    with pytest.raises(InputError, match=r"experiment\.mlm reads single tokens, .* HFTextEncoder"):
+        clip.encode_text(torch.ones(2, 8, dtype=torch.long), dense=True)
+    with pytest.raises(InputError, match=r"experiment\.mlm reads single tokens, .* HFTextEncoder"):
+        clip.check_tokens()
+
+
+def test_a_tower_without_tokens_names_the_loss_that_reads_them():
+    vision = {"layers": [1, 1, 1, 1], "width": 8, "image_size": 32}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": TEXT, "custom_text": True}
+    shapes = (
+        ConfiguredShape(256, image_size=(32, 32), config=config),
+        ConfiguredTextShape(32, 2, 4, 77, 49408),
+    )
+    clip = OpenCLIP(build_open_clip(config, None), *shapes)
+    clip.text.check_tokens()
+    with pytest.raises(InputError, match=r"experiment\.mlm reads single .* a ModifiedResNet of"):
+        build_tbps_clip(configure("experiment.mlm=true"), clip, num_identities=2)
+
+
+@pytest.mark.parametrize(
+    ("source", "has"),
+    [
+        ("open_clip:EVA02-B-16/merged2b_s8b_b131k", True),
+        ("open_clip:MobileCLIP2-S0/dfndr2b", True),
+        ("open_clip:PE-Core-B-16/meta", True),
+        ("open_clip:ViT-B-16-SigLIP/webli", False),
+        ("open_clip:xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k", False),
+        ("nowhere", True),  # its loader says what is wrong
+    ],
+)
+def test_the_weights_tell_whether_they_have_the_words_of_clip(source, has):
+    assert find_kind("open_clip").reads_clip_words(source) is has
+    assert find_kind("clip").reads_clip_words(source)
+    assert not find_kind("siglip").reads_clip_words(source)
 
 
 def test_statistics_of_pictures_are_those_of_the_source(tmp_path):
@@ -247,9 +317,22 @@ def test_faults_of_an_open_clip_folder_are_named(tmp_path):
         load_backbone(tmp_path, context_length=100)
 
 
-def test_a_source_that_is_no_backbone_says_what_was_looked_for():
+def test_a_source_that_is_no_backbone_says_what_was_looked_for(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "blip"}')
+    types = "clip, altclip, chinese_clip, siglip2, siglip"
+    told = (
+        f"blip: give a backbone, which has open_clip_config.json or .* {types} .looked for in this"
+    )
+    with pytest.raises(InputError, match=told):
+        load_backbone(tmp_path)
     with pytest.raises(InputError, match=r"no weights at nowhere\.pt: .*, local-dir:FOLDER"):
         load_backbone("nowhere.pt")
+    for name, told in (
+        ("openai/clip-vit-base-patch16", "hf:openai/clip-vit-base-patch16 "),
+        ("weights/ViT-B-16.pt", "hf:ORG/NAME "),
+    ):
+        with pytest.raises(InputError, match=rf"no weights at {name}: .* or {told}"):
+            load_backbone(name)
 
 
 @pytest.mark.parametrize(

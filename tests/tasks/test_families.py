@@ -15,6 +15,7 @@ from errors import InputError
 from misc.data.text import count_cut
 from misc.runtime.checkpoint import BEST, open_checkpoint
 from misc.search.person_search import PersonSearch
+from misc.tasks.starting_weights import compare_statistics
 from model.tuning.tune import is_added
 from tests.altclip_folders import write_altclip_folder
 from tests.backbone_folders import (
@@ -24,7 +25,7 @@ from tests.backbone_folders import (
     write_open_clip_folder,
     write_siglip_folder,
 )
-from tests.command_line import parse
+from tests.command_line import configure, parse
 from tests.conftest import SMALL
 from text_utils.tokenizer import ClipTokenizer, SiglipTokenizer
 
@@ -148,13 +149,67 @@ def test_a_published_method_trains_another_backbone(recipe, train, tmp_path):
     assert ("Division, epoch 1: " in log) is (recipe == "rde.yaml")
 
 
+def test_masked_and_changed_words_of_open_clip_by_its_vocabulary(train, tmp_path):
+    """Of CLIP's they train; others are told by the weights, not by the kind."""
+    write_open_clip_folder(tmp_path / "weights", "pooled")
+    write_open_clip_folder(tmp_path / "other", "xlmr")
+    irra = ("--config", str(options.RECIPES / "irra.yaml"), "data.global_batch_size=null")
+    words = (*irra, "schedule={epoch: 1, epoch_warmup: 0}", "experiment.cmt_depth=1")
+    folder = train("weights", *words, "experiment.token_change=0.2")
+    (row,) = [row for row in rows(folder) if "lr" in row]
+    assert {"sdm", "id", "mlm"} <= row.keys()
+    assert "switched off" not in (folder / "log.txt").read_text()
+    with pytest.raises(InputError, match="needs CLIP's vocabulary, and other has another"):
+        train("other", *words, "experiment.token_change=0.2", output="changed")
+    folder = train("other", *words, output="masked")
+    assert "words of CLIP's vocabulary, and other has another" in (folder / "log.txt").read_text()
+
+
+def test_pictures_prepared_unlike_those_of_the_weights_are_told_once(train, tmp_path):
+    """Not where they are alike, of CLIP, whose methods do so on purpose, nor in an evaluation."""
+    write_open_clip_folder(tmp_path / "weights", "pooled")
+    write_clip_folder(tmp_path / "clip")
+    short = ("schedule.epoch=1", "model.freeze=[]")
+    logs = {
+        "alike": train("weights", *short, "data.normalize=none", output="alike"),
+        "unlike": train("weights", *short, "data.normalize=clip", output="unlike"),
+        "clip": train("clip", *short, "data.normalize=half", output="clip-run"),
+    }
+    main.run(parse(["--evaluate", "unlike", "--output", "again"]))
+    found = {name: (folder / "log.txt").read_text() for name, folder in logs.items()}
+    found["again"] = (tmp_path / "again" / "log.txt").read_text()
+    told = (
+        "data.normalize is clip, but weights was trained on pictures with the mean "
+        "[0.0, 0.0, 0.0] and the deviation [1.0, 1.0, 1.0]: set it to none"
+    )
+    assert {name: text.count(told) for name, text in found.items()} == {
+        "alike": 0, "unlike": 1, "clip": 0, "again": 0
+    }  # fmt: skip
+    assert not any("data.normalize is" in found[name] for name in ("alike", "clip", "again"))
+
+
+def test_statistics_that_no_value_has_are_told(tmp_path):
+    write_siglip_folder(tmp_path)
+    file = tmp_path / "preprocessor_config.json"
+    settings = json.loads(file.read_text()) | {"image_mean": [0.1, 0.2, 0.3]}
+    file.write_text(json.dumps(settings))
+    config = configure("--backbone", "siglip", f"model.clip_pretrained={tmp_path}")
+    assert re.search(
+        r"mean \[0\.1, 0\.2, 0\.3\] .*: no value of it has", compare_statistics(config)
+    )
+    from_run = configure(
+        *("--backbone", "siglip", f"model.clip_pretrained={tmp_path}", "model.init_from=run")
+    )
+    assert compare_statistics(from_run) == ""
+
+
 def test_losses_and_prompts_that_a_backbone_lacks_are_refused(train, tmp_path):
     write_siglip_folder(tmp_path / "weights")
     with pytest.raises(InputError, match=r"experiment\.sigmoid needs a logit bias"):
         train("null", "experiment.sigmoid=true", "model.embed_dim=16", output="clip")
     with pytest.raises(InputError, match=r"prompts go through .* image tower is a SigLIPVisionTr"):
         train("weights", "prompts={n_ctx: 2, depth: 1, direction: independent}")
-    with pytest.raises(InputError, match=r"mlm is the only loss, and model\.backbone siglip"):
+    with pytest.raises(InputError, match=r"mlm is the only loss, .* but weights has another"):
         train("weights", *("experiment={nitc: false, ritc: false, mlm: true}",), output="words")
 
 

@@ -241,7 +241,7 @@ def build_tbps_clip(
         with_heads: whether the latter are built.
 
     Raises:
-        InputError: a tower does not have what the second embedding reads.
+        InputError: a tower does not have what the second embedding or a loss reads.
     """
     selectors = build_selectors(clip, selection_of(config))
     if not with_heads:
@@ -258,6 +258,7 @@ def build_tbps_clip(
     if experiment.id:
         classifier = Classifier(width, num_identities)
     if experiment.mlm:
+        clip.check_tokens()
         vocab_size = clip.text.shape.vocab_size
         heads = max(1, width // 64)
         mlm_decoder = MaskedLanguageDecoder(width, experiment.cmt_depth, heads, vocab_size)

@@ -209,25 +209,25 @@ class TextTask(Task[TBPSCLIP]):
 
 
 def without_masked_words(config: Config) -> tuple[Config, str]:
-    """The configuration without masked-word prediction where the backbone's vocabulary is not
+    """The configuration without masked-word prediction where the weights' vocabulary is not
     CLIP's, and a sentence that says so, or none.
 
     Raises:
         InputError: no loss is left.
     """
-    backbone = config.model.backbone
-    if config.model.kind.masks_words or not config.experiment.mlm:
+    weights = config.model.source or config.model.backbone
+    if not config.experiment.mlm or config.model.reads_clip_words:
         return config, ""
     experiment = config.experiment.model_copy(update={"mlm": False})
     if not any(experiment.loss_weights().values()):
         raise InputError(
-            f"experiment.mlm is the only loss, and model.backbone {backbone} cannot train it: set "
-            "nitc, ritc or another one to true"
+            f"experiment.mlm is the only loss, and needs CLIP's vocabulary, but {weights} has "
+            "another: set nitc, ritc or another loss to true"
         )
     return (
         config.model_copy(update={"experiment": experiment}),
         "experiment.mlm is switched off: it predicts words of CLIP's vocabulary, and "
-        f"model.backbone {backbone} has another",
+        f"{weights} has another",
     )
 
 

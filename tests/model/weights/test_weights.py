@@ -540,6 +540,7 @@ def test_missing_file(tmp_path):
         (None, r"has no config\.json"),
         ("{", r"config\.json is not JSON"),
         ('{"model_type": "altclip"}', "describes a model of type altclip: give one of type clip"),
+        ('{"model_type": "blip"}', "type blip: give a backbone, .* type clip, altclip, "),
         (
             '{"model_type": "clip", "text_config": {"hidden_act": "relu"}}',
             r"asks for \(hidden_act, layer_norm_eps\) .*'relu', 1e-05",
