@@ -18,7 +18,7 @@ from misc.runtime.checkpoint import LAST, open_checkpoint
 from misc.runtime.distributed import Processes, processes
 from misc.search.person_search import PersonSearch
 from misc.training.division import consent, describe
-from misc.training.mixture import MixtureSettings, part_by_loss
+from misc.training.mixture import MixtureSettings, part_by_loss, published_fit
 from tests import GOLDEN_FILES
 from tests.command_line import parse
 from tests.conftest import SMALL
@@ -104,6 +104,37 @@ def test_a_hundredth_is_noisy_where_none_seems_to_be(monkeypatch):
     certain[0] = 0.4
     clean, _ = part_by_loss(losses, MixtureSettings())
     assert clean.tolist() == (p > 0.5).tolist()
+
+
+@pytest.mark.parametrize(
+    ("noise", "dataset", "is_long"),
+    [(0.4, "CUHK-PEDES", False), (0.41, "CUHK-PEDES", True), (0, "RSTPReid", True)],
+)
+def test_the_fit_is_longer_with_much_noise_and_on_rstpreid(noise, dataset, is_long):
+    short, long = MixtureSettings(10, 1e-2, 5e-4), MixtureSettings(100, 1e-4, 1e-6)
+    assert published_fit(noise, dataset) == (long if is_long else short)
+
+
+@pytest.mark.parametrize(
+    ("words", "fit"),
+    [
+        ((), (10, 1e-2, 5e-4)),
+        (("data.noise.rate=0.5",), (100, 1e-4, 1e-6)),
+        (("data.noise={rate: 0, file: half.npy}",), (100, 1e-4, 1e-6)),
+        (("data.noise.rate=0.5", "experiment.mixture.max_iter=7"), (7, 1e-2, 5e-4)),
+    ],
+)
+def test_the_fit_goes_by_the_noise_unless_it_is_given(
+    words, fit, places, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("half.npy", np.concatenate([np.roll(np.arange(50), 1), np.arange(50, 100)]))
+    config = parse([*RDE, *places, *words]).configure()
+    with processes("cpu") as own, caplog.at_level(logging.INFO):
+        job = Job(config, "rde", own)
+        (stage,) = job.task.build_stages(job.model)
+    assert stage.division.mixture == MixtureSettings(*fit)
+    assert caplog.text.count("Division: the fit is max_iter") == 1
 
 
 def test_a_coin_decides_where_the_embeddings_disagree():
