@@ -39,6 +39,7 @@ RECIPES = ROOT / "benchmarks" / "fair"
 METHODS = {
     "ITC": "itc",
     "TBPS-CLIP (simplified)": "tbps_clip_simplified",
+    "TBPS-CLIP (simplified), divided": "tbps_clip_divided",
     "TBPS-CLIP": "tbps_clip",
     "IRRA": "irra",
     "RDE": "rde",
