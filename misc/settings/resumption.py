@@ -24,7 +24,7 @@ HARMLESS = (
 # Those by which an epoch's score would be another one, so that it compares with no earlier one.
 SCORING = (
     *("experiment.select_on", "experiment.selection_weights"),
-    *("data.test_resampling", "reid.flip"),
+    *("data.test_resampling", "reid.flip", "reid.unlabelled_views"),
 )
 # Those by which the checkpoint would no longer fit, or the order of the samples would be another.
 FIXED = (

@@ -16,3 +16,13 @@ def test_a_section_that_is_null_differs_from_one_that_is_not(begun_with_null):
         check_resumption(now, saved, {}, None, allow_changes=False)
     assert check_resumption(saved, saved, {}, None, allow_changes=False)
     assert check_resumption({"experiment": {}}, saved, {}, None, allow_changes=False)
+
+
+@pytest.mark.parametrize(
+    "key", [("reid", "unlabelled_views"), ("reid", "flip"), ("data", "test_resampling")]
+)
+def test_scores_of_another_test_do_not_compare(key):
+    section, name = key
+    saved, now = ({section: {name: value}} for value in ("one", "other"))
+    assert not check_resumption(now, saved, {}, None, allow_changes=True)
+    assert check_resumption(now, now, {}, None, allow_changes=True)
