@@ -79,15 +79,20 @@ class Command:
             InputError: one line per mistake, with its source.
         """
         layers = read_recipe(self.config or DEFAULT, "--config")
+        alone = (self.config or DEFAULT).resolve()
+        is_whole = len(layers) == 1 and alone != DEFAULT  # a run's own configuration
+        above_defaults = 0 if is_whole else 1
         if project:
-            alone = (self.config or DEFAULT).resolve()
-            is_whole = len(layers) == 1 and alone != DEFAULT  # a run's own configuration
-            layers.insert(0 if is_whole else 1, Layer(project, "the checkpoint's project"))
+            layers.insert(above_defaults, Layer(project, "the checkpoint's project"))
         if saved is not None and not (self.config or self.simplified or self.backbone):
             # Over the defaults, for the keys that have come since.
             layers.append(Layer(saved, "the configuration saved with the run"))
-        elif saved is not None and "clean_captions" not in saved["experiment"]:
-            layers.append(Layer(CLEANED, "the run, which is older than this key"))
+        elif saved is not None:
+            if "clean_captions" not in saved["experiment"]:
+                layers.append(Layer(CLEANED, "the run, which is older than this key"))
+            if mixture := saved["experiment"].get("mixture"):  # its default was not always null
+                fit = {"experiment": {"mixture": mixture}}
+                layers.insert(above_defaults, Layer(fit, "the configuration saved with the run"))
         if self.simplified:
             layers.append(read_recipe(SIMPLIFIED, "--simplified")[-1])
         overrides = self.overrides

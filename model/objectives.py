@@ -132,6 +132,8 @@ def c_itc(
     scale: Tensor | float,
     inmodal_weight: float = 0.25,
     crossmodal_weight: float = 0.25,
+    *,
+    reduce: Reduction = torch.mean,
 ) -> Tensor:
     """Cyclic consistency (Goel et al. 2022, arXiv 2205.14459; Cao et al. 2024, section 3.3).
 
@@ -141,10 +143,11 @@ def c_itc(
 
     Args:
         scale: unused; the published code multiplies the similarities by it and divides it out.
+        reduce: of the terms (B, B), each of two pairs.
     """
     image_image, text_text, image_text = image @ image.T, text @ text.T, image @ text.T
-    inmodal = (image_image - text_text).square().mean()
-    crossmodal = (image_text - image_text.T).square().mean()
+    inmodal = reduce((image_image - text_text).square())
+    crossmodal = reduce((image_text - image_text.T).square())
     return inmodal_weight * inmodal + crossmodal_weight * crossmodal
 
 

@@ -10,7 +10,6 @@ import options
 from benchmarks import methods
 from errors import InputError
 from misc.settings.sections import Config
-from misc.synthetic.writing import WrittenDataset
 
 SHORT = ("--rates", "0", "--people", "12", "--epochs", "1")
 SHORT += ("--pretraining-people", "12", "--pretraining-epochs", "1")
@@ -52,19 +51,6 @@ def test_tal_has_the_scale_of_the_small_clip():
     scale = truediv(*temperatures)
     assert ours.tal_temperature == pytest.approx(scale * published.tal_temperature, rel=0.05)
     assert ours.tal_margin == pytest.approx(scale * published.tal_margin)
-
-
-@pytest.mark.parametrize(("rate", "iterations"), [(0.2, 10), (0.5, 100)])
-def test_the_mixture_is_fitted_longer_where_half_is_wrong(rate, iterations, monkeypatch, tmp_path):
-    asked = ["--output", str(tmp_path), "--rates", str(rate), "--seeds", "0", "--methods", "RDE"]
-    monkeypatch.setattr(methods, "draw_easy", _drawn)
-    monkeypatch.setattr(methods, "draw_few", _drawn)
-    ((run,),) = methods.plan(methods._parser().parse_args(asked)).rows.values()
-    assert options.parse(run.arguments).configure().experiment.mixture.max_iter == iterations
-
-
-def _drawn(output: Path, _: int) -> WrittenDataset:
-    return WrittenDataset(output, output / "raw.json", output / "processed", output, {})
 
 
 def test_a_recipe_that_is_missing_is_an_error_at_the_start(monkeypatch, tmp_path, capsys):

@@ -105,6 +105,20 @@ def test_saved_configuration_takes_the_recipes_place_unless_one_is_named():
         resume()
 
 
+def test_a_run_that_names_its_mixture_keeps_it_under_a_recipe():
+    """Older runs have all of its values, which were defaults then."""
+    mixture = {"max_iter": 10, "tol": 0.01, "reg": 0.0005}
+    saved = options.to_tree(configure(f"experiment.mixture={mixture}"))
+
+    def fit(*words: str) -> dict[str, float] | None:
+        config = options.parse(("--config", "rde", *words)).configure(saved)
+        return options.to_tree(config)["experiment"]["mixture"]
+
+    assert fit() == mixture
+    assert fit("experiment.mixture.max_iter=30") == {**mixture, "max_iter": 30}
+    assert fit("experiment.mixture=null") is None
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import sys, options\n"

@@ -6,7 +6,7 @@ from torch import Tensor
 
 IGNORED = -100  # the label of a word that was not masked
 MASK_ID = 49405  # the last regular id of CLIP's vocabulary, unused in captions
-ORDINARY = MASK_ID  # smaller ids are words and subwords
+ORDINARY = MASK_ID  # smaller ids are words and subwords; 0 is also the padding and never drawn
 
 
 def mask_words(
@@ -34,7 +34,7 @@ def mask_words(
         if fate < 0.8:
             masked[position] = MASK_ID
         elif fate < 0.9:
-            masked[position] = int(rng.integers(ORDINARY))
+            masked[position] = int(rng.integers(1, ORDINARY))
     if length > 2 and bool((labels == IGNORED).all()):
         labels[1], masked[1] = tokens[1], MASK_ID
     return masked, labels

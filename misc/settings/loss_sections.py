@@ -19,7 +19,7 @@ def switched_on(section: Section, losses: type[Section]) -> dict[str, float]:
 
 
 # Losses that experiment.division weights, and those of every embedding that the model has.
-WEIGHTED = ("nitc", "ritc", "itc", "sdm", "cmpm", "tal", "trl", "sigmoid")
+WEIGHTED = ("nitc", "ritc", "citc", "itc", "sdm", "cmpm", "tal", "trl", "sigmoid")
 OF_EMBEDDINGS = ("itc", "sdm", "tal", "trl")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from itertools import accumulate
 
 from errors import InputError
 from model.trees import Tree
@@ -23,7 +24,7 @@ HARMLESS = (
 # Those by which an epoch's score would be another one, so that it compares with no earlier one.
 SCORING = (
     *("experiment.select_on", "experiment.selection_weights"),
-    *("data.test_resampling", "reid.flip"),
+    *("data.test_resampling", "reid.flip", "reid.unlabelled_views"),
 )
 # Those by which the checkpoint would no longer fit, or the order of the samples would be another.
 FIXED = (
@@ -118,11 +119,18 @@ def _changes(config: Tree, saved: Tree) -> Iterator[tuple[str, tuple[object, obj
         yield f"stages.{name}", states if name in stages else states[::-1]
     now, before = dict(_leaves(config)), dict(_leaves(saved))
     for key, value in now.items():
-        if key in before and before[key] != value:
-            yield key, (before[key], value)
+        if (key in before and before[key] != value) or _is_below_null(key, before):
+            yield key, (before.get(key), value)
     for key, value in before.items():
-        if key not in now and key.startswith(("tuning.", "experiment.losses.")):
+        dropped = key not in now and key.startswith(("tuning.", "experiment.losses."))
+        if dropped or _is_below_null(key, now):
             yield key, (value, None)
+
+
+def _is_below_null(key: str, leaves: Tree) -> bool:
+    """Whether a section is null in which the key would be."""
+    parents = accumulate(key.split(".")[:-1], "{}.{}".format)
+    return any(leaves.get(parent, key) is None for parent in parents)
 
 
 def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -157,7 +157,7 @@ class ExperimentSettings(TextLossSwitches):
     eda_alpha: Probability
     token_change: Probability = 0.0  # absent from older runs' config.yaml, as are those that follow
     division: Literal["none", "tal", "trl", "itc", "sdm"] = "none"
-    mixture: MixtureSettings = Field(default_factory=MixtureSettings)
+    mixture: MixtureSettings | None = None
     text_length: Annotated[int, Field(ge=3, le=512)]
     dropout: BelowOne
     use_altclip_processor: bool

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -132,8 +133,8 @@ class Division:
     def _label(self, losses: Tensor, epoch: int) -> NDArray[np.bool_]:
         seen = losses[0].isfinite().numpy()
         parted = [part_by_loss(row.numpy()[seen], self.mixture, self.seed) for row in losses]
-        for remark in dict.fromkeys(part.remark for part in parted):
-            if remark and remark not in self.remarks:
+        for remark in dict.fromkeys(chain.from_iterable(part.remarks for part in parted)):
+            if remark not in self.remarks:
                 self.remarks.add(remark)
                 log.warning("Division, epoch %d: %s; this is said once", epoch + 1, remark)
         coins = generator(self.seed, Purpose.DIVISION, epoch).random(self.size) < 0.5

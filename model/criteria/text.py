@@ -67,6 +67,8 @@ class Contrast:
         first_row: row of `gathered` that holds this process's first row.
         reduce: the mean of the terms of the pairs, weighted by their cleanness where it is known.
         add: likewise the sum.
+        reduce_twos: the mean of terms (B, B) of two pairs each, of all processes, weighted by the
+            product of their cleanness.
     """
 
     def __init__(
@@ -92,11 +94,15 @@ class Contrast:
 
         self.reduce: Reduction = torch.mean
         self.add: Reduction = torch.sum
+        self.reduce_twos: Reduction = torch.mean
         if clean is not None:
             self.add = lambda terms: (clean * terms).sum()
-            mean = gather(clean).mean()
-            weights = clean / mean.where(mean > 0, torch.ones_like(mean))
+            gathered_clean = gather(clean)
+            mean = gathered_clean.mean()
+            divisor = mean.where(mean > 0, torch.ones_like(mean))
+            weights, all_weights = clean / divisor, gathered_clean / divisor
             self.reduce = lambda terms: (weights * terms).mean()
+            self.reduce_twos = lambda terms: (all_weights[:, None] * all_weights * terms).mean()
 
     @property
     def pairs(self) -> Pairs:
@@ -124,8 +130,8 @@ class TextCriterion(Criterion[TextOutputs, TextBatch]):
     """A weighted sum of registered losses between images and captions.
 
     If `clean` is set, N-ITC, R-ITC, ITC, SDM, CMPM, the sigmoid loss, TAL and TRL multiply the
-    terms of each pair by its weight there. All but the last two are then divided by the mean weight
-    of the global batch.
+    terms of each pair by its weight there, and C-ITC those of two pairs by both of their weights.
+    All but TAL and TRL divide the weights by the mean weight of the global batch.
     ITC, SDM, TAL and TRL are the sum over the embeddings, if the model has two.
 
     Attributes:
@@ -193,7 +199,7 @@ def _r_itc(contrast: Contrast) -> Tensor:
 def _c_itc(contrast: Contrast) -> Tensor:
     image, text, _ = contrast.gathered[0]
     weights = contrast.settings.citc_inmodal, contrast.settings.citc_crossmodal
-    return c_itc(image, text, contrast.scale, *weights)
+    return c_itc(image, text, contrast.scale, *weights, reduce=contrast.reduce_twos)
 
 
 @register_text_loss("ss")

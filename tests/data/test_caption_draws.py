@@ -116,7 +116,7 @@ def test_words_are_masked_and_replaced_with_the_probabilities_of_bert(rng):
     assert_share((fates == 777).tolist(), 0.1)
     random_words = fates[(fates != MASK_ID) & (fates != 777)]
     assert_share([fate not in (MASK_ID, 777) for fate in fates.tolist()], 0.1)
-    assert_uniform(random_words.tolist(), 0, ORDINARY - 1)
+    assert_uniform(random_words.tolist(), 1, ORDINARY - 1)
 
 
 def test_groups_of_a_batch_are_mixed_with_their_probability():

@@ -63,7 +63,7 @@ def test_settings_that_disagree_are_refused():
     assert "experiment.division: labels pairs, which experiment.mixgen mixes" in text
     words = ("--backbone", "altclip", "model.altclip_pretrained=x", "experiment.token_change=0.2")
     assert "experiment.token_change: needs CLIP's vocabulary" in refusal(*words)
-    text = refusal("experiment={nitc: false, ritc: false, citc: true, division: sdm}")
+    text = refusal("experiment={nitc: false, ritc: false, citc: false, division: sdm}")
     assert "experiment.division: labels pairs for a loss that weights them" in text
     selects = "model.token_selection={embed_dim: 24, ratio: 0.3}"
     text = refusal("--simplified", selects)

@@ -102,6 +102,8 @@ def test_a_recipe_of_re_identification_has_the_published_values(recipe):
     assert (config.reid.sie, config.model.stride) == (
         ("both", 12) if "olp" in recipe else ("none", None)
     )
+    drops = recipe == "veri776/clipreid_vit_sie_olp.yaml"  # the only set and recipe with views
+    assert config.reid.unlabelled_views == ("drop" if drops else "keep")
 
 
 def test_every_recipe_of_re_identification_is_held():

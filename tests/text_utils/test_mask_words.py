@@ -1,3 +1,5 @@
+from itertools import cycle
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,28 @@ def test_a_word_at_least_is_masked():
     masked, labels = mask_words(empty, 2, rng, p=0.0)
     assert torch.equal(masked, empty)
     assert (labels == IGNORED).all()
+
+
+@pytest.mark.parametrize(("change", "fate"), [(mask_words, 0.85), (change_tokens, 0.14)])
+def test_the_padding_is_no_random_word(change, fate):
+    """As in the published codes: the least word that they draw is 1."""
+
+    class Lowest:
+        """A generator whose every whole number is the least one."""
+
+        def __init__(self) -> None:
+            self.fates = cycle([0.0, fate] if change is mask_words else [fate])
+
+        def random(self) -> float:
+            return next(self.fates)
+
+        def integers(self, low: int, high: int | None = None) -> int:
+            return 0 if high is None else low
+
+    row = torch.tensor([49406, 5, 6, 49407, 0])
+    changed = change(row, 4, Lowest())
+    changed = changed[0] if change is mask_words else changed
+    assert changed.tolist() == [49406, 1, 1, 49407, 0]
 
 
 def test_tokens_are_changed_as_often_as_published():

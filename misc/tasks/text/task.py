@@ -1,5 +1,6 @@
 """Text-to-image retrieval: the data, model, stages and evaluations of a configuration."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,10 +34,12 @@ from misc.tasks.text.data import (
 )
 from misc.tasks.text.model import always_frozen, describe, new_model, restored_model
 from misc.training.division import Division
-from misc.training.mixture import MixtureSettings
+from misc.training.mixture import MixtureSettings, published_fit
 from model.architecture import TextArchitecture
 from model.criteria.text import TextCriterion, TextLossSettings
 from model.tbps_clip import NEW_PARAMETERS, NEW_WEIGHTS, TBPSCLIP
+
+log = logging.getLogger(__name__)
 
 
 class TextTask(Task[TBPSCLIP]):
@@ -159,7 +162,7 @@ class TextTask(Task[TBPSCLIP]):
         self, criterion: TextCriterion, loader: TrainLoader[Trainable]
     ) -> Division | None:
         config, dataset = self.config, self._training_set
-        loss, mixture = config.experiment.division, config.experiment.mixture
+        loss = config.experiment.division
         if loss == "none":
             return None
         mismatched = self._mismatched
@@ -170,11 +173,23 @@ class TextTask(Task[TBPSCLIP]):
             size=len(dataset),
             processes=self.processes,
             precision=self.precision,
-            mixture=MixtureSettings(mixture.max_iter, mixture.tol, mixture.reg),
+            mixture=self._choose_fit(),
             seed=config.misc.seed,
             chunk=config.data.test_batch_size,
             mismatched=mismatched if mismatched.any() else None,
         )
+
+    def _choose_fit(self) -> MixtureSettings:
+        """The settings of the division's mixture; they are logged."""
+        given = self.config.experiment.mixture
+        if given is None:
+            fit = published_fit(float(self._mismatched.mean()), self.name)
+        else:
+            fit = MixtureSettings(given.max_iter, given.tol, given.reg)
+        source = "RDE's for this noise and dataset" if given is None else "experiment.mixture"
+        numbers = fit.max_iter, fit.tol, fit.reg
+        log.info("Division: the fit is max_iter %d, tol %g, reg %g: %s", *numbers, source)
+        return fit
 
     @cached_property
     def _training_set(self) -> CaptionDataset:

@@ -137,7 +137,7 @@ def test_each_loss_is_its_objective_with_its_settings():
         torch.testing.assert_close(found[name], loss, msg=name)
 
 
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("name", sorted({*WEIGHTED} - {"citc"}))
 def test_pairs_are_weighted_by_their_terms(name):
     """A pair of weight 0 has no term of its own, but is still a negative of the others."""
     outputs, batch = make(1, soft=False)
@@ -160,10 +160,22 @@ def test_pairs_are_weighted_by_their_terms(name):
     torch.testing.assert_close(criterion(outputs, batch)[name], whole)
 
 
+def test_c_itc_is_that_of_the_clean_pairs():
+    """Its terms are of two pairs, and one of them that does not fit makes them wrong."""
+    outputs, batch = make(1, soft=False)
+    criterion = TextCriterion({"citc": 1.0}, SETTINGS)
+    criterion.clean = CLEAN
+    fit = CLEAN[batch.indices] > 0
+    image = F.normalize(outputs.image_features[0], dim=-1)[fit]
+    text = F.normalize(outputs.text_features, dim=-1)[fit]
+    expected = objectives.c_itc(image, text, 4.0, 0.3, 0.2)
+    torch.testing.assert_close(criterion(outputs, batch)["citc"], expected)
+
+
 def test_no_other_loss_weights_pairs():
     outputs, batch = make(1, soft=False)
     others = dict.fromkeys({*switches(TextLossSwitches)} - {*WEIGHTED}, 1.0)
-    assert others.keys() >= {"citc", "ss", "id", "mlm"}
+    assert others.keys() >= {"ss", "id", "mlm"}
     criterion = TextCriterion(others, SETTINGS)
     whole = criterion(outputs, batch)
     criterion.clean = CLEAN
