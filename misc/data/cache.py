@@ -64,7 +64,7 @@ class PictureCache:
         start = HEADER.size + size * ENTRY.size
         with self._locked():
             header = os.pread(descriptor, HEADER.size, 0)
-            if not header:
+            if not header.strip(b"\0"):  # all zeros: making it was cut short
                 os.ftruncate(descriptor, start)
                 os.pwrite(descriptor, HEADER.pack(VERSION, start), 0)
             elif len(header) < HEADER.size or HEADER.unpack(header)[0] != VERSION:
