@@ -43,11 +43,16 @@ DrawnTask = DrawnTextTask | DrawnReIDTask | DrawnBothTask
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe by the words of a command line, and the stage of it that is measured."""
+    """A recipe by the words of a command line, and the stage of it that is measured.
+
+    Args:
+        in_parts: whether a batch may be encoded in parts; batch norms need it whole.
+    """
 
     words: tuple[str, ...]
     stage: str = "train"
     task: type[DrawnTask] = DrawnTextTask
+    in_parts: bool = True
 
 
 SCRATCH = ("model.clip_pretrained=null",)
@@ -63,6 +68,10 @@ RECIPES: Mapping[str, Recipe] = {
     "CLIP-ReID, images": Recipe(REID, "images", DrawnReIDTask),
     "both tasks, a picture beside each pair": Recipe(
         ("--config", str(CONFIG / "both.yaml"), *SCRATCH), "train", DrawnBothTask
+    ),
+    "IRRA": Recipe(("--config", str(CONFIG / "irra.yaml"), *SCRATCH)),
+    "RDE, without its division": Recipe(  # which comes before an epoch
+        ("--config", str(CONFIG / "rde.yaml"), "experiment.division=none", *SCRATCH), in_parts=False
     ),
     "CSKT": Recipe(("--config", str(CONFIG / "cskt.yaml"), *SCRATCH)),
     "LoRA": Recipe(("--simplified", "lora.rank=8", *SCRATCH)),
