@@ -3,6 +3,7 @@
 python -m benchmarks.step --output step.json
 python -m benchmarks.step --output step.json --authors TBPS-CLIP    # a clone of their repository
 
+Without the clone, rows against the authors' code that an earlier record has are kept as they are.
 What is compared takes its steps in turns, since the speed of a machine changes. The others' steps
 are taken by processes of their own.
 """
@@ -16,13 +17,14 @@ from timeit import timeit
 
 from benchmarks.authors_step import REPOSITORY, authors_step
 from benchmarks.open_clip_step import build_open_clip_step, in_own_process
-from benchmarks.records import NOT_MEASURED, RECORD, Record, Row, against_bar
+from benchmarks.records import NOT_MEASURED, RECORD, Record, Row, against_bar, read_rows
 from benchmarks.steps import RECIPES, SMALL, Step, build_step
 from misc.runtime.distributed import Processes, processes
 from misc.runtime.script import Parser, given_path, positive, run_script
 
 SIMPLIFIED, FULL = "TBPS-CLIP, simplified", "TBPS-CLIP, full"
 BAR, AUTHORS_BAR = 0.90, 0.60  # of open_clip's time and the authors', for the simplified step
+AUTHORS_ROW = ", against its authors' code"
 AUTHORS = {SIMPLIFIED: "s.config.yaml", FULL: "config.yaml"}  # their configurations
 
 
@@ -44,10 +46,15 @@ def _parser() -> Parser:
 
 
 def _run(asked: argparse.Namespace) -> None:
+    earlier = read_rows(asked.output) if asked.authors is None else {}
     with processes("cpu") as own:
         record = Record(asked.output, own.device, seconds=3600)
         for name, measurement in _rows(own, asked):
-            record.measure(name, measurement)
+            if name.endswith(AUTHORS_ROW) and name in earlier:
+                print(f"kept from the earlier {asked.output}, as --authors was not given:")
+                record.add(name, earlier[name])
+            else:
+                record.measure(name, measurement)
 
 
 def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Row]]]:
@@ -78,7 +85,7 @@ def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Call
 
     # The largest last: what a process has once held it keeps.
     for name in AUTHORS:
-        yield f"{name}, against its authors' code", partial(against_authors, name)
+        yield f"{name}{AUTHORS_ROW}", partial(against_authors, name)
     yield f"{SIMPLIFIED}, bf16 against fp32", partial(half, SIMPLIFIED)
     for name in (SIMPLIFIED, FULL):
         yield f"{name}, against open_clip with its plain loss", partial(against_open_clip, name)

@@ -221,6 +221,29 @@ def test_a_step_is_compared_with_others(tmp_path, capsys):
     assert rows["TBPS-CLIP, simplified, against its authors' code"]["bar"] == "<= 0.6"
 
 
+def test_rows_against_the_authors_are_kept_where_their_code_is_not_given(
+    tmp_path, monkeypatch, capsys
+):
+    file, rows = tmp_path / "step.json", {}
+    kept, other = (
+        f"TBPS-CLIP, {name}, against its authors' code" for name in ("simplified", "full")
+    )
+    rows[kept], rows[other] = {"ratio": 0.5, "seconds taken": 9}, {NOT_MEASURED: "no time"}
+    file.write_text(json.dumps({"machine": {"device": "a"}, "rows": rows}, indent=1))
+    measured = [(name, lambda: {"ratio": 2.0}) for name in (kept, other, "another")]
+    monkeypatch.setattr(step, "_rows", lambda *_: measured)
+    assert step.main(["--output", str(file)]) == 0
+    found = json.loads(file.read_text())["rows"]
+    assert found[kept] == rows[kept]
+    assert found[other]["ratio"] == found["another"]["ratio"] == 2.0
+    assert capsys.readouterr().out.count("as --authors was not given") == 1
+    assert step.main(["--output", str(file), "--authors", str(tmp_path)]) == 0
+    assert json.loads(file.read_text())["rows"][kept]["ratio"] == 2.0
+    file.write_text(file.read_text()[:-9])
+    assert step.main(["--output", str(file)]) == 2
+    assert "step.json is damaged" in capsys.readouterr().err
+
+
 def test_the_authors_code_is_not_part_of_this_project(tmp_path):
     asked = step._parser().parse_args(["--output", str(tmp_path / "step.json")])
     (_, _), (name, measure), *_ = step._rows(ALONE, asked)
