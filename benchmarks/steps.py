@@ -181,12 +181,17 @@ def tower_operations(step: Step, whole: bool = False) -> float:
     assert isinstance(model.clip.visual, VisionTransformer)
     shape, words = model.clip.visual.shape, model.clip.text.shape
     patches = shape.grid[0] * shape.grid[1]
-    views = len(batch.images) + (0 if batch.simclr_images is None else len(batch.simclr_images))
     last = _blocks(shape.width, 1, 1 + patches) if whole else _class_block(shape.width, 1 + patches)
     picture = 3 * (_blocks(shape.width, shape.layers - 1, 1 + patches) + last)
     picture += 2 * patches * shape.width * 3 * shape.patch_size**2
     caption = 3 * _blocks(words.width, words.layers, batch.tokens.shape[1])
-    return len(batch) * (views * picture + caption)
+    return len(batch) * (count_views(batch) * picture + caption)
+
+
+def count_views(batch: TextBatch) -> int:
+    """Views of each image."""
+    simclr = batch.simclr_images
+    return len(batch.images) + (0 if simclr is None else len(simclr))
 
 
 def _blocks(width: int, layers: int, tokens: int) -> float:

@@ -13,11 +13,13 @@ from PIL import Image
 
 from benchmarks import gpu, growth, start, step, steps
 from benchmarks.authors_step import authors_step
+from benchmarks.open_clip_step import build_open_clip_step
 from benchmarks.records import NOT_MEASURED, Record
 from benchmarks.steps import RECIPES, SMALL, build_step, tower_operations
 from errors import InputError
 from misc.runtime.distributed import Processes
 from tests import ROOT
+from tests.command_line import configure
 from tests.ranks import run_ranks
 
 CPU = torch.device("cpu")
@@ -218,7 +220,27 @@ def test_a_step_is_compared_with_others(tmp_path, capsys):
     assert len(rows) == 5
     for row in rows.values():
         assert row["ratio"] == pytest.approx(row["seconds"] / row["the other's"])
-    assert rows["TBPS-CLIP, simplified, against its authors' code"]["bar"] == "<= 0.6"
+    for name, bar, views in (("simplified", "<= 0.6", 1), ("full", "<= 0.75", 4)):
+        assert rows[f"TBPS-CLIP, {name}, against its authors' code"]["bar"] == bar
+        peer = rows[f"TBPS-CLIP, {name}, against open_clip with its plain loss"]
+        assert (peer["bar"], peer["views"]) == ("<= 0.9", views)
+        assert peer["held"] == (peer["ratio"] <= 0.9)
+
+
+def test_every_view_of_open_clips_step_has_a_loss(monkeypatch):
+    from open_clip.loss import ClipLoss
+
+    words = ("data.batch_size=4", "model.clip_pretrained=null", *SMALL)
+    losses, forward = [], ClipLoss.forward
+
+    def noted(self, *features):
+        losses.append(forward(self, *features))
+        return losses[-1]
+
+    monkeypatch.setattr(ClipLoss, "forward", noted)
+    build_open_clip_step(configure(*words), CPU, views=3, vocab_size=60)()
+    assert len({loss.item() for loss in losses}) == 3
+    assert all(loss.requires_grad for loss in losses)
 
 
 def test_rows_against_the_authors_are_kept_where_their_code_is_not_given(
