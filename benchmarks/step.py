@@ -39,7 +39,7 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m benchmarks.step", description="A training step on a CPU.")
     add = parser.add_argument
     add("--output", type=RECORD, required=True, metavar="FILE", help="JSON, written row by row")
-    add("--batch", type=positive, default=16, metavar="N", help="pairs (default: 16)")
+    add("--batch", type=positive, default=16, metavar="N", help="pairs (default: 16; full: half)")
     add("--rounds", type=positive, default=5, metavar="N", help="timed steps (default: 5)")
     known = f"a clone of {REPOSITORY}, to measure its step, too"
     add("--authors", type=given_path, metavar="DIR", help=known)
@@ -60,8 +60,11 @@ def _run(asked: argparse.Namespace) -> None:
 
 
 def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Row]]]:
-    def build(name: str, precision: str = "fp32", size: int = asked.batch) -> Step:
-        batch = f"data={{batch_size: {size}, num_workers: 0}}"
+    # Two full steps of 16 pairs need 24 GB.
+    batches = {SIMPLIFIED: asked.batch, FULL: max(1, asked.batch // 2)}
+
+    def build(name: str, precision: str = "fp32") -> Step:
+        batch = f"data={{batch_size: {batches[name]}, num_workers: 0}}"
         sizes = SMALL if asked.small else ()
         words = (*sizes, batch, f"experiment.precision={precision}")
         return build_step(RECIPES[name], words, own)
@@ -72,18 +75,16 @@ def _rows(own: Processes, asked: argparse.Namespace) -> Iterator[tuple[str, Call
         views = count_views(ours.batch)
         peer = partial(build_open_clip_step, ours.task.config, own.device, views)
         with in_own_process(peer) as theirs:
-            return {**judged(compare(ours, theirs, asked.rounds), BAR), "views": views}
+            return {**judged(name, compare(ours, theirs, asked.rounds), BAR), "views": views}
 
     def against_authors(name: str) -> Row:
         if asked.authors is None:
             return {NOT_MEASURED: "--authors, a clone of their repository, was not given"}
-        size = max(1, asked.batch // (1 if name == SIMPLIFIED else 2))  # two full ones: 24 GB at 16
-        with authors_step(asked.authors, AUTHORS[name], size) as theirs:
-            row = compare(build(name, size=size), theirs, asked.rounds)
-            return {**judged(row, AUTHORS_BARS[name]), "batch": size}
+        with authors_step(asked.authors, AUTHORS[name], batches[name]) as theirs:
+            return judged(name, compare(build(name), theirs, asked.rounds), AUTHORS_BARS[name])
 
-    def judged(row: dict[str, float], bar: float) -> Row:
-        return {**row, **against_bar(row["ratio"], "<=", bar)}
+    def judged(name: str, row: dict[str, float], bar: float) -> Row:
+        return {**row, **against_bar(row["ratio"], "<=", bar), "batch": batches[name]}
 
     def half(name: str) -> Row:
         return compare(build(name, "bf16"), build(name), asked.rounds)

@@ -223,7 +223,7 @@ def test_a_step_is_compared_with_others(tmp_path, capsys):
     for name, bar, views in (("simplified", "<= 0.6", 1), ("full", "<= 0.75", 4)):
         assert rows[f"TBPS-CLIP, {name}, against its authors' code"]["bar"] == bar
         peer = rows[f"TBPS-CLIP, {name}, against open_clip with its plain loss"]
-        assert (peer["bar"], peer["views"]) == ("<= 0.9", views)
+        assert (peer["bar"], peer["views"], peer["batch"]) == ("<= 0.9", views, 4 // min(views, 2))
         assert peer["held"] == (peer["ratio"] <= 0.9)
 
 
