@@ -48,11 +48,11 @@ docs: $(DOCS)  ## the documentation site, in build/site
 docs-check: $(DEVELOP)  ## the documented commands: the short ones run, on drawn stand-ins; `make test` parses all
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.docs_check
 
-bench: $(DEVELOP)  ## the figures of docs/performance.md that a CPU can give, against their bars: 15 minutes
+bench: $(DEVELOP)  ## the figures of docs/performance.md that a CPU can give, against their bars: 15 minutes; AUTHORS=DIR: a clone of TBPS-CLIP's repository
 	$(BIN)/python -m benchmarks.loader --output benchmarks/results/loader.json
 	$(BIN)/python -m benchmarks.metrics --output benchmarks/results/metrics.json
 	$(BIN)/python -m benchmarks.start --output benchmarks/results/start.json
-	$(BIN)/python -m benchmarks.step --output benchmarks/results/step.json
+	$(BIN)/python -m benchmarks.step --output benchmarks/results/step.json $(if $(AUTHORS),--authors "$(AUTHORS)")
 	$(BIN)/python -m benchmarks.tables
 
 fuzz: $(DEVELOP)  ## hostile input in bulk: 20 minutes, of which `make test` tries a sample

@@ -33,12 +33,15 @@ def _take() -> None:
 
 
 def build_open_clip_step(
-    config: options.Config, device: torch.device, vocab_size: int = 49408
+    config: options.Config, device: torch.device, views: int = 1, vocab_size: int = 49408
 ) -> Step:
     """A step of open_clip's CLIP with its plain contrastive loss, on one batch of noise.
 
     Its optimizer is the fused AdamW, as ours. It reads captions at full length, as its tokenizer
     gives them, and trains all parameters.
+
+    Args:
+        views: of each image; each has the loss with the captions, and their sum is the step's.
     """
     from open_clip.loss import ClipLoss
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
@@ -61,14 +64,14 @@ def build_open_clip_step(
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     criterion, precision = ClipLoss(), Precision(config.experiment.precision, device)
     size = config.data.batch_size
-    images = torch.randn(size, 3, *config.data.image_size, device=device)
+    images = torch.randn(views * size, 3, *config.data.image_size, device=device)
     tokens = torch.randint(1, vocab_size, (size, length), device=device)
 
     def step() -> None:
         with precision.autocast():
             image, words, scale = model(images, tokens)[:3]
-            loss = criterion(image, words, scale)
-        loss.backward()
+            losses = [criterion(view, words, scale) for view in image.chunk(views)]
+        torch.stack(losses).sum().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from benchmarks.steps import free
+from errors import InputError
 from misc.runtime.outputs import OutputFile
 
 Row = Mapping[str, object]
@@ -40,6 +41,21 @@ def against_bar(value: float, sign: Literal["<=", ">="], bar: float) -> Row:
     """A row with a bar, and whether it is held."""
     held = value <= bar if sign == "<=" else value >= bar
     return {"value": value, "bar": f"{sign} {bar}", "held": held}
+
+
+def read_rows(file: Path) -> Mapping[str, Row]:
+    """The rows of an earlier record that were measured; none if there is no record.
+
+    Raises:
+        InputError: it was cut or changed.
+    """
+    if not file.exists() or not file.stat().st_size:
+        return {}
+    try:
+        rows: Mapping[str, Row] = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    except (ValueError, LookupError) as error:
+        raise InputError(f"{file} is damaged ({error}): give another name, or delete it") from error
+    return {name: row for name, row in rows.items() if NOT_MEASURED not in row}
 
 
 class Record:

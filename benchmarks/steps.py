@@ -43,11 +43,16 @@ DrawnTask = DrawnTextTask | DrawnReIDTask | DrawnBothTask
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe by the words of a command line, and the stage of it that is measured."""
+    """A recipe by the words of a command line, and the stage of it that is measured.
+
+    Args:
+        in_parts: whether a batch may be encoded in parts; batch norms need it whole.
+    """
 
     words: tuple[str, ...]
     stage: str = "train"
     task: type[DrawnTask] = DrawnTextTask
+    in_parts: bool = True
 
 
 SCRATCH = ("model.clip_pretrained=null",)
@@ -63,6 +68,10 @@ RECIPES: Mapping[str, Recipe] = {
     "CLIP-ReID, images": Recipe(REID, "images", DrawnReIDTask),
     "both tasks, a picture beside each pair": Recipe(
         ("--config", str(CONFIG / "both.yaml"), *SCRATCH), "train", DrawnBothTask
+    ),
+    "IRRA": Recipe(("--config", str(CONFIG / "irra.yaml"), *SCRATCH)),
+    "RDE, without its division": Recipe(  # which comes before an epoch
+        ("--config", str(CONFIG / "rde.yaml"), "experiment.division=none", *SCRATCH), in_parts=False
     ),
     "CSKT": Recipe(("--config", str(CONFIG / "cskt.yaml"), *SCRATCH)),
     "LoRA": Recipe(("--simplified", "lora.rank=8", *SCRATCH)),
@@ -172,12 +181,17 @@ def tower_operations(step: Step, whole: bool = False) -> float:
     assert isinstance(model.clip.visual, VisionTransformer)
     shape, words = model.clip.visual.shape, model.clip.text.shape
     patches = shape.grid[0] * shape.grid[1]
-    views = len(batch.images) + (0 if batch.simclr_images is None else len(batch.simclr_images))
     last = _blocks(shape.width, 1, 1 + patches) if whole else _class_block(shape.width, 1 + patches)
     picture = 3 * (_blocks(shape.width, shape.layers - 1, 1 + patches) + last)
     picture += 2 * patches * shape.width * 3 * shape.patch_size**2
     caption = 3 * _blocks(words.width, words.layers, batch.tokens.shape[1])
-    return len(batch) * (views * picture + caption)
+    return len(batch) * (count_views(batch) * picture + caption)
+
+
+def count_views(batch: TextBatch) -> int:
+    """Views of each image."""
+    simclr = batch.simclr_images
+    return len(batch.images) + (0 if simclr is None else len(simclr))
 
 
 def _blocks(width: int, layers: int, tokens: int) -> float:

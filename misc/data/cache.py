@@ -6,7 +6,7 @@ import logging
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -50,6 +50,9 @@ class PictureCache:
         read: decodes a picture.
         descriptor: of the file, which is empty or a cache of as many pictures.
         file: its path; None: in memory.
+
+    Attributes:
+        needed: files of the folder that no warning calls deletable.
     """
 
     def __init__(
@@ -57,10 +60,11 @@ class PictureCache:
     ) -> None:
         self.room, self.read, self.descriptor, self.file = room, read, descriptor, file
         self.counts, self.adds, self.failed = Counts(), True, False
+        self.needed: Collection[Path | None] = ()
         start = HEADER.size + size * ENTRY.size
         with self._locked():
             header = os.pread(descriptor, HEADER.size, 0)
-            if not header:
+            if not header.strip(b"\0"):  # all zeros: making it was cut short
                 os.ftruncate(descriptor, start)
                 os.pwrite(descriptor, HEADER.pack(VERSION, start), 0)
             elif len(header) < HEADER.size or HEADER.unpack(header)[0] != VERSION:
@@ -116,13 +120,11 @@ class PictureCache:
             place, others = self._end(), self._others()
             if place + len(content) + sum(others.values()) > self.room:
                 self.adds = False
-                if others:
+                if deletable := [file for file in others if file not in self.needed]:
                     log.warning(
                         "data.cache: no more pictures are kept, as data.cache_gib is used up; "
                         "delete those of these files that no run needs: %s",
-                        ", ".join(
-                            f"{file} ({size / 2**30:.2f} GiB)" for file, size in others.items()
-                        ),
+                        ", ".join(f"{file} ({others[file] / 2**30:.2f} GiB)" for file in deletable),
                     )
                 return
             os.pwrite(self.descriptor, HEADER.pack(VERSION, place + len(content)), 0)

@@ -9,8 +9,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from model.transformer import Block
-
 log = logging.getLogger(__name__)
 
 Mode = Literal["default", "max-autotune"]
@@ -46,11 +44,17 @@ def compile_blocks(model: nn.Module, mode: Mode, device: torch.device) -> int:
 
 
 def find_blocks(model: nn.Module) -> list[nn.Module]:
-    """The blocks of a model's transformers: our own, and those of the transformers library."""
+    """The blocks of a model's transformers: those of the transformers library, and modules with an
+    attention and an MLP, by their names in our own blocks, open_clip's and timm's.
+    """
     from transformers.modeling_layers import GradientCheckpointingLayer  # here: it takes seconds
 
-    kinds = (Block, GradientCheckpointingLayer)
-    return [module for module in model.modules() if isinstance(module, kinds)]
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, GradientCheckpointingLayer)
+        or {"attn", "mlp"} <= dict(module.named_children()).keys()
+    ]
 
 
 def find_fault(device: torch.device) -> str | None:

@@ -236,6 +236,19 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, files, caplog):
     assert "cannot be written (File exists): nothing is cached" in caplog.text
 
 
+def test_a_file_whose_making_was_cut_short_is_used_again(tmp_path, files, monkeypatch, caplog):
+    def full(descriptor, content, place):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(caching.os, "pwrite", full)
+        assert open_cache("disk", tmp_path / "cache", files, ROOM, read_picture, "whole") is None
+    assert "cannot be written (No space left on device): nothing is cached" in caplog.text
+    cache = opened("disk", tmp_path, files)
+    assert read_all(cache, files) == read_all(cache, files)
+    assert cache.take_counts().cached == len(files)
+
+
 def test_a_file_that_is_no_cache_is_left_alone(tmp_path, files, caplog):
     opened("disk", tmp_path, files)
     (file,) = (tmp_path / "cache").iterdir()

@@ -1,6 +1,7 @@
 """One model for sentences and pictures, from the command line to its record."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,28 @@ def test_sdm_on_a_shared_token_trains_as_one(joint_places, tmp_path):
     ranks = run_ranks(train_steps, 2, tmp_path, (*words, "data.batch_size=3"), 2, BOTH)
     for found in ranks:
         check_same(found, alone)
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux alone")
+@pytest.mark.parametrize(("kind", "share"), [("memory", 2), ("disk", 1)])
+def test_the_caches_of_both_datasets_share_the_room(kind, share, joint_places, tmp_path, caplog):
+    """None of them, but a file of another run, is called deletable."""
+    cached = f"data={{cache: {kind}, cache_folder: {tmp_path}, cache_gib: 3}}"
+    config = parse(["--config", DEMO_BOTH, *SMALL, *FEW, *joint_places, cached]).configure()
+    own = Processes(0, 1, torch.device("cpu"))
+    task = BothTask(config, own, Precision("fp32", own.device))
+    model = task.build_model(None, for_training=True)
+    _, cache = task.training_set(config.stages[0], model).caches
+    assert [each.room for each in (*task.text._reader.caches, cache)] == [3 * 2**30 / share] * 2
+    cache.room = 0
+    for others in (0, 1):
+        cache.adds = True
+        cache(0, Path(task.reid.data.training.pictures[0].path))
+        assert not cache.adds
+        warned = [line for line in caplog.messages if "delete" in line]
+        assert len(warned) == (others if kind == "disk" else 0)
+        (tmp_path / "pictures-other.cache").touch()
+    assert all(line.endswith(f": {tmp_path}/pictures-other.cache (0.00 GiB)") for line in warned)
 
 
 def batches(*words: str) -> list[JointBatch]:

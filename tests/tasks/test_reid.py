@@ -1,6 +1,7 @@
 """CLIP-ReID from the command line to its record, on the six layouts in miniature."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -129,6 +130,16 @@ def test_test_images_without_a_viewpoint_may_be_dropped(folder, tmp_path, sie, d
     (kept, without), (left, none) = sizes(), sizes("reid.unlabelled_views=drop")
     assert without > 0
     assert (left, none) == ((kept - without, 0) if drops else (kept, without))
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux alone")
+def test_the_stages_share_a_cache(folder):
+    settings = ("model.clip_pretrained=null", f"reid.root={folder}", "data.cache=memory")
+    own = Processes(0, 1, torch.device("cpu"))
+    config = configure("--config", VIT, *SMALL, *settings)
+    task = ReIDTask(config, own, Precision("fp32", own.device))
+    (first,), (second,) = (task.training_set(8).caches for _ in range(2))
+    assert first is second
 
 
 def test_the_stages_learn_what_is_theirs(run):

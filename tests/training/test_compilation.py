@@ -20,10 +20,12 @@ from misc.tasks.text.task import TextTask
 from misc.training.compilation import compile_blocks, find_blocks, find_fault
 from misc.training.trainer import Trainer, TrainingSettings
 from model.altclip import AltCLIP, AltTextShape
+from model.backbones import load_backbone
 from model.gather import Alone
 from model.transformer import Transformer
 from model.vit import VisionShape
 from tests import ROOT
+from tests.backbone_folders import write_open_clip_folder
 from tests.conftest import SMALL
 from tests.ranks import run_ranks
 
@@ -141,6 +143,28 @@ def test_altclips_text_tower_is_compiled(traced):
     plain = gradients()
     assert compile_blocks(model, "default", CPU) == 3
     torch.testing.assert_close(gradients(), plain)
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "expected"),
+    [("xlmr", (32, 16), (2, 2)), ("eva02", (28, 28), (12, 2))],
+)
+def test_the_towers_of_open_clip_are_compiled(family, size, expected, tmp_path, traced):
+    """Blocks of open_clip, transformers and timm."""
+    write_open_clip_folder(tmp_path, family)
+    model = load_backbone(f"local-dir:{tmp_path}", image_size=size).model.train()
+    assert tuple(len(find_blocks(tower)) for tower in (model.visual, model.text)) == expected
+    tokens, images = torch.tensor([[0, 5, 2, 1], [0, 6, 7, 2]]), torch.randn(2, 3, *size)
+
+    def gradients() -> list[Tensor]:
+        model.zero_grad()
+        features = torch.cat([model.encode_image(images), model.encode_text(tokens)])
+        features.square().sum().backward()
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    plain = gradients()
+    assert compile_blocks(model, "default", CPU) == sum(expected)
+    torch.testing.assert_close(gradients(), plain, rtol=1e-4, atol=1e-5)
 
 
 def test_captions_have_few_lengths_where_each_is_compiled_and_the_losses_stay(small_config):

@@ -56,7 +56,9 @@ class BothTask(Task[JointCLIP]):
     def __init__(self, config: Config, processes: Processes, precision: Precision) -> None:
         config, told = _without_processor(config)
         gib = config.data.cache_gib
-        self.text = TextTask(_with_cache(config, gib / 2), processes, precision)
+        # Two caches in memory know nothing of each other; those on a disk count the whole folder.
+        own = gib / 2 if config.data.cache == "memory" else gib
+        self.text = TextTask(_with_cache(config, own), processes, precision)
         self.reid = ReIDTask(self.text.config, processes, precision)
         super().__init__(_with_cache(self.text.config, gib), processes, precision)
         self.warning = "; ".join(filter(None, (told, self.text.warning)))
@@ -154,11 +156,11 @@ class BothTask(Task[JointCLIP]):
                 f"which {least} pairs or pictures of a process cannot be divided among: raise "
                 "data.batch_size"
             )
+        caches = [*pairs.caches, *pictures.caches]
+        for cache in caches:
+            cache.needed = [each.file for each in caches]
         return TrainingSet(
-            JointTrainSet(pairs.items, pictures.items),
-            JointCollate(pairs.collate),
-            sampler,
-            [*pairs.caches, *pictures.caches],
+            JointTrainSet(pairs.items, pictures.items), JointCollate(pairs.collate), sampler, caches
         )
 
     def _count_pictures(self, stage: StageSettings) -> int:

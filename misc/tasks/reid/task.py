@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -186,7 +186,6 @@ class ReIDTask(Task[CLIPReID]):
         if data.augment_on == "device":
             log.warning("data.augment_on=device needs task text_to_image: the CPU augments")
         pictures = self.data.training.pictures
-        reader = PictureReader(data, [Path(picture.path) for picture in pictures])
         sampler = IdentitySampler(
             [picture.identity for picture in pictures],
             identities_per_batch=batch_size // each,
@@ -197,8 +196,13 @@ class ReIDTask(Task[CLIPReID]):
             key=key,
         )
         transform = ReIDTransform(data.image_size, data.normalize)
-        dataset = ReIDTrainSet(pictures, transform, seed, reader)
-        return TrainingSet(dataset, collate_pictures, sampler, reader.caches)
+        dataset = ReIDTrainSet(pictures, transform, seed, self._reader)
+        return TrainingSet(dataset, collate_pictures, sampler, self._reader.caches)
+
+    @cached_property
+    def _reader(self) -> PictureReader:
+        pictures = self.data.training.pictures
+        return PictureReader(self.config.data, [Path(picture.path) for picture in pictures])
 
     def build_retrieval(self, split: str, test_set: str | None = None) -> ImageRetrieval:
         dataset, is_trained = self.data.tests[test_set]
