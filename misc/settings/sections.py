@@ -156,7 +156,7 @@ class ExperimentSettings(TextLossSwitches):
     text_augment: Annotated[str, one_of(TEXT_OPERATIONS)]
     eda_alpha: Probability
     token_change: Probability = 0.0  # absent from older runs' config.yaml, as are those that follow
-    division: Literal["none", "tal", "trl", "itc", "sdm"] = "none"
+    division: Literal["none", "tal", "trl", "itc", "sdm", "truth"] = "none"
     mixture: MixtureSettings | None = None
     text_length: Annotated[int, Field(ge=3, le=512)]
     dropout: BelowOne

@@ -22,6 +22,8 @@ from model.interface import Method, TextBatch, TextOutputs
 
 log = logging.getLogger(__name__)
 
+TRUTH = "truth"  # in place of a loss: the labels are those of the noise that was injected
+
 
 class Division:
     """Confident consensus division (Qin et al. 2024, RDE, arXiv 2308.09911, section 3.3).
@@ -33,7 +35,7 @@ class Division:
 
     Args:
         criterion: is given the labels as its `clean`.
-        loss: one of `model.criteria.text.PAIR_LOSSES`.
+        loss: one of `model.criteria.text.PAIR_LOSSES`, or `TRUTH`.
         chunk: pairs that a process encodes at once.
         mismatched: (N,), whether noise was injected into a pair; None: it was not.
 
@@ -86,11 +88,21 @@ class Division:
             InputError: a loss is not finite.
         """
         began = time.perf_counter()
+        if self.loss == TRUTH:
+            self._use(torch.from_numpy(self._true_labels(epoch)))
+            return time.perf_counter() - began
         losses = self._losses(model, epoch)
         clean = self.processes.share(self._label(losses, epoch) if self.processes.is_main else None)
         assert clean is not None
         self._use(torch.from_numpy(clean))
         return time.perf_counter() - began
+
+    def _true_labels(self, epoch: int) -> NDArray[np.bool_]:
+        """The pairs into which no noise was injected."""
+        clean = np.ones(self.size, bool) if self.mismatched is None else ~self.mismatched
+        if self.processes.is_main:
+            log.info("Division, epoch %d: %s", epoch + 1, describe(clean, self.mismatched))
+        return clean
 
     def _use(self, labels: Tensor) -> None:
         self.labels = labels.bool()

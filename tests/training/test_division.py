@@ -320,6 +320,22 @@ def test_other_methods_train_without_noisy_pairs_too(small_config, loss, tmp_pat
     assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
 
 
+def test_the_truth_divides_as_the_noise_was_injected(small_config, tmp_path, caplog):
+    """Without reading a picture; and all pairs are clean where there is no noise."""
+    caplog.set_level("INFO")
+    own = Processes(0, 1, torch.device("cpu"))
+    for rate in (0.3, 0):
+        words = ("experiment.division=truth", f"data.noise.rate={rate}", "schedule.epoch=1")
+        job = Job(small_config(*words), "small", own)
+        (stage,) = job.task.build_stages(job.model)
+        stage.division.divide(None, 0)
+        noisy = job.task._mismatched
+        assert noisy.any() == (rate > 0)
+        assert (stage.division.labels.numpy() == ~noisy).all()
+    assert "found with precision 100.0, recall 100.0" in caplog.text
+    assert "100 of 100 pairs are clean" in caplog.text
+
+
 def test_tokens_are_not_selected_where_no_attention_shows(train):
     resnet = "model.vision={width: 4, layers: [1, 1, 1, 1], heads: 2, patch_size: null}"
     with pytest.raises(InputError, match=r"model.token_selection .* which a ResNet does not have"):

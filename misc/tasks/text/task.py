@@ -33,7 +33,7 @@ from misc.tasks.text.data import (
     training_split,
 )
 from misc.tasks.text.model import always_frozen, describe, new_model, restored_model
-from misc.training.division import Division
+from misc.training.division import TRUTH, Division
 from misc.training.mixture import MixtureSettings, published_fit
 from model.architecture import TextArchitecture
 from model.criteria.text import TextCriterion, TextLossSettings
@@ -182,6 +182,8 @@ class TextTask(Task[TBPSCLIP]):
     def _choose_fit(self) -> MixtureSettings:
         """The settings of the division's mixture; they are logged."""
         given = self.config.experiment.mixture
+        if self.config.experiment.division == TRUTH:
+            return MixtureSettings()
         if given is None:
             fit = published_fit(float(self._mismatched.mean()), self.name)
         else:
