@@ -106,6 +106,7 @@ def reason_to_parse(command: Command) -> str | None:
             name in text
             for name in ("quick_start_altclip", "hf:", "mobileclip2", "siglip", "torchvision")
         ),
+        "needs packages that are not installed": "wandb" in text,
         "an example, run by tests/test_architecture.py": command.page == EXAMPLES,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
