@@ -20,7 +20,7 @@ from model.trees import Tree
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ID_FILE = "tracking_id.txt"  # what a resumed run is found by
-INSTALL = {  # trackio asks for an older Pillow, as Gradio does, with which it shares its packages
+INSTALL = {  # trackio asks for an older Pillow, as Gradio does; all else it shares with Gradio
     "wandb": "pip install wandb",
     "trackio": "pip install --no-deps -r requirements-page.txt trackio",
 }
