@@ -116,7 +116,7 @@ def measure(
         reader = Reader(model, tower, task.build_retrieval("test"))
         found = []
         for file, caption in (described[index] for index in chosen):
-            number = drawn[file.relative_to(root.resolve()).as_posix()]
+            number = drawn[file.resolve().relative_to(root.resolve()).as_posix()]
             person = draw_identity(plan.seed, number[0], plan.difficulty)
             found += reader.measure(file, caption, person, draw_masks(plan, *number))
         return found

@@ -5,8 +5,9 @@ python -m tests.docs_check
 python -m tests.docs_check --page docs/search.md
 
 Small drawn datasets and weights stand in for the real ones, and settings of a small model are added
-to a training; torchrun starts two processes. Commands that take minutes, several machines or a
-download are parsed alone, and listed with the reason. The exit status is 1 if anything fails.
+to a training; torchrun starts two processes; a server is stopped once it has answered. Commands
+that take minutes, several machines or a download are parsed alone, and listed with the reason. The
+exit status is 1 if anything fails.
 """
 
 import argparse
@@ -14,10 +15,13 @@ import csv
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +49,7 @@ EXAMPLES = ROOT / "docs" / "architecture.md"  # tests/test_architecture.py runs 
 RUN = "runs/demo-20260101-120000"
 BOTH = "runs/demo_both-..."
 WEIGHTS = "ViT-B-16.pt"
+PUBLISHED = ("tbps_clip.pth", "ViT-B-16_60.pth")  # checkpoints that stand-ins are exported to
 PLACES = ("data.annotation_file=CUHK-PEDES/processed", "data.image_root=CUHK-PEDES/imgs")
 DRAWN = ("--train", "20", "--test", "6", "--images", "4", "4", "--height", "40", "64")
 FEW = latest(
@@ -59,19 +64,30 @@ FEW = latest(
         "evaluation.ranked_lists=0",
     ]
 )
+REID = (
+    "data.global_batch_size=8",
+    "stages.prompts={global_batch_size: 8, schedule: {epoch: 1, epoch_warmup: 1}}",
+    "stages.images.schedule={epoch: 1, epoch_warmup: 1}",
+)
 RECIPES = {  # further settings that make a recipe's training small
-    "baseline_vit": (
-        "data.global_batch_size=8",
-        "stages.images.schedule={epoch: 1, epoch_warmup: 1}",
+    "baseline_vit": (REID[0], REID[2]),
+    "clipreid_vit": REID,
+    "clipreid_vit_sie_olp": (*REID, "model.stride=4"),
+    "clipreid_cnn": (
+        *REID,
+        "model.clip_pretrained=null",
+        "model.vision={width: 4, layers: [1, 1, 1, 1], heads: 2, patch_size: null}",
     ),
     "cskt": ("prompts.depth=1", "data.global_batch_size=null"),
     "irra": ("data.global_batch_size=null",),
     "rde": ("data.global_batch_size=null",),
     "both": ("data.global_batch_size=8", "reid.global_batch_size=8"),
 }
+SHORT = ("benchmarks.composed", "benchmarks.relevance")  # the other benchmarks train
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 NO_HIT = "fulfils --where"  # an answer: the pictures that stand in have no cameras
 LIMIT = 600  # seconds of a command
+INTERRUPTED = 130  # the exit status after Ctrl-C
 
 
 def reason_to_parse(command: Command) -> str | None:
@@ -82,14 +98,15 @@ def reason_to_parse(command: Command) -> str | None:
         "not of this project": program in FOREIGN or "=" in program or "pytest" in words,
         "several machines, or left open": program in TORCHRUN
         and not (words[0].startswith("--nproc") and words[1] == "main.py" and WEIGHTS in text),
-        "minutes": program == "make" or "benchmarks." in text,
-        "minutes, of re-identification": "reid.root=data" in text or "reid.root=..." in text,
-        "needs a published checkpoint": "main.py" in words and ".pth" in text,
+        "minutes": program == "make"
+        or ("benchmarks." in text and not any(name in words for name in SHORT)),
+        "needs a published checkpoint": "main.py" in words
+        and any(word.endswith(".pth") and word not in PUBLISHED for word in words),
         "needs weights that are downloaded": any(
             name in text
             for name in ("quick_start_altclip", "hf:", "mobileclip2", "siglip", "torchvision")
         ),
-        "serves until it is stopped": "serve" in words,
+        "needs packages that are not installed": "wandb" in text,
         "an example, run by tests/test_architecture.py": command.page == EXAMPLES,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
@@ -105,11 +122,11 @@ def to_run(command: Command) -> list[str]:
 
 def _with_stand_ins(words: Sequence[str]) -> list[str]:
     """The words of a script with those that make it short."""
-    trains = words[0] == "main.py" and not {"--evaluate", "--resume"} & {*words}
-    if trains and "best" not in " ".join(words):  # whose configuration is small
+    has_small_model = {"--evaluate", "--resume"} & {*words} and not {*PUBLISHED} & {*words}
+    if words[0] == "main.py" and not has_small_model and "best" not in " ".join(words):
+        data = ("reid.root=data",) if any("reid." in word for word in words) else PLACES
         words = [word for word in words if not word.endswith("...")]
         recipe = Path(words[words.index("--config") + 1]).stem if "--config" in words else ""
-        data = () if any("reid." in word for word in words) else PLACES
         # What a command gives itself stands.
         words = latest([*data, *FEW, *RECIPES.get(recipe, ()), *words])
         words = ["main.py", *(word for word in words if word != "main.py")]
@@ -134,6 +151,8 @@ def prepare(folder: Path) -> None:
     _make(folder, "-m", "misc.synthetic", *market, *DRAWN)
     small = (*FEW, *RECIPES["both"], *PLACES, "reid.root=Market-1501")
     _make(folder, "main.py", "--config", "config/both.yaml", "--output", BOTH, *small)
+    _write_reid(folder)
+    _make(folder, "-m", "misc.export", "runs/lora", PUBLISHED[0])
     _make(folder, "-m", "misc.synthetic", "--layout", "composed", "--output", ".", *DRAWN)
     _make(folder, "-m", "benchmarks.composed", "--checkpoint", RUN, "--data", "composed")
     with_captions = {
@@ -182,6 +201,15 @@ def write_data(folder: Path) -> None:
     shutil.copyfile(picture, folder / "her.jpg")
 
 
+def _write_reid(folder: Path) -> None:
+    """People and vehicles in `data`, and a checkpoint in the form of CLIP-ReID's authors."""
+    layouts = ("--layout", "market1501", "veri776", "--output", "data")
+    _make(folder, "-m", "misc.synthetic", *layouts, *DRAWN)
+    words = ("--config", "config/clipreid_vit.yaml", "--output", "runs/clipreid", "reid.root=data")
+    _make(folder, "main.py", *words, *FEW, *REID)
+    _make(folder, "-m", "misc.export", "runs/clipreid", PUBLISHED[1], "--format", "clip-reid")
+
+
 def _make(folder: Path, *words: str) -> None:
     subprocess.run([sys.executable, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
@@ -195,7 +223,7 @@ def outcome(command: Command, folder: Path) -> tuple[str, str]:
         except InputError as error:
             return "FAILED", str(error)
         return f"parsed: {reason}", ""
-    return _run(to_run(command), folder)
+    return (_serve if "serve" in command.words else _run)(to_run(command), folder)
 
 
 def _run(words: Sequence[str], folder: Path) -> tuple[str, str]:
@@ -211,6 +239,32 @@ def _run(words: Sequence[str], folder: Path) -> tuple[str, str]:
     if done.returncode and NO_HIT not in done.stderr:
         return "FAILED", (done.stdout + done.stderr)[-2000:]
     return f"ran: {time.monotonic() - start:.0f} s", ""
+
+
+def _serve(words: Sequence[str], folder: Path) -> tuple[str, str]:
+    """Start a server, fetch its page, and end it as Ctrl-C does."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    start, page = time.monotonic(), b""
+    server = subprocess.Popen(
+        [*words, "--port", str(port)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not page and server.poll() is None and time.monotonic() - start < LIMIT:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=LIMIT) as answer:
+                page = answer.read()
+        except OSError:  # it does not listen yet
+            time.sleep(0.2)
+    server.send_signal(signal.SIGINT)
+    output, _ = server.communicate(timeout=LIMIT)
+    if b"gradio" not in page or server.returncode != INTERRUPTED:
+        return "FAILED", output
+    return f"served its page: {time.monotonic() - start:.0f} s", ""
 
 
 def check_page(page: Path, folder: Path, seen: set[tuple[str, ...]]) -> int:

@@ -1,6 +1,7 @@
 """The figures that a run ends with, and its ranked lists in every language."""
 
 import ast
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +118,13 @@ def test_every_language_has_its_ranked_lists(run, tmp_path, drawn):
         assert all(match["right"] for match in row["matches"])
 
 
-def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_read(run):
+def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_read(run, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *of: None if name == "trackio" else find(name, *of),
+    )
     with pytest.raises(InputError, match=r"log\.to names trackio, which is not installed: pip"):
         run("--config", DEMO, *SMALL, "data.annotation_file=nowhere", "log.to=[trackio]")
 

@@ -8,6 +8,7 @@ import pytest
 
 from errors import InputError
 from tests import ROOT
+from tests.docs_check import reason_to_parse
 from tests.documented import PAGES, Command, blocks, check, check_block, commands, write_files
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"  # its commands are of examples: see its own test
@@ -54,6 +55,15 @@ def test_pages_have_commands_of_every_kind():
     assert len(words) > 90
     for start in (("python", "main.py"), ("python", "search.py"), ("python", "-m"), ("make",)):
         assert sum(one[: len(start)] == start for one in words) > 3, start
+
+
+def test_trainings_and_servers_of_the_pages_are_run():
+    """By `make docs-check`."""
+    found = [command for page in PAGES for command in commands(page)]
+    for word in ("reid.root=data", "serve --index", "-m benchmarks.relevance", "ViT-B-16_60.pth"):
+        asked = [command for command in found if word in str(command)]
+        assert asked
+        assert [str(command) for command in asked if reason_to_parse(command)] == []
 
 
 @pytest.mark.parametrize(("target", "recipe"), [("serve", "demo"), ("serve-both", "demo_both")])

@@ -20,6 +20,10 @@ from model.trees import Tree
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ID_FILE = "tracking_id.txt"  # what a resumed run is found by
+INSTALL = {  # trackio asks for an older Pillow, as Gradio does; all else it shares with Gradio
+    "wandb": "pip install wandb",
+    "trackio": "pip install --no-deps -r requirements-page.txt trackio",
+}
 
 
 class Tracker(Protocol):
@@ -156,7 +160,8 @@ class Tracking:
         for name in self.names:
             package = importlib.util.find_spec(name)
             if package is None or package.origin is None:  # or a folder that wandb has left
-                raise InputError(f"log.to names {name}, which is not installed: pip install {name}")
+                hint = INSTALL.get(name, f"pip install {name}")
+                raise InputError(f"log.to names {name}, which is not installed: {hint}")
 
     def open(self, folder: Path, resume_step: int | None) -> list[Tracker]:
         """The trackers; a resumed run continues the tracked runs that it began.
@@ -181,7 +186,7 @@ class Tracking:
             return kind(self.project, folder, self.settings, run_id)
         except Exception as error:  # each library has its own
             raise InputError(
-                f"log.to: {name} cannot begin ({error}); log in to it, or leave it out"
+                f"log.to: {name} cannot begin ({error}); log in to it, update it, or leave it out"
             ) from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+from onnx import load_model, save_model
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -18,6 +19,7 @@ import search
 from errors import InputError
 from misc.export import main as export
 from misc.export.accuracy import compare_accuracy
+from misc.export.onnx_precision import change_precision
 from misc.export.onnx_programs import convert
 from misc.export.towers import Tower, build_towers, check_features, check_rounded, trace
 from misc.export.trained_model import TrainedModel
@@ -105,6 +107,21 @@ def test_lower_precisions_are_smaller_and_nearly_the_same(
         assert 0.98 < float(least) <= 1
     assert printed.count("on the test split: R1") == printed.count(f"in {precision} ONNX") == 2
     assert "text to image: the first match has another rank for" in printed
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_rounded_weights_of_a_large_tower_stay_beside_it(
+    precision, onnx_folder, text_run, tmp_path
+):
+    image, _ = build_towers(TrainedModel.open(text_run))
+    file, weights = tmp_path / "image.onnx", tmp_path / "image.onnx.data"
+    model = load_model(onnx_folder / file.name)
+    save_model(model, str(file), save_as_external_data=True, location=weights.name)
+    whole = weights.stat().st_size
+    change_precision(file, precision)
+    assert {*tmp_path.iterdir()} == {file, weights}
+    assert weights.stat().st_size < {"fp16": 0.55, "int8": 0.3}[precision] * whole
+    check_rounded(image, session(file), "ONNX")
 
 
 def test_onnx_ranks_the_test_split_as_the_checkpoint(text_run, onnx_folder, capsys):

@@ -68,8 +68,11 @@ def test_the_table_has_ratios_of_means():
     assert every == "| all | 2 | 20.0 | 45.0 | 2.25 | 1.50 |"
 
 
-def test_a_run_is_measured(run_folder, capsys):
-    assert main(["--run", str(run_folder), "--captions", "6", "--device", "cpu"]) == 0
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_a_run_is_measured(is_relative, run_folder, pedestrians, monkeypatch, capsys):
+    monkeypatch.chdir(pedestrians.image_root.parent)
+    root = ["data.image_root=imgs"] if is_relative else []
+    assert main(["--run", str(run_folder), "--captions", "6", "--device", "cpu", *root]) == 0
     printed = capsys.readouterr().out
     assert "colour words in 6 captions" in printed
     last = printed.splitlines()[-1].split("|")

@@ -1,4 +1,7 @@
-"""Trackers: TensorBoard's files, and the calls that modules in the place of the others record."""
+"""Trackers: TensorBoard's files, and the calls that modules in the place of the others record.
+
+The packages themselves are tried where they are installed.
+"""
 
 import importlib
 import json
@@ -12,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from errors import InputError
 from misc.runtime.checkpoint import Position
 from misc.runtime.recorder import Recorder
-from misc.runtime.tracking import ID_FILE, Tracking
+from misc.runtime.tracking import ID_FILE, INSTALL, Tracking
 from tests.command_line import configure, refusal
 
 SETTINGS = {"misc": {"seed": 1}, "data": {"image_root": "图片"}}
@@ -167,11 +170,40 @@ def test_a_run_that_fails_ends_so(fake, tmp_path):
 def test_a_tracker_that_is_not_installed_is_refused(name, tmp_path, monkeypatch):
     """A folder of that name, which wandb leaves where it ran, is no package."""
     (tmp_path / name).mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
-    sentence = f"log.to names {name}, which is not installed: pip install {name}"
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    sentence = f"log.to names {name}, which is not installed: {INSTALL[name]}"
     with pytest.raises(InputError, match=sentence):
         Tracking(["tensorboard", name]).check()
     Tracking(["tensorboard"]).check()
+
+
+def test_the_installed_wandb_records_a_run_and_its_resumption(tmp_path, sheet, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for resume_step in (None, 4):
+        record(tmp_path / "run", ["wandb"], sheet, resume_step)
+    run_id = (tmp_path / "run" / ID_FILE).read_text().strip()
+    files = [*(tmp_path / "run" / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")]
+    assert len(files) == 2  # a folder of each start
+    for file in files:
+        assert b"A test text to image/R1" in file.read_bytes()
+        assert [*file.parent.glob("files/media/images/ranked_lists/CUHK-test/sample-01*")]
+
+
+def test_the_installed_trackio_records_a_run_and_its_resumption(tmp_path, sheet, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    trackio = pytest.importorskip("trackio")
+    from trackio.sqlite_storage import SQLiteStorage
+
+    for resume_step in (None, 4):
+        record(tmp_path / "run", ["trackio"], sheet, resume_step)
+    (run,) = trackio.Api().runs("people")
+    assert run.name == f"run-{(tmp_path / 'run' / ID_FILE).read_text().strip()}"
+    assert run.config["misc"] == SETTINGS["misc"]
+    logs = SQLiteStorage.get_logs("people", run.name)
+    assert [log["step"] for log in logs] == [4, 2, 2] * 2
+    assert [log["train/loss"] for log in logs if "train/loss" in log] == [0.5, 0.5]
 
 
 def test_without_trackers_the_record_is_in_its_files(tmp_path, sheet):
