@@ -94,7 +94,7 @@ def plan(asked: argparse.Namespace) -> Plan:
     """Draw the data; the pretraining, and the runs of each configuration."""
     output = asked.output
     easy = draw_easy(output / "data", 3000)
-    people = draw_few(output / "data", 300) if asked.few else draw_hard(output / "data")
+    people = draw_few(output / "data", 300, 100) if asked.few else draw_hard(output / "data")
     start = pretraining(output / "start", easy, asked.device, "schedule.epoch=5")
     common = ("--config", SMALL, "--device", asked.device, *data_settings(people))
     tuning = (*common, f"model.init_from={start.folder}", "schedule.lr=3e-4")

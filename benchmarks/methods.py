@@ -5,11 +5,12 @@ python -m benchmarks.methods --output runs/methods --jobs 2
 python -m benchmarks.methods --output runs/methods --methods ITC IRRA --rates 0 --seeds 0
 
 A small CLIP is pretrained with plain ITC on one synthetic dataset, briefly, so that it has
-something left to learn. Each method fine-tunes it on another, harder one, also with a share of the
-training captions given to other pictures. Data, batch, image augmentation, optimizer, learning rate
-and epochs are the same for all (benchmarks/fair); losses, modules and the treatment of captions are
-the method's own. The last epoch is tested. Given the same --output again, runs that have ended are
-not repeated: the table may be made in parts.
+something left to learn. Each method fine-tunes it on few people of another, harder one, for so long
+that it could learn them by heart, also with a share of the captions given to other pictures. Data,
+batch, image augmentation, optimizer, learning rate and epochs are the same for all
+(benchmarks/fair); losses, modules and the treatment of captions are the method's own. The last
+epoch is tested. Given the same --output again, runs that have ended are not repeated: the table may
+be made in parts.
 """
 
 import argparse
@@ -39,6 +40,7 @@ RECIPES = ROOT / "benchmarks" / "fair"
 METHODS = {
     "ITC": "itc",
     "TBPS-CLIP (simplified)": "tbps_clip_simplified",
+    "TBPS-CLIP (simplified), not augmented": "tbps_clip_plain",
     "TBPS-CLIP (simplified), divided": "tbps_clip_divided",
     "TBPS-CLIP": "tbps_clip",
     "IRRA": "irra",
@@ -65,8 +67,9 @@ def _parser() -> Parser:
     about = "shares of wrong captions (default: 0 0.2 0.5)"
     add("--rates", type=float, nargs="+", default=[0.0, 0.2, 0.5], metavar="R", help=about)
     for name, default, about in (
-        ("people", 900, "people to fine-tune on; a third as many are searched for"),
-        ("epochs", 3, "of each fine-tuning"),
+        ("people", 300, "people to fine-tune on"),
+        ("tested", 300, "other people, who are searched for"),
+        ("epochs", 30, "of each fine-tuning"),
         ("pretraining-people", 3000, "people to pretrain on"),
         ("pretraining-epochs", 2, "of the pretraining"),
     ):
@@ -99,7 +102,7 @@ def plan(asked: argparse.Namespace) -> Plan:
         options.parse(words).configure()
     output = asked.output
     easy = draw_easy(output / "data", asked.pretraining_people)
-    few = draw_few(output / "data", asked.people)
+    few = draw_few(output / "data", asked.people, asked.tested)
     epochs = f"schedule.epoch={asked.pretraining_epochs}"
     start = pretraining(output / "start", easy, asked.device, "data.normalize=clip", epochs)
     common = (*data_settings(few), f"model.init_from={start.folder}")

@@ -39,14 +39,14 @@ def draw_hard(output: Path) -> WrittenDataset:
     )
 
 
-def draw_few(output: Path, num_identities: int) -> WrittenDataset:
-    """Described pedestrians as those of `draw_hard`, with more pictures of each; a third as many
-    are searched for.
+def draw_few(output: Path, num_identities: int, num_tested: int) -> WrittenDataset:
+    """Described pedestrians as those of `draw_hard`, with more pictures of each, to fine-tune on;
+    others are searched for.
     """
     return _write_described(
         "cuhk-pedes",
         output,
-        identities={"train": num_identities, "test": max(1, num_identities // 3)},
+        identities={"train": num_identities, "test": num_tested},
         images=(3, 3),
         difficulty=0.5,
         seed=2,
