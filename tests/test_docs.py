@@ -90,6 +90,11 @@ def test_both_readmes_have_the_same_sections_commands_and_links():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_has_no_marks_of_a_merge(page):
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", read(page), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_files_and_headings(page):
     lost = []
     for link in LINK.findall(FENCED.sub("", read(page))):
