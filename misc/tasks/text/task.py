@@ -181,9 +181,9 @@ class TextTask(Task[TBPSCLIP]):
 
     def _choose_fit(self) -> MixtureSettings:
         """The settings of the division's mixture; they are logged."""
-        given = self.config.experiment.mixture
         if self.config.experiment.division == TRUTH:
-            return MixtureSettings()
+            return MixtureSettings()  # which nothing is fitted by
+        given = self.config.experiment.mixture
         if given is None:
             fit = published_fit(float(self._mismatched.mean()), self.name)
         else:
