@@ -30,7 +30,7 @@ def n_itc(
     text: Tensor,
     ids: Tensor,
     scale: Tensor | float,
-    alpha: float = 0.0,
+    alpha: float | Tensor = 0.0,
     soft_image: Tensor | None = None,
     soft_text: Tensor | None = None,
     *,
@@ -66,7 +66,7 @@ def n_itc(
         anchors: Tensor, columns: Tensor, soft_anchors: Tensor, soft_columns: Tensor
     ) -> Tensor:
         labels = targets
-        if alpha > 0:
+        if isinstance(alpha, Tensor) or alpha > 0:
             with torch.no_grad():
                 softened = (scale * soft_anchors @ soft_columns.T).softmax(dim=1)
             labels = alpha * softened + (1 - alpha) * targets

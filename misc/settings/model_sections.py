@@ -104,6 +104,7 @@ class ModelSettings(Section):
     gradient_checkpointing: bool
     # absent from older runs' config.yaml
     compile: Literal[False, "default", "max-autotune"] = False
+    cuda_graphs: bool = False  # likewise
     freeze: tuple[Text, ...]
     use_gather: bool
     softlabel_ratio: Probability

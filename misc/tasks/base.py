@@ -237,6 +237,7 @@ def training_settings(config: Config) -> TrainingSettings:
         print_period=config.log.print_period,
         save_period=config.log.save_period,
         max_bad_steps=config.log.max_bad_steps,
+        cuda_graphs=config.model.cuda_graphs,
     )
 
 

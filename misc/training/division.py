@@ -106,7 +106,11 @@ class Division:
 
     def _use(self, labels: Tensor) -> None:
         self.labels = labels.bool()
-        self.criterion.clean = labels.float().to(self.processes.device)
+        clean = labels.float().to(self.processes.device)
+        if self.criterion.clean is None:
+            self.criterion.clean = clean
+        else:
+            self.criterion.clean.copy_(clean)  # in place: recorded steps read this tensor
 
     @torch.no_grad()
     def _losses(self, model: Method, epoch: int) -> Tensor:

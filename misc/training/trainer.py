@@ -1,5 +1,6 @@
 """One stage of training, and the optimizer steps within it."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from misc.data.loader import Trainable, TrainLoader
 from misc.runtime.distributed import AllGather, Processes
 from misc.runtime.precision import Precision
 from misc.runtime.seeding import Purpose, seed_torch
+from misc.training import step_graphs
 from misc.training.division import Division
 from model.batch_norm import BatchNorm, share_statistics
 from model.criteria.base import Criterion
 from model.gather import Gather
 from model.interface import Batch, Method, Tensors
 from model.trees import Tree
+
+log = logging.getLogger(__name__)
 
 Losses = dict[str, Tensor]
 
@@ -67,6 +71,7 @@ class TrainingSettings:
             device.
         save_period: steps between two checkpoints within an epoch, or 0.
         max_bad_steps: steps in a row without a finite loss and gradient that end the run.
+        cuda_graphs: record the kernels of a step, where they can be recorded.
     """
 
     seed: int
@@ -75,6 +80,7 @@ class TrainingSettings:
     print_period: int = 50
     save_period: int = 0
     max_bad_steps: int = 10
+    cuda_graphs: bool = False
 
 
 class Trainer:
@@ -105,6 +111,7 @@ class Trainer:
         self.statistics = running_statistics(model)
         self.parted = _Parted(model)
         self.wrapped = _distribute(self.parted, processes)
+        self.graphs = self._graphs() if settings.cuda_graphs else None
 
     @property
     def trained_parameters(self) -> int:
@@ -174,18 +181,30 @@ class Trainer:
 
     def backward(self, batch: Batch, step: int) -> Losses:
         """The losses of a batch, their gradients left in the parameters."""
+        progress = (step - self.first_step) / len(self.stage.loader)
         chunks = batch.split(self.settings.chunk)
-        if len(chunks) == 1:
-            outputs = self._encode(self.wrapped, chunks, 0, step)
-            losses, total = self._losses(outputs, batch, step)
-            self.scaler.scale(total).backward()
-        else:
-            losses, total = self._backward_in_chunks(batch, chunks, step)
-        return {"loss": total.detach()} | {name: loss.detach() for name, loss in losses.items()}
+        if len(chunks) > 1:
+            return self._backward_in_chunks(batch, chunks, step, progress)
+        self._seed(step, 0, 1)
+        return (self.graphs or self._backward_whole)(batch, progress)
+
+    def _graphs(self) -> step_graphs.StepGraphs | None:
+        parts = self.stage.loader.sampler.parts(self.settings.chunk)
+        fault = step_graphs.find_fault(self.model, self.processes, parts)
+        if fault:
+            log.warning("model.cuda_graphs: %s; the training goes on without them", fault)
+            return None
+        return step_graphs.StepGraphs(self._backward_whole, self.trained, self.processes.device)
+
+    def _backward_whole(self, batch: Batch, progress: float | Tensor) -> Losses:
+        outputs = self._encode(self.wrapped, batch)
+        losses, total = self._losses(outputs, batch, progress)
+        self.scaler.scale(total).backward()
+        return _detach(losses, total)
 
     def _backward_in_chunks(
-        self, batch: Batch, chunks: list[Batch], step: int
-    ) -> tuple[Losses, Tensor]:
+        self, batch: Batch, chunks: list[Batch], step: int, progress: float
+    ) -> Losses:
         """The losses and gradients of the whole batch, in the memory of one chunk.
 
         Gradient caching (Gao et al. 2021, arXiv 2101.06983): the features of all chunks without a
@@ -193,18 +212,22 @@ class Trainer:
         which that gradient goes back through. What depends on the whole batch is computed once,
         from the features of all chunks. The processes reduce once, in the last chunk.
         """
-        with torch.no_grad():
-            parts = [self._encode(self.parted, chunks, i, step, False) for i in range(len(chunks))]
+        parts = []
+        for i, chunk in enumerate(chunks):
+            self._seed(step, i, len(chunks))
+            with torch.no_grad():
+                parts.append(self._encode(self.parted, chunk, finishes=False))
         cached = type(parts[0]).join(parts).map(lambda tensor: tensor.detach().requires_grad_())
         with self.precision.autocast():
             outputs = self.model.finish(cached)
-        losses, total = self._losses(outputs, batch, step)
+        losses, total = self._losses(outputs, batch, progress)
         self.scaler.scale(total).backward()
         gradients = cached.map(lambda tensor: _gradient(tensor)).split_like(parts)
         for i, gradient in enumerate(gradients):
             last = i == len(chunks) - 1
+            self._seed(step, i, len(chunks))
             with nullcontext() if last else self._without_reduction():
-                encoded = self._encode(self.wrapped, chunks, i, step, False).present()
+                encoded = self._encode(self.wrapped, chunks[i], finishes=False).present()
                 upstream = gradient.present()
                 # A tensor that belongs to no row is in the outputs of every chunk: it counts once.
                 counted = (name for name in encoded if last or name in gradient.dims)
@@ -216,16 +239,16 @@ class Trainer:
                     roots += finishing
                     flowing += map(torch.zeros_like, finishing)
                 torch.autograd.backward(roots, flowing)
-        return losses, total
+        return _detach(losses, total)
 
-    def _encode(
-        self, model: nn.Module, chunks: list[Batch], index: int, step: int, finishes: bool = True
-    ) -> Tensors:
-        """Encode one chunk; its dropout masks are drawn from its number in the global batch."""
-        number = self.processes.rank * len(chunks) + index
+    def _seed(self, step: int, index: int, chunks: int) -> None:
+        """Let a chunk's dropout masks be drawn from its number in the global batch."""
+        number = self.processes.rank * chunks + index
         seed_torch(self.settings.seed, Purpose.STEP, step, number)
+
+    def _encode(self, model: nn.Module, batch: Batch, finishes: bool = True) -> Tensors:
         with self.precision.autocast():
-            outputs: Tensors = model(chunks[index], finishes)
+            outputs: Tensors = model(batch, finishes)
         return outputs
 
     def _finishing(self) -> list[Tensor]:
@@ -233,9 +256,10 @@ class Trainer:
         named = self.model.named_parameters()
         return [p for n, p in named if p.requires_grad and n.startswith(self.model.finishing)]
 
-    def _losses(self, outputs: Tensors, batch: Batch, step: int) -> tuple[Losses, Tensor]:
+    def _losses(
+        self, outputs: Tensors, batch: Batch, progress: float | Tensor
+    ) -> tuple[Losses, Tensor]:
         criterion = self.stage.criterion
-        progress = (step - self.first_step) / len(self.stage.loader)
         losses = criterion(outputs, batch, self.gather, progress)
         return losses, criterion.total(losses, outputs)
 
@@ -243,6 +267,10 @@ class Trainer:
         if isinstance(self.wrapped, DistributedDataParallel):
             return self.wrapped.no_sync()
         return nullcontext()
+
+
+def _detach(losses: Losses, total: Tensor) -> Losses:
+    return {"loss": total.detach()} | {name: loss.detach() for name, loss in losses.items()}
 
 
 def _gradient(tensor: Tensor) -> Tensor:

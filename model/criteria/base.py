@@ -59,13 +59,17 @@ class Criterion(ABC, Generic[OutputsT, BatchT]):
 
     @abstractmethod
     def __call__(
-        self, outputs: OutputsT, batch: BatchT, gather: Gather | None = None, progress: float = 1.0
+        self,
+        outputs: OutputsT,
+        batch: BatchT,
+        gather: Gather | None = None,
+        progress: float | Tensor = 1.0,
     ) -> dict[str, Tensor]:
         """The losses of one batch, un-weighted, by name.
 
         Args:
             gather: of the rows of all processes; None for a single process.
-            progress: epochs since the stage began.
+            progress: epochs since the stage began; a scalar tensor where steps are recorded.
         """
 
     def total(self, losses: Mapping[str, Tensor], outputs: Tensors) -> Tensor:

@@ -26,7 +26,7 @@ class JointCriterion(Criterion[JointOutputs, JointBatch]):
         outputs: JointOutputs,
         batch: JointBatch,
         gather: Gather | None = None,
-        progress: float = 1.0,
+        progress: float | Tensor = 1.0,
     ) -> dict[str, Tensor]:
         """The losses of one batch, un-weighted, by name."""
         return _joined(

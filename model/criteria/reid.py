@@ -73,7 +73,7 @@ class ReIDCriterion(Criterion[PromptOutputs | ReIDOutputs, PromptBatch | ReIDBat
         outputs: PromptOutputs | ReIDOutputs,
         batch: PromptBatch | ReIDBatch,
         gather: Gather | None = None,
-        progress: float = 1.0,
+        progress: float | Tensor = 1.0,
     ) -> dict[str, Tensor]:
         """The losses of one batch, un-weighted, by name; triplets are mined across processes."""
         comparison = Comparison(outputs, batch.ids, gather or Alone(), self.settings)

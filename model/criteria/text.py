@@ -77,11 +77,12 @@ class Contrast:
         batch: TextBatch,
         gather: Gather,
         settings: TextLossSettings,
-        progress: float,
+        progress: float | Tensor,
         clean: Tensor | None = None,
     ) -> None:
         self.outputs, self.batch, self.gather, self.settings = outputs, batch, gather, settings
-        self.alpha = settings.softlabel_ratio * min(1.0, progress)
+        grown = progress.clamp(max=1) if isinstance(progress, Tensor) else min(1.0, progress)
+        self.alpha = settings.softlabel_ratio * grown
         self.scale = outputs.logit_scale.exp()
         self.ids, self.gathered_ids = batch.ids, gather(batch.ids)
         self.first_row = gather.rank * len(batch)
@@ -154,7 +155,7 @@ class TextCriterion(Criterion[TextOutputs, TextBatch]):
         outputs: TextOutputs,
         batch: TextBatch,
         gather: Gather | None = None,
-        progress: float = 1.0,
+        progress: float | Tensor = 1.0,
     ) -> dict[str, Tensor]:
         """The losses of one batch, un-weighted, by name."""
         clean = None

@@ -85,7 +85,6 @@ def test_a_cpu_with_a_number_is_refused(device):
         pass
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
 def test_a_gpu_that_is_not_there_is_refused():
     with (
         pytest.raises(InputError, match="--device cuda:3: no GPU found; use --device cpu"),
@@ -364,7 +363,7 @@ def test_a_split_smaller_than_the_number_of_processes_is_encoded(tmp_path, pedes
     assert torch.equal(first, second)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_step_waits_for_the_gpu_at_no_point(small_config):
     """Nor do the images of a batch that the device augments."""
     losses = ("schedule.clip_grad=1.0", "experiment={itc: true, ss: true}")

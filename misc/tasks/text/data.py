@@ -184,7 +184,8 @@ def build_collate(config: Config, tokenizer: Tokenizer, room: int) -> TextCollat
         masking=experiment.mlm_text if experiment.mlm else None,
         change=experiment.token_change,
         pads=config.model.token_selection is not None,  # its batch norm sees the padding
-        multiple=16 if config.model.compile else 8,  # each length is compiled by itself
+        # Each length is compiled and recorded by itself.
+        multiple=16 if config.model.compile or config.model.cuda_graphs else 8,
         seed=config.misc.seed,
         statistics=statistics(_normalize(config)) if on_device else None,
     )
