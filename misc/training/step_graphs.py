@@ -1,10 +1,9 @@
 """Training steps as CUDA graphs: the kernels of a step, recorded once and then launched together.
 
-A step of a base model is hundreds of kernels, which Python launches one by one; where that takes
+A step of a base model is a thousand kernels, which Python launches one by one; where that takes
 longer than the GPU needs for them, the GPU waits. A recorded graph takes one launch.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +14,6 @@ from errors import InputError
 from misc.runtime.distributed import Processes
 from model.heads import MaskedLanguageDecoder
 from model.interface import Batch
-
-log = logging.getLogger(__name__)
 
 Losses = dict[str, Tensor]
 # The losses of a batch, their gradients left in the parameters; with the epochs since the stage
