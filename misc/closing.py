@@ -12,6 +12,7 @@ from misc.retrieval.similarities import Similarities
 from misc.runtime.checkpoint import Checkpoint
 from misc.runtime.recorder import Recorder, log
 from misc.settings.recipes import resolve_saved, to_tree
+from misc.tasks.fingerprint import trained_samples
 
 
 class Closed(NamedTuple):
@@ -78,14 +79,23 @@ def compared_names(checkpoints: Sequence[Checkpoint]) -> list[str] | None:
 
 
 def _differ_in_seed_alone(checkpoints: Sequence[Checkpoint]) -> bool:
-    """Whether all were trained alike, each from a seed of its own; False where that is unknown."""
+    """Whether all were trained alike, each from a seed of its own; False where that is unknown.
+
+    Their samples are compared where their folders describe them.
+    """
     saved = [checkpoint.config for checkpoint in checkpoints if checkpoint.config is not None]
     try:
-        trees = [to_tree(resolve_saved(config)) for config in saved]
+        configs = [resolve_saved(config) for config in saved]
     except InputError:  # an older configuration that is no longer valid
         return False
+    trees = [to_tree(config) for config in configs]
     seeds = {tree["misc"].pop("seed") for tree in trees}
-    return len(seeds) == len(checkpoints) and all(tree == trees[0] for tree in trees)
+    if len(seeds) < len(checkpoints) or any(tree != trees[0] for tree in trees):
+        return False
+    folders = [checkpoint.file.parent for checkpoint in checkpoints]
+    samples = [trained_samples(*each) for each in zip(folders, configs, strict=True)]
+    known = [described for described in samples if described]
+    return all(described == known[0] for described in known)
 
 
 def write_tables(

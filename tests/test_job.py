@@ -185,7 +185,13 @@ def test_runs_that_were_trained_on_other_data_have_no_mean(run, places, tmp_path
         config["misc"]["seed"], config["data"]["annotation_file"] = seed, data
         (tmp_path / name).mkdir()
         save_checkpoint(replace(trained, config=config).to_tree(), tmp_path / name / BEST)
-    for name, is_seed in (("elsewhere", False), ("reseeded", True)):
+    last = open_checkpoint(tmp_path / "run" / LAST)
+    described = replace(last.training, data={**last.training.data, "hash": "0" * 64})
+    (tmp_path / "relabelled").mkdir()
+    for name, training in ((BEST, None), (LAST, described)):  # otherwise it is as `reseeded`
+        other = replace(last, config=config, training=training)
+        save_checkpoint(other.to_tree(), tmp_path / "relabelled" / name)
+    for name, is_seed in (("elsewhere", False), ("reseeded", True), ("relabelled", False)):
         words = ("--evaluate", "run", "--evaluate", name, "--output", f"with-{name}", *places)
         main.run(parse(words))
         table = (tmp_path / f"with-{name}" / "results.md").read_text()

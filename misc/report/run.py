@@ -13,9 +13,9 @@ from misc.runtime.recorder import CLOSING
 from misc.settings.recipes import RECIPES, resolve_saved, to_tree
 from misc.settings.sections import Config
 from misc.settings.yaml12 import read_yaml
+from misc.tasks.fingerprint import trained_samples
 from model.trees import Tree
 
-DIGITS = 12  # of a hash that is shown
 CONFIG, METRICS, RESULTS = "config.yaml", "metrics.jsonl", "results.json"
 
 
@@ -115,28 +115,8 @@ def _read_run(folder: Path, name: str, overrides: Sequence[str], needs_checkpoin
     config, evaluated = resolve_saved(saved), options.parse(list(overrides)).configure(saved)
     (results, recipe), rows = _results(folder), _rows(folder)
     recipe = checkpoint.recipe if checkpoint else recipe
-    samples = {} if _seed_draws_samples(config) else _samples(folder)
+    samples = trained_samples(folder, config)
     return Run(folder, name, config, evaluated, checkpoint, recipe, samples, results, rows)
-
-
-def _seed_draws_samples(config: Config) -> bool:
-    """Whether another seed has other training samples: noise, or people of a folder, are drawn."""
-    datasets = config.reid.dataset, *(source.dataset for source in config.reid.train_sets)
-    return config.data.noise.rate > 0 or "folder" in datasets
-
-
-def _samples(folder: Path) -> dict[str, str]:
-    """The description of the data in the checkpoint that a resumption needs, in words."""
-    if not (folder / LAST).is_file():
-        return {}
-    training = open_checkpoint(folder / LAST, ours_only=True).training
-    if training is None or training.data is None:
-        return {}
-    data = training.data
-    samples = {"training samples": f"{data.get('samples')}, hash {str(data.get('hash'))[:DIGITS]}"}
-    if selection := data.get("selection"):
-        samples["samples that select"] = f"hash {str(selection)[:DIGITS]}"
-    return samples
 
 
 def _results(folder: Path) -> tuple[Evaluation, str | None]:
