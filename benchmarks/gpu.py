@@ -4,6 +4,7 @@ python -m benchmarks.gpu --output gpu.json
 python -m benchmarks.gpu --output cpu.json --device cpu --small
 
 Models have random weights and batches are noise, so that neither weights nor datasets are needed.
+Given the record of an earlier run on the same machine, it measures the rows that are missing there.
 The tables of docs/performance.md are made of it.
 """
 
@@ -35,6 +36,7 @@ from misc.settings.sections import Config
 from model.interface import TextBatch
 
 SIMPLIFIED, FULL = "TBPS-CLIP, simplified", "TBPS-CLIP, full"
+PRODUCT, STEP = "matrix product", ": a step"  # names of rows, and a part of them
 GRAPHS = "model.cuda_graphs=true"
 COMPILED, AUTOTUNED = "model.compile=default", "model.compile=max-autotune"
 SHARE = "share of the matrix product's rate"
@@ -54,7 +56,13 @@ def _parser() -> Parser:
         prog="python -m benchmarks.gpu", description="Speed and memory of training on a GPU."
     )
     add = parser.add_argument
-    add("--output", type=RECORD, required=True, metavar="FILE", help="JSON, written row by row")
+    add(
+        "--output",
+        type=RECORD,
+        required=True,
+        metavar="FILE",
+        help="JSON, written row by row, or completed",
+    )
     add("--device", default=None, help="cpu, cuda, cuda:1 ... (default: a GPU, if there is one)")
     add("--small", action="store_true", help="tiny towers and batches, to try the command itself")
     about = "no row begins later (default: 360)"
@@ -66,7 +74,11 @@ def _parser() -> Parser:
 def _run(asked: argparse.Namespace) -> None:
     with processes(asked.device) as own:
         benchmark = Benchmark(own, small=asked.small, workers=asked.workers)
-        record = Record(asked.output, own.device, asked.seconds)
+        record = Record(asked.output, own.device, asked.seconds, completes=True)
+        record.kept.pop(PRODUCT, None)  # shares of its rate are measured against it
+        for name, row in record.kept.items():
+            if STEP in name and isinstance(seconds := row["seconds"], float):
+                benchmark.steps[name] = seconds
         for name, measurement in benchmark.rows():
             record.measure(name, measurement)
 
@@ -90,7 +102,7 @@ class Benchmark:
 
     def rows(self) -> Iterator[tuple[str, Callable[[], Row]]]:
         """Name and measurement of each row; slow ones that tell the least come last."""
-        yield "matrix product", self.matrix_rate
+        yield PRODUCT, self.matrix_rate
         fast = dict.fromkeys([(), self.graphs, (COMPILED, *self.graphs)])
         for words in fast:
             yield self.fast_step(SIMPLIFIED, *words)
@@ -126,7 +138,7 @@ class Benchmark:
 
     def fast_step(self, name: str, *words: str) -> tuple[str, Callable[[], Row]]:
         """The row of a recipe's step with settings that make it fast, and how it is measured."""
-        row = ", ".join([f"{name}: a step", *words])
+        row = ", ".join([f"{name}{STEP}", *words])
         return row, partial(self._fast_step, row, name, words)
 
     def _fast_step(self, name: str, recipe: str, words: tuple[str, ...]) -> Row:

@@ -43,8 +43,11 @@ def against_bar(value: float, sign: Literal["<=", ">="], bar: float) -> Row:
     return {"value": value, "bar": f"{sign} {bar}", "held": held}
 
 
-def read_rows(file: Path) -> Mapping[str, Row]:
+def read_rows(file: Path, machine: Mapping[str, object] | None = None) -> dict[str, Row]:
     """The rows of an earlier record that were measured; none if there is no record.
+
+    Args:
+        machine: of which the record must be; None: of any.
 
     Raises:
         InputError: it was cut or changed.
@@ -52,9 +55,12 @@ def read_rows(file: Path) -> Mapping[str, Row]:
     if not file.exists() or not file.stat().st_size:
         return {}
     try:
-        rows: Mapping[str, Row] = json.loads(file.read_text(encoding="utf-8"))["rows"]
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        recorded, rows = tree["machine"], tree["rows"]
     except (ValueError, LookupError) as error:
         raise InputError(f"{file} is damaged ({error}): give another name, or delete it") from error
+    if machine not in (None, recorded):
+        return {}
     return {name: row for name, row in rows.items() if NOT_MEASURED not in row}
 
 
@@ -64,12 +70,18 @@ class Record:
     Args:
         file: written after each row.
         seconds: after which rows are left out, with a note.
+        completes: keep the rows that the file has of this very machine and these packages, and do
+            not measure them again.
     """
 
-    def __init__(self, file: Path, device: torch.device, seconds: float) -> None:
+    def __init__(
+        self, file: Path, device: torch.device, seconds: float, *, completes: bool = False
+    ) -> None:
         self.file, self.device, self.seconds = file, device, seconds
         self.start = time.perf_counter()
-        self.machine, self.rows = describe_machine(device), dict[str, Row]()
+        self.machine = describe_machine(device)
+        self.kept = read_rows(file, self.machine) if completes else {}
+        self.rows = dict(self.kept)
 
     def add(self, name: str, row: Row) -> None:
         """Add a row, and write the file."""
@@ -80,7 +92,9 @@ class Record:
         self.file.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
     def measure(self, name: str, measurement: Callable[[], Row]) -> Row:
-        """Measure and add a row; the reason, where it could not be measured."""
+        """Measure and add a row, unless it is kept; the reason, where it could not be measured."""
+        if name in self.kept:
+            return self.kept[name]
         began = time.perf_counter()
         left = self.seconds - (began - self.start)
         row: Row

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import gpu, growth, start, step, steps
+from benchmarks import gpu, growth, records, start, step, steps
 from benchmarks.authors_step import authors_step
 from benchmarks.open_clip_step import build_open_clip_step
 from benchmarks.records import NOT_MEASURED, Record
@@ -169,6 +169,20 @@ def test_a_row_that_fails_or_comes_too_late_costs_no_other(tmp_path, capsys):
     assert rows["second"]["seconds"] == 2
     assert "seconds of --seconds were over" in rows["third"][NOT_MEASURED]
     assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_a_record_of_the_same_machine_is_completed(tmp_path, monkeypatch):
+    file = tmp_path / "record.json"
+    first = Record(file, CPU, seconds=60)
+    first.measure("measured", lambda: {"seconds": 1.0})
+    first.measure("failed", lambda: {}["key"])
+    second = Record(file, CPU, seconds=60, completes=True)
+    second.measure("failed", lambda: {"seconds": 2.0})
+    second.measure("measured", lambda: {"seconds": 3.0})
+    rows = json.loads(file.read_text())["rows"]
+    assert {name: row["seconds"] for name, row in rows.items()} == {"measured": 1, "failed": 2}
+    monkeypatch.setattr(records, "describe_machine", lambda _: {"device": "another"})
+    assert Record(file, CPU, seconds=60, completes=True).rows == {}
 
 
 @pytest.mark.parametrize("whole", [False, True])
