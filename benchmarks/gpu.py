@@ -36,7 +36,8 @@ from misc.settings.sections import Config
 from model.interface import TextBatch
 
 SIMPLIFIED, FULL = "TBPS-CLIP, simplified", "TBPS-CLIP, full"
-PRODUCT, STEP = "matrix product", ": a step"  # names of rows, and a part of them
+PRODUCT, PEER = "matrix product", "open_clip, plain CLIP loss"
+STEP = ": a step"  # in the names of rows
 GRAPHS = "model.cuda_graphs=true"
 COMPILED, AUTOTUNED = "model.compile=default", "model.compile=max-autotune"
 SHARE = "share of the matrix product's rate"
@@ -75,10 +76,8 @@ def _run(asked: argparse.Namespace) -> None:
     with processes(asked.device) as own:
         benchmark = Benchmark(own, small=asked.small, workers=asked.workers)
         record = Record(asked.output, own.device, asked.seconds, completes=True)
-        record.kept.pop(PRODUCT, None)  # shares of its rate are measured against it
-        for name, row in record.kept.items():
-            if STEP in name and isinstance(seconds := row["seconds"], float):
-                benchmark.steps[name] = seconds
+        for name in [name for name in record.kept if STEP in name or name in (PRODUCT, PEER)]:
+            del record.kept[name]  # they are compared with one another
         for name, measurement in benchmark.rows():
             record.measure(name, measurement)
 
@@ -106,7 +105,7 @@ class Benchmark:
         fast = dict.fromkeys([(), self.graphs, (COMPILED, *self.graphs)])
         for words in fast:
             yield self.fast_step(SIMPLIFIED, *words)
-        yield "open_clip, plain CLIP loss", self.open_clip_step
+        yield PEER, self.open_clip_step
         yield self.fast_step(FULL, COMPILED, *self.graphs)
         for name in (SIMPLIFIED, FULL):
             yield f"{name}: end to end", partial(self.end_to_end, name)

@@ -134,8 +134,8 @@ def processes(
         timeout_minutes: without a sign of a process after which all end.
 
     Raises:
-        InputError: if the device does not exist, this machine has fewer GPUs than processes, or
-            another process has failed.
+        InputError: if the device does not exist, this machine has fewer GPUs than processes, the
+            memory of a GPU is full, or another process has failed.
     """
     world_size = int(os.environ.get("WORLD_SIZE", 1))
     own_device = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)), world_size)
@@ -149,13 +149,14 @@ def processes(
         keep_freed_memory()
     _prepare_for_signals()
     if world_size == 1:
-        yield Processes(rank=0, world_size=1, device=own_device)
+        with _tell_if_full(own_device):
+            yield Processes(rank=0, world_size=1, device=own_device)
         return
     limit = timedelta(minutes=timeout_minutes)
     store, rank, _ = next(rendezvous("env://", timeout=limit))
     with Heartbeats(store.clone(), rank, world_size, limit) as heartbeats:
         try:
-            with _joined(backend, store, own_device, heartbeats) as own:
+            with _joined(backend, store, own_device, heartbeats) as own, _tell_if_full(own_device):
                 yield own
         except RuntimeError as error:
             if not is_of_another_process(error):
@@ -165,6 +166,20 @@ def processes(
             raise InputError(
                 "another process of the run has failed; see its error message", in_one_process=True
             ) from error
+
+
+@contextmanager
+def _tell_if_full(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        wanted = str(error).split(". ")[1:2]  # "Tried to allocate 2.00 GiB"
+        raise InputError(
+            f"the memory of {device} is full{''.join(f' ({words})' for words in wanted)}: lower "
+            "data.batch_size, or data.test_batch_size if it is evaluated; docs/troubleshooting.md "
+            "has more ways",
+            in_one_process=True,
+        ) from error
 
 
 def is_of_another_process(error: RuntimeError) -> bool:

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 # is recognised by its description.
 HARMLESS = (
     *("log", "evaluation", "distributed", "schedule.epoch", "model.gradient_checkpointing"),
-    *("model.compile", "model.cuda_graphs"),  # another rounding
+    *("model.compile", "model.cuda_graphs"),  # other rounding, other padding of captions
     *("data.num_workers", "data.test_batch_size", "data.test_sets"),
     *("data.batch_size", "data.global_batch_size"),  # the description has the global batches
     *("data.annotation_file", "data.image_root", "data.train_sets", "data.allow_outside"),

@@ -5,6 +5,7 @@ longer than the GPU needs for them, the GPU waits. A recorded graph takes one la
 """
 
 from collections.abc import Callable, Sequence
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -20,6 +21,10 @@ Losses = dict[str, Tensor]
 # began, as a tensor.
 Compute = Callable[[Batch, Tensor], Losses]
 Shape = tuple[tuple[str, torch.Size], ...]
+RECOMPUTING = (
+    "gradient_checkpointing",
+    "grad_checkpointing",
+)  # ours and transformers', open_clip's
 
 
 class StepGraphs:
@@ -30,21 +35,21 @@ class StepGraphs:
     Dropout masks are drawn from torch's generator as without graphs.
 
     Args:
-        compute: reads the batch and its second argument anew in each step, and nothing else that a
-            step replaces by another tensor; waits for the device at no point.
-        parameters: those whose gradients it leaves.
+        parameters: those that train.
     """
 
-    def __init__(
-        self, compute: Compute, parameters: Sequence[nn.Parameter], device: torch.device
-    ) -> None:
-        self.compute, self.parameters = compute, parameters
+    def __init__(self, parameters: Sequence[nn.Parameter], device: torch.device) -> None:
+        self.parameters = parameters
         self.progress = torch.zeros((), device=device)
         self.graphs: dict[Shape, _Recorded | None] = {}
         self.pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
-    def __call__(self, batch: Batch, progress: float) -> Losses:
+    def __call__(self, compute: Compute, batch: Batch, progress: float) -> Losses:
         """The losses of a batch, on the device; the gradients are in the parameters.
+
+        Args:
+            compute: the same each time. It reads its arguments anew in each step, and nothing else
+                that a step replaces by another tensor; it waits for the device at no point.
 
         Raises:
             InputError: the step cannot be recorded.
@@ -53,20 +58,22 @@ class StepGraphs:
         shape = tuple((name, tensor.shape) for name, tensor in batch.present().items())
         if shape not in self.graphs:
             self.graphs[shape] = None
-            return self.compute(batch, self.progress)
+            return compute(batch, self.progress)
         graph = self.graphs[shape]
         if graph is None:
-            graph = self.graphs[shape] = self._record(batch)
+            graph = self.graphs[shape] = self._record(compute, batch)
         return graph(batch)
 
-    def _record(self, batch: Batch) -> "_Recorded":
+    def _record(self, compute: Compute, batch: Batch) -> "_Recorded":
         kept = batch.map(torch.clone)
         try:
-            replay, losses = record(lambda: self.compute(kept, self.progress), self.pool)
+            replay, losses = record(lambda: compute(kept, self.progress), self.pool)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise InputError(
                 f"model.cuda_graphs: a step of this training cannot be recorded "
-                f"({str(error).strip().splitlines()[0]}): set it to false"
+                f"({_first_fault(error)}): set it to false"
             ) from error
         return _Recorded(kept, losses, self.parameters, replay)
 
@@ -102,10 +109,22 @@ def record(compute: Callable[[], Losses], pool: Any) -> tuple[Callable[[], None]
         pool: of memory, which graphs share; torch's handle of it.
     """
     graph = torch.cuda.CUDAGraph()
-    # The loader's threads may call CUDA meanwhile.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+    # The loader's threads may call CUDA meanwhile. A recording that fails leaves its own stream on.
+    with (
+        torch.cuda.stream(torch.cuda.current_stream()),
+        torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
+    ):
         losses = compute()
     return graph.replay, losses
+
+
+def _first_fault(error: BaseException) -> str:
+    """The first of the errors that led to one, and where our own or the user's code met it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    frames = [f for f in extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{reason}, at {frames[-1].filename}:{frames[-1].lineno}" if frames else reason
 
 
 def find_fault(model: nn.Module, processes: Processes, parts: int) -> str | None:
@@ -117,7 +136,7 @@ def find_fault(model: nn.Module, processes: Processes, parts: int) -> str | None
     if parts > 1:
         return "a batch that is encoded in parts is not recorded"
     modules = list(model.modules())
-    if any(getattr(module, "gradient_checkpointing", False) for module in modules):
+    if any(getattr(module, name, False) for module in modules for name in RECOMPUTING):
         return "blocks that are recomputed are not recorded"
     if any(isinstance(module, MaskedLanguageDecoder) for module in modules):
         return "the number of masked words, by which the decoder's work grows, is read in each step"

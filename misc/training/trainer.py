@@ -186,7 +186,9 @@ class Trainer:
         if len(chunks) > 1:
             return self._backward_in_chunks(batch, chunks, step, progress)
         self._seed(step, 0, 1)
-        return (self.graphs or self._backward_whole)(batch, progress)
+        if self.graphs is not None:
+            return self.graphs(self._backward_whole, batch, progress)
+        return self._backward_whole(batch, progress)
 
     def _graphs(self) -> step_graphs.StepGraphs | None:
         parts = self.stage.loader.sampler.parts(self.settings.chunk)
@@ -194,7 +196,7 @@ class Trainer:
         if fault:
             log.warning("model.cuda_graphs: %s; the training goes on without them", fault)
             return None
-        return step_graphs.StepGraphs(self._backward_whole, self.trained, self.processes.device)
+        return step_graphs.StepGraphs(self.trained, self.processes.device)
 
     def _backward_whole(self, batch: Batch, progress: float | Tensor) -> Losses:
         outputs = self._encode(self.wrapped, batch)

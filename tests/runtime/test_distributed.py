@@ -389,3 +389,11 @@ def test_a_step_waits_for_the_gpu_at_no_point(small_config):
 def test_other_commands_wait_for_a_lost_process_as_long_as_a_training():
     default = inspect.signature(processes).parameters["timeout_minutes"].default
     assert default == DistributedSettings.model_fields["timeout_minutes"].default
+
+
+def test_a_full_gpu_is_told_in_a_sentence():
+    text = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB."
+    full = r"the memory of cpu is full \(Tried to allocate 2.00 GiB\): lower data.batch_size"
+    with pytest.raises(InputError, match=full) as told, processes("cpu"):
+        raise torch.OutOfMemoryError(text)
+    assert told.value.in_one_process

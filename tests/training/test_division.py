@@ -177,12 +177,14 @@ def labels_of(own: Processes, words: tuple[str, ...]) -> tuple[torch.Tensor, lis
     config = parse([*RDE, *words]).configure()
     job = Job(config, "rde", own)
     (stage,) = job.task.build_stages(job.model)
-    labels, losses = [], []
+    labels, losses, places = [], [], set()
     for epoch in range(2):
         losses.append(stage.division._losses(job.model, epoch))
         stage.division.divide(job.model, epoch)
         labels.append(stage.division.labels)
         assert torch.equal(stage.criterion.clean, labels[-1].float())
+        places.add(stage.criterion.clean.data_ptr())
+    assert len(places) == 1, "recorded steps would read the first epoch's"
     return torch.stack(labels), losses
 
 

@@ -16,6 +16,7 @@ from misc.training import step_graphs
 from misc.training.step_graphs import StepGraphs
 from misc.training.trainer import Trainer, TrainingSettings
 from model.gather import Alone
+from model.heads import MaskedLanguageDecoder
 
 CPU = torch.device("cpu")
 STEPS = 8
@@ -130,13 +131,25 @@ def test_each_reason_for_not_recording_is_told():
     assert step_graphs.find_fault(model, Processes(0, 1, gpu), 1) is None
     assert "several processes" in step_graphs.find_fault(model, Processes(0, 2, gpu), 1)
     assert "in parts" in step_graphs.find_fault(model, Processes(0, 1, gpu), 2)
-    model.gradient_checkpointing = True
-    assert "recomputed" in step_graphs.find_fault(model, Processes(0, 1, gpu), 1)
+    for name in ("gradient_checkpointing", "grad_checkpointing"):
+        setattr(model, name, True)
+        assert "recomputed" in step_graphs.find_fault(model, Processes(0, 1, gpu), 1)
+        setattr(model, name, False)
+    model.decoder = MaskedLanguageDecoder(width=8, depth=1, heads=2, vocab_size=4)
+    assert "masked words" in step_graphs.find_fault(model, Processes(0, 1, gpu), 1)
 
 
 def test_a_step_that_waits_ends_in_a_sentence(monkeypatch):
+    """It has the first error, and its place: torch ends a failed recording with another one."""
+
     def fail(*_: object) -> None:
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+        try:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error")
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
     class Pair:
         def present(self) -> dict[str, torch.Tensor]:
@@ -146,7 +159,13 @@ def test_a_step_that_waits_ends_in_a_sentence(monkeypatch):
             return self
 
     monkeypatch.setattr(step_graphs, "record", fail)
-    graphs = StepGraphs(lambda *_: {"loss": torch.zeros(())}, [], CPU)
-    graphs(Pair(), 0.0)
-    with pytest.raises(InputError, match=r"recorded \(CUDA error: .* capturing\): set it to false"):
-        graphs(Pair(), 0.0)
+    graphs = StepGraphs([], CPU)
+    graphs(lambda *_: {"loss": torch.zeros(())}, Pair(), 0.0)
+    place = r"recorded \(CUDA error: .* capturing, at .*test_step_graphs.py:\d+\): set it to false"
+    with pytest.raises(InputError, match=place):
+        graphs(lambda *_: {}, Pair(), 0.0)
+    monkeypatch.setattr(step_graphs, "record", full)
+    graphs = StepGraphs([], CPU)
+    graphs(lambda *_: {"loss": torch.zeros(())}, Pair(), 0.0)
+    with pytest.raises(torch.OutOfMemoryError):
+        graphs(lambda *_: {}, Pair(), 0.0)
