@@ -156,7 +156,8 @@ class VisionTransformer(nn.Module):
         each other, and the patches see the first.
         """
         mask = torch.ones(length, length, dtype=torch.bool, device=device)
-        mask[:-1, -1] = mask[-1, 0] = False
+        mask[:-1, -1].fill_(False)
+        mask[-1, 0].fill_(False)
         return mask
 
     def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.steps import RECIPES, build_step
+from benchmarks.steps import SMALL as SMALL_STEP
 from errors import InputError
 from misc.runtime.distributed import Processes
 from misc.runtime.precision import Precision
@@ -19,6 +22,7 @@ from model.gather import Alone
 from model.heads import MaskedLanguageDecoder
 
 CPU = torch.device("cpu")
+ALONE = Processes(0, 1, CPU)
 STEPS = 8
 LOSSES = "experiment={nitc: true, ss: true, citc: true, dropout: 0.1, soft_pass: fresh}"
 # Their gradient is zero but for rounding, which Adam makes steps of: the keys' bias, and biases
@@ -137,6 +141,47 @@ def test_each_reason_for_not_recording_is_told():
         setattr(model, name, False)
     model.decoder = MaskedLanguageDecoder(width=8, depth=1, heads=2, vocab_size=4)
     assert "masked words" in step_graphs.find_fault(model, Processes(0, 1, gpu), 1)
+
+
+class HostReads(TorchDispatchMode):
+    """Collects the operations whose result, or its size, the host reads."""
+
+    NAMES = (
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "unique",
+        "lift_fresh",
+        "is_nonzero",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        masked = name in ("index", "index_put", "index_put_") and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
+        if masked or any(one in name for one in self.NAMES):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_step_that_is_recorded_reads_no_value_on_the_host(name):
+    words = (*SMALL_STEP, "data={batch_size: 8, global_batch_size: 8}", "data.num_workers=0")
+    step = build_step(RECIPES[name], (*words, "experiment.precision=fp32"), ALONE)
+    step()
+    with HostReads() as reads:
+        step.trainer.backward(step.batch, 1)
+    gpu = Processes(0, 1, torch.device("cuda", 0))
+    fault = step_graphs.find_fault(step.trainer.model, gpu, 1)
+    assert fault or reads.found == []
+    if name == "IRRA":
+        assert "masked words" in fault
+        assert "index" in reads.found
 
 
 def test_a_step_that_waits_ends_in_a_sentence(monkeypatch):
