@@ -160,7 +160,8 @@ def prepare(folder: Path) -> None:
     }
     for name in ("Ts-qwen", "Td-qwen", "Ts-shikra", "Td-shikra"):  # which docs/data.md converts
         (folder / f"{name}.json").write_text(json.dumps(with_captions))
-    compared = ("a-0", "a-1", "b", "a-seed0", "a-seed1", "a-seed2")  # by report.md, advice.md
+    compared = ("a-0", "a-1", "b")  # by report.md
+    compared += ("irra-1", "irra-2", "rde-0", "rde-1", "rde-2")  # by advice.md, which trains irra-0
     for name in (*compared, "mine"):  # which tbps-clip.md exports
         shutil.copytree(folder / RUN, folder / "runs" / name)
     links = {"pictures": "CUHK-PEDES/imgs", "LUPerson": "CUHK-PEDES/imgs", "DIR": "pictures"}
