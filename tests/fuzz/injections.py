@@ -65,7 +65,10 @@ class Injection:
             tensor = random.choice(tensors).detach().view(-1)
             tensor[random.randrange(len(tensor))] = self.value
 
+        steps: list[int] = []
+
         def backward_too(trainer: Trainer, batch: Batch, step: int) -> object:
+            steps.append(step)
             if is_due(trainer, step, "parameter"):
                 poison(list(trainer.trained))
             found = backward(trainer, batch, step)
@@ -73,9 +76,9 @@ class Injection:
                 poison([p.grad for p in trainer.trained if p.grad is not None])
             return found
 
-        def losses_too(trainer: Trainer, outputs: object, batch: Batch, step: int) -> object:
-            found, total = losses(trainer, outputs, batch, step)
-            return found, total + self.value if is_due(trainer, step, "loss") else total
+        def losses_too(trainer: Trainer, outputs: object, batch: Batch, progress: float) -> object:
+            found, total = losses(trainer, outputs, batch, progress)
+            return found, total + self.value if is_due(trainer, steps[-1], "loss") else total
 
         def save_too(content: dict, file: Path) -> None:
             assert is_finite(content["model"]), "weights that are not finite are saved"

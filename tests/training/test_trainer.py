@@ -80,8 +80,12 @@ def test_parts_have_the_gradients_of_one_graph_over_them(training, precision):
     losses = trainer.backward(batch, STEP)
     gradients = take_gradients(trainer)
     chunks = batch.split(PART)
-    encoded = [trainer._encode(trainer.parted, chunks, i, STEP) for i in range(len(chunks))]
-    expected, total = trainer._losses(TextOutputs.join(encoded), batch, STEP)
+    encoded = []
+    for index, chunk in enumerate(chunks):
+        trainer._seed(STEP, index, len(chunks))
+        encoded.append(trainer._encode(trainer.parted, chunk))
+    progress = STEP / len(trainer.stage.loader)
+    expected, total = trainer._losses(TextOutputs.join(encoded), batch, progress)
     trainer.scaler.scale(total).backward()
     assert losses == {"loss": total, **expected}
     for name, gradient in take_gradients(trainer).items():
