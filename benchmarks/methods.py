@@ -45,6 +45,7 @@ METHODS = {
     "TBPS-CLIP": "tbps_clip",
     "IRRA": "irra",
     "RDE": "rde",
+    "RDE, divided by ITC": "rde_itc",
     "RDE, divided by the truth": "rde_truth",
     "CSKT": "cskt",
     "LoRA with ITC": "lora",
