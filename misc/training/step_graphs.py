@@ -21,10 +21,8 @@ Losses = dict[str, Tensor]
 # began, as a tensor.
 Compute = Callable[[Batch, Tensor], Losses]
 Shape = tuple[tuple[str, torch.Size], ...]
-RECOMPUTING = (
-    "gradient_checkpointing",
-    "grad_checkpointing",
-)  # ours and transformers', open_clip's
+# Flags of modules that recompute: ours and those of transformers, then open_clip's.
+RECOMPUTING = ("gradient_checkpointing", "grad_checkpointing")
 
 
 class StepGraphs:
