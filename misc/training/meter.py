@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from misc.runtime.distributed import Processes
-from misc.training.trainer import Losses
+from model.criteria.base import Losses
 
 
 class Reading(NamedTuple):

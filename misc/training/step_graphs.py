@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from errors import InputError
 from misc.runtime.distributed import Processes
+from model.criteria.base import Losses
 from model.heads import MaskedLanguageDecoder
 from model.interface import Batch
 
-Losses = dict[str, Tensor]
 # The losses of a batch, their gradients left in the parameters; with the epochs since the stage
 # began, as a tensor.
 Compute = Callable[[Batch, Tensor], Losses]

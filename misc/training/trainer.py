@@ -17,14 +17,12 @@ from misc.runtime.seeding import Purpose, seed_torch
 from misc.training import step_graphs
 from misc.training.division import Division
 from model.batch_norm import BatchNorm, share_statistics
-from model.criteria.base import Criterion
+from model.criteria.base import Criterion, Losses
 from model.gather import Gather
 from model.interface import Batch, Method, Tensors
 from model.trees import Tree
 
 log = logging.getLogger(__name__)
-
-Losses = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)

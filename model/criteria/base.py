@@ -13,6 +13,7 @@ from model.gather import Gather
 from model.interface import BatchT, OutputsT, Tensors
 
 InputsT = TypeVar("InputsT")
+Losses = dict[str, Tensor]  # scalars, by name
 LossT = TypeVar("LossT", bound=Callable[..., Tensor])
 
 

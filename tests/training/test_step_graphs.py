@@ -18,6 +18,7 @@ from misc.tasks.text.task import TextTask
 from misc.training import step_graphs
 from misc.training.step_graphs import StepGraphs
 from misc.training.trainer import Trainer, TrainingSettings
+from model.criteria.base import Losses
 from model.gather import Alone
 from model.heads import MaskedLanguageDecoder
 
@@ -74,7 +75,7 @@ def replayed(monkeypatch) -> list[None]:
     """On a CPU: what would be recorded is called again instead. One entry for each replay."""
     replays = []
 
-    def record(compute: Callable[[], step_graphs.Losses], _: object):
+    def record(compute: Callable[[], Losses], _: object):
         with torch.random.fork_rng(devices=[]):
             losses = compute()
         trained = [p for p in watched[0].trained if p.grad is not None]
