@@ -69,6 +69,14 @@ def small_config(places) -> Callable[..., options.Config]:
     return configure
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unsynced_files():
+    """Files need not reach the disk: no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 class Interruption(Exception):
     """Ends a run in a test."""
 

@@ -13,13 +13,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import Pipe
+from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests import ROOT
 
 IMPORTED = ("misc.job", "torch.utils.tensorboard", "tests.archives", "tests.conftest")
+
+# Processes of a function, forked from one server, whose first process fixes what it has imported.
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["misc.job", "misc.search.index", "tests.search.forked", "tests.fuzz._runs"]
+)
 
 
 class Server:

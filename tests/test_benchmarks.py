@@ -15,7 +15,7 @@ from errors import InputError
 from misc.sweep.run import CONSOLE, RESULTS, Run
 from model.criteria.text import LOSSES
 from tests.conftest import SMALL
-from tests.search.forked import CONTEXT
+from tests.forking import CONTEXT
 
 DEMO = str(options.RECIPES / "demo.yaml")
 
@@ -87,6 +87,7 @@ def test_an_index_is_measured_in_both_precisions(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(index_scale, "CHANGED", 50)
     monkeypatch.setattr(index_scale, "QUERIES", 5)
     monkeypatch.setattr(index_scale, "COLD", 1)
+    monkeypatch.setattr(index_scale, "get_context", lambda _: CONTEXT)
     file = tmp_path / "results" / "scale.json"
     arguments = ["--rows", "1000", "--width", "32", "--output", str(file)]
     assert index_scale.main(arguments) == 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import gpu, growth, records, start, step, steps
+from benchmarks import gpu, growth, open_clip_step, records, start, step, steps
 from benchmarks.authors_step import authors_step
 from benchmarks.open_clip_step import build_open_clip_step
 from benchmarks.records import NOT_MEASURED, Record
@@ -20,6 +20,7 @@ from errors import InputError
 from misc.runtime.distributed import Processes
 from tests import ROOT
 from tests.command_line import configure
+from tests.forking import CONTEXT
 from tests.ranks import run_ranks
 
 CPU = torch.device("cpu")
@@ -231,8 +232,9 @@ def build_optimizer(config, model):
 }
 
 
-def test_a_step_is_compared_with_others(tmp_path, capsys):
+def test_a_step_is_compared_with_others(tmp_path, monkeypatch, capsys):
     """With open_clip's, and with that of code whose packages are named as those of this project."""
+    monkeypatch.setattr(open_clip_step, "get_context", lambda _: CONTEXT)
     for name, text in AUTHORS.items():
         file = tmp_path / "clone" / name
         file.parent.mkdir(parents=True, exist_ok=True)

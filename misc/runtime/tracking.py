@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-import numpy as np
 import yaml
 from PIL import Image
 
@@ -68,9 +67,21 @@ class TensorBoard:
             self.writer.add_scalar(name, value, step)
 
     def show(self, pictures: Mapping[str, Path], step: int) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        assert self.writer.file_writer is not None  # until it is closed
         for name, file in pictures.items():
             with Image.open(file) as picture:
-                self.writer.add_image(name, np.asarray(picture), step, dataformats="HWC")
+                (width, height), channels = picture.size, len(picture.getbands())
+            # The file itself: `add_image` would make a PNG of it, slower and larger.
+            image = Summary.Image(
+                encoded_image_string=file.read_bytes(),
+                width=width,
+                height=height,
+                colorspace=channels,
+            )
+            summary = Summary(value=[Summary.Value(tag=name, image=image)])
+            self.writer.file_writer.add_summary(summary, step)
 
     def finish(self, failed: bool) -> None:
         try:

@@ -5,7 +5,6 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -13,9 +12,8 @@ import torch
 
 import main
 from misc.export import main as export
+from tests.forking import CONTEXT
 
-CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["misc.job", __name__])
 Entry = Callable[[], AbstractContextManager[object]]
 
 

@@ -1,5 +1,6 @@
 """A copy of the project in which tests are run, each time in a fork that has torch in memory."""
 
+import gc
 import importlib
 import os
 import shutil
@@ -69,6 +70,7 @@ class Tree:
             sys.path[:] = [str(self.folder), *(p for p in sys.path if p not in ("", str(ROOT)))]
             for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
                 del sys.modules[name]
+            gc.freeze()  # or else pytest looks through all of that when it ends
             import pytest
 
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"

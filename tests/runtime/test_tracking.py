@@ -107,6 +107,7 @@ def test_tensorboard_has_pictures_and_the_configuration(tmp_path, sheet):
     assert {*tags["scalars"]} == {"train/loss", "train/lr", "A test text to image/R1"}
     (picture,) = events.Images("ranked_lists/CUHK-test/sample-01")
     assert (picture.step, picture.width, picture.height) == (2, 40, 20)
+    assert picture.encoded_image_string == sheet.read_bytes()
     (text,) = events.Tensors("configuration/text_summary")
     shown = text.tensor_proto.string_val[0].decode()
     assert "    misc:\n      seed: 1\n" in shown

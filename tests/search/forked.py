@@ -3,16 +3,14 @@
 import contextlib
 import warnings
 from collections.abc import Callable
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import search
+from tests.forking import CONTEXT
 
 # LanceDB is imported there, but not used: its threads would not survive the fork.
 warnings.filterwarnings("ignore", "lancedb fork support is experimental", RuntimeWarning)
-CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["misc.search.index", __name__])
 
 
 def start(function: Callable[..., None], *args: object) -> ForkServerProcess:
