@@ -1,5 +1,6 @@
 """A small synthetic dataset and the configuration of a small run, for all tests."""
 
+import gc
 import logging
 import os
 from collections.abc import Callable
@@ -35,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hide the GPUs from tests that are for a CPU, whose programs would take them."""
     if "gpu" not in config.option.markexpr or "not gpu" in config.option.markexpr:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what was imported: it looks through all that at each of its turns."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
