@@ -21,7 +21,7 @@ from tests import ROOT
 
 IMPORTED = ("misc.job", "torch.utils.tensorboard", "tests.archives", "tests.conftest")
 
-# Processes of a function, forked from one server, whose first process fixes what it has imported.
+# One fork server for all tests: what it has imported is settled when its first process starts.
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["misc.job", "misc.search.index", "tests.search.forked", "tests.fuzz._runs"]
